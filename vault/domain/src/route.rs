@@ -1,0 +1,187 @@
+//! Routes: where card data may go, and into which places of which requests.
+//!
+//! One TOML file per PSP under `policies/routes/`. Proxy and vault read the same files: the proxy to match and inject,
+//! the vault to release only what the file allows for that method and path, and only to proxies that hold the very
+//! same bytes ([`Route::sha256`]).
+//!
+//! Promises: a `Route` that exists is consistent: every selector fits its body, every place is declared once.
+
+mod account;
+mod file;
+mod path;
+mod place;
+
+pub use account::{Account, AccountName, InvalidAccount, TenantScope};
+pub use file::InvalidRoute;
+pub use path::PathPattern;
+pub use place::{Attribute, AttributeSet, ExpiryFormat, Inject, JsonForm, Source};
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A route's name: a first path segment, `[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize)]
+#[serde(transparent)]
+pub struct RouteName(std::sync::Arc<str>);
+
+impl RouteName {
+    /// Parses a name; the grammar is a tenant's.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        crate::TenantId::parse(text).ok().map(|name| Self(name.as_str().into()))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RouteName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One registered PSP destination and everything that may be done there.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Its name, and its first path segment for entry by path.
+    pub name: RouteName,
+    /// The only destination. A property of the route, never of a request.
+    pub upstream: Upstream,
+    /// Host names by which callers reach this route (entry by host), lower case, without port.
+    pub hosts: BTreeSet<String>,
+    /// Who sets the PSP credential.
+    pub credentials: Credentials,
+    /// Where the PSP credential travels.
+    pub credential_place: CredentialPlace,
+    /// Header under which the PSP recognises a repeated attempt, lower case.
+    pub idempotency_header: Option<String>,
+    /// Status for `psp-outcome-unknown`: 502, or 424 where the SDK retries 5xx under a new key.
+    pub unknown_outcome_status: u16,
+    /// How long connecting (TCP and TLS) may take.
+    pub connect_timeout: Duration,
+    /// How long the PSP may take from the first byte sent to the last byte received.
+    pub upstream_timeout: Duration,
+    /// Requests at this PSP at once; more are shed.
+    pub in_flight_max: usize,
+    /// Calls that carry card data.
+    pub allow: Vec<AllowedCall>,
+    /// Calls that carry none: confirm, refund, retrieve.
+    pub pass: Vec<PassedCall>,
+    /// SHA-256 of the file's bytes.
+    pub sha256: [u8; 32],
+}
+
+/// A destination.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Upstream {
+    /// Host name or address, lower case.
+    pub host: String,
+    /// Port, 443 unless written.
+    pub port: u16,
+    /// Whom TLS trusts there.
+    pub roots: Roots,
+    /// Private or loopback addresses this route may connect to all the same: `environment = "test"` only.
+    pub private_addresses: Vec<std::net::IpAddr>,
+}
+
+/// Whom TLS trusts at a destination.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Roots {
+    /// The WebPKI roots compiled in.
+    WebPki,
+    /// Only the certificates in this PEM file, relative to the route file's folder.
+    File(PathBuf),
+}
+
+/// Who sets the PSP credential.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Credentials {
+    /// The proxy sets the account's own and refuses the caller's.
+    #[default]
+    Account,
+    /// The caller's must match a SHA-256 the account lists.
+    Pinned,
+    /// The caller's passes as it is: `environment = "test"` only.
+    Unpinned,
+}
+
+/// Where the PSP credential travels.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CredentialPlace {
+    /// Header name, lower case.
+    pub header: String,
+    /// What stands before the credential: `Bearer`, `Basic`, or nothing.
+    pub scheme: Option<String>,
+}
+
+/// How a body is read and written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BodyFormat {
+    /// `application/x-www-form-urlencoded` (WHATWG URL).
+    Form,
+    /// RFC 8259.
+    Json,
+}
+
+/// One call that carries card data.
+#[derive(Clone, Debug)]
+pub struct AllowedCall {
+    /// Upper case.
+    pub method: String,
+    /// Path below the route, beginning with `/`.
+    pub path: PathPattern,
+    /// How its body is read.
+    pub body: BodyFormat,
+    /// The declared places, each at most once.
+    pub inject: Vec<Inject>,
+    /// Answer fields that hold references and are never masked, in the body's selector form.
+    pub ids: BTreeSet<String>,
+    /// Answer fields that may hold the verification code, besides those named like one.
+    pub cvc_fields: BTreeSet<String>,
+}
+
+impl AllowedCall {
+    /// The attributes this call may ask the vault for.
+    #[must_use]
+    pub fn attributes(&self) -> AttributeSet {
+        self.inject.iter().map(|inject| inject.attribute).collect()
+    }
+}
+
+/// One call that passes without card data.
+#[derive(Clone, Debug)]
+pub struct PassedCall {
+    /// Upper case.
+    pub method: String,
+    /// Path below the route.
+    pub path: PathPattern,
+    /// Answer fields that hold references and are never masked.
+    pub ids: BTreeSet<String>,
+}
+
+/// What a route says of one method and path.
+#[derive(Clone, Copy, Debug)]
+pub enum Call<'a> {
+    /// Card data may be injected at the declared places.
+    Allowed(&'a AllowedCall),
+    /// Passes without card data; a token in it is an error.
+    Passed(&'a PassedCall),
+}
+
+impl Route {
+    /// Finds the call for a method (upper case) and a path (no query). `None`: the route does not list it.
+    #[must_use]
+    pub fn call(&self, method: &str, path: &str) -> Option<Call<'_>> {
+        let allowed = self.allow.iter().find(|call| call.method == method && call.path.matches(path));
+        let passed = || self.pass.iter().find(|call| call.method == method && call.path.matches(path));
+        allowed.map(Call::Allowed).or_else(|| passed().map(Call::Passed))
+    }
+}

@@ -1,0 +1,366 @@
+//! Reading a route file: the only way a [`Route`] is made.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::{
+    AllowedCall, Attribute, BodyFormat, CredentialPlace, Credentials, ExpiryFormat, Inject, JsonForm,
+    PassedCall, PathPattern, Roots, Route, RouteName, Source, Upstream,
+};
+use crate::environment::Environment;
+
+/// Why a route file is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidRoute {
+    /// Not TOML, or an unknown setting; the message has the line.
+    #[error("route file cannot be read: {0}")]
+    Syntax(#[from] toml::de::Error),
+    /// A value is wrong.
+    #[error("route `{route}`: {reason}")]
+    Value {
+        /// The route's name.
+        route: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RouteFile {
+    route: BTreeMap<String, RouteTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RouteTable {
+    upstream: String,
+    #[serde(default)]
+    hosts: Vec<String>,
+    roots_file: Option<PathBuf>,
+    #[serde(default)]
+    private_addresses: Vec<std::net::IpAddr>,
+    #[serde(default)]
+    credentials: Credentials,
+    credential: CredentialTable,
+    idempotency: Option<IdempotencyTable>,
+    #[serde(default = "default_unknown_outcome_status")]
+    unknown_outcome_status: u16,
+    #[serde(default = "default_connect_timeout_ms")]
+    connect_timeout_ms: u64,
+    #[serde(default = "default_upstream_timeout_ms")]
+    upstream_timeout_ms: u64,
+    #[serde(default = "default_in_flight_max")]
+    in_flight_max: usize,
+    #[serde(default)]
+    allow: Vec<AllowTable>,
+    #[serde(default)]
+    pass: Vec<PassTable>,
+}
+
+const fn default_unknown_outcome_status() -> u16 {
+    502
+}
+
+/// Well inside the shortest SDK timeout known (30 s).
+const fn default_upstream_timeout_ms() -> u64 {
+    25_000
+}
+
+const fn default_connect_timeout_ms() -> u64 {
+    3_000
+}
+
+const fn default_in_flight_max() -> usize {
+    256
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CredentialTable {
+    header: String,
+    scheme: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IdempotencyTable {
+    header: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AllowTable {
+    method: String,
+    path: String,
+    body: BodyFormat,
+    inject: Vec<InjectTable>,
+    #[serde(default)]
+    ids: BTreeSet<String>,
+    #[serde(default)]
+    cvc_fields: BTreeSet<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PassTable {
+    method: String,
+    path: String,
+    #[serde(default)]
+    ids: BTreeSet<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InjectTable {
+    at: String,
+    value: Attribute,
+    format: Option<ExpiryFormat>,
+    from: Option<String>,
+    #[serde(default)]
+    json: JsonForm,
+}
+
+impl Route {
+    /// Parses one route file. The file's name (without ending) must be the route's name.
+    ///
+    /// # Errors
+    /// A sentence with the route and what to change. Private addresses and unpinned credentials are refused in `live`.
+    pub fn parse(file_stem: &str, text: &str, environment: Environment) -> Result<Self, InvalidRoute> {
+        let mut file: RouteFile = toml::from_str(text)?;
+        let invalid = |reason: String| InvalidRoute::Value { route: file_stem.to_owned(), reason };
+        let table = file.route.remove(file_stem).filter(|_| file.route.is_empty());
+        let table =
+            table.ok_or_else(|| invalid(format!("the file holds one table, `[route.{file_stem}]`")))?;
+        let name = RouteName::parse(file_stem)
+            .ok_or_else(|| invalid("its name is not lower-case letters, digits and hyphens".into()))?;
+        let route = table.into_route(name, text).map_err(&invalid)?;
+        route.check(environment).map_err(invalid)?;
+        Ok(route)
+    }
+
+    fn check(&self, environment: Environment) -> Result<(), String> {
+        if environment == Environment::Live {
+            if !self.upstream.private_addresses.is_empty() {
+                return Err("`private_addresses` is for `environment = \"test\"`".into());
+            }
+            if self.credentials == Credentials::Unpinned {
+                return Err("`credentials = \"unpinned\"` is for `environment = \"test\"`".into());
+            }
+        }
+        if !matches!(self.unknown_outcome_status, 502 | 424) {
+            return Err("`unknown_outcome_status` is 502 or 424".into());
+        }
+        if self.in_flight_max == 0 || self.upstream_timeout.is_zero() || self.connect_timeout.is_zero() {
+            return Err("timeouts and `in_flight_max` are above 0".into());
+        }
+        let mut seen = BTreeSet::new();
+        let calls = self.allow.iter().map(|call| (&call.method, call.path.as_str()));
+        let calls = calls.chain(self.pass.iter().map(|call| (&call.method, call.path.as_str())));
+        for (method, path) in calls {
+            if !seen.insert((method, path)) {
+                return Err(format!("{method} {path} is listed twice"));
+            }
+        }
+        self.allow.iter().try_for_each(check_places)
+    }
+}
+
+fn check_places(call: &AllowedCall) -> Result<(), String> {
+    let path = call.path.as_str();
+    let mut seen = BTreeSet::new();
+    for inject in &call.inject {
+        let at = &inject.at;
+        let fits = match call.body {
+            BodyFormat::Form => !at.is_empty() && inject.json_form == JsonForm::String,
+            BodyFormat::Json => at.len() > 1 && at.starts_with('/'),
+        };
+        if !fits {
+            return Err(format!("{path}: `{at}` can never match a body of this format"));
+        }
+        if !seen.insert(at) {
+            return Err(format!("{path}: `{at}` is declared twice"));
+        }
+        if (inject.attribute == Attribute::Exp) != inject.format.is_some() {
+            return Err(format!("{path}: `{at}`: `format` belongs to `value = \"exp\"`, and only there"));
+        }
+        if inject.json_form == JsonForm::Integer && inject.attribute != Attribute::Exp {
+            return Err(format!("{path}: `{at}`: only an expiry can stand as a bare integer"));
+        }
+    }
+    for inject in &call.inject {
+        if let Source::Carried { from } = &inject.source {
+            let carrier = call.inject.iter().find(|other| other.at == *from);
+            if !carrier
+                .is_some_and(|other| other.attribute == Attribute::Number && other.source == Source::Own)
+            {
+                return Err(format!(
+                    "{path}: `{}` is filled from `{from}`, which is no declared number",
+                    inject.at
+                ));
+            }
+        }
+    }
+    if call.inject.iter().any(|inject| inject.attribute == Attribute::Number) {
+        Ok(())
+    } else {
+        Err(format!("{path}: no place for a number: list the call under `pass`"))
+    }
+}
+
+impl RouteTable {
+    fn into_route(self, name: RouteName, text: &str) -> Result<Route, String> {
+        let (host, port) = parse_upstream(&self.upstream)?;
+        let hosts = self.hosts.into_iter().map(|host| {
+            let right =
+                !host.is_empty() && host == host.to_ascii_lowercase() && !host.contains([':', '/', ' ']);
+            if right { Ok(host) } else { Err("`hosts` are lower-case names without port".to_owned()) }
+        });
+        Ok(Route {
+            name,
+            upstream: Upstream {
+                host,
+                port,
+                roots: self.roots_file.map_or(Roots::WebPki, Roots::File),
+                private_addresses: self.private_addresses,
+            },
+            hosts: hosts.collect::<Result<_, _>>()?,
+            credentials: self.credentials,
+            credential_place: CredentialPlace {
+                header: header(&self.credential.header)?,
+                scheme: self.credential.scheme,
+            },
+            idempotency_header: self.idempotency.map(|table| header(&table.header)).transpose()?,
+            unknown_outcome_status: self.unknown_outcome_status,
+            connect_timeout: Duration::from_millis(self.connect_timeout_ms),
+            upstream_timeout: Duration::from_millis(self.upstream_timeout_ms),
+            in_flight_max: self.in_flight_max,
+            allow: self.allow.into_iter().map(AllowTable::into_call).collect::<Result<_, _>>()?,
+            pass: self.pass.into_iter().map(PassTable::into_call).collect::<Result<_, _>>()?,
+            sha256: Sha256::digest(text.as_bytes()).into(),
+        })
+    }
+}
+
+impl AllowTable {
+    fn into_call(self) -> Result<AllowedCall, String> {
+        Ok(AllowedCall {
+            method: method(self.method)?,
+            path: path(&self.path)?,
+            body: self.body,
+            inject: self.inject.into_iter().map(InjectTable::into_inject).collect(),
+            ids: self.ids,
+            cvc_fields: self.cvc_fields,
+        })
+    }
+}
+
+impl PassTable {
+    fn into_call(self) -> Result<PassedCall, String> {
+        Ok(PassedCall { method: method(self.method)?, path: path(&self.path)?, ids: self.ids })
+    }
+}
+
+impl InjectTable {
+    fn into_inject(self) -> Inject {
+        let source = self.from.map_or(Source::Own, |from| Source::Carried { from });
+        Inject { at: self.at, attribute: self.value, format: self.format, json_form: self.json, source }
+    }
+}
+
+/// `https://host[:port]`, nothing more: no user, path or query.
+fn parse_upstream(text: &str) -> Result<(String, u16), String> {
+    let wrong = || "`upstream` is https://HOST or https://HOST:PORT, lower case, without path".to_owned();
+    let authority = text.strip_prefix("https://").ok_or_else(wrong)?;
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !host.ends_with(':') => (host, port.parse().map_err(|_| wrong())?),
+        _ => (authority, 443),
+    };
+    let right =
+        host.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte));
+    if right && !host.is_empty() && port != 0 { Ok((host.to_owned(), port)) } else { Err(wrong()) }
+}
+
+fn header(name: &str) -> Result<String, String> {
+    let right =
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    if right { Ok(name.to_ascii_lowercase()) } else { Err(format!("`{name}` is no header name")) }
+}
+
+fn method(text: String) -> Result<String, String> {
+    if matches!(text.as_str(), "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE") {
+        Ok(text)
+    } else {
+        Err(format!("`{text}` is no method a route can list"))
+    }
+}
+
+fn path(text: &str) -> Result<PathPattern, String> {
+    PathPattern::parse(text).ok_or_else(|| format!("`{text}` is no path pattern"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::Call;
+
+    const SMALL: &str = r#"
+        [route.psp]
+        upstream = "https://api.psp.example"
+        credential = { header = "Authorization", scheme = "Bearer" }
+        [[route.psp.allow]]
+        method = "POST"
+        path = "/v1/cards"
+        body = "form"
+        inject = [
+            { at = "card[number]", value = "number" },
+            { at = "card[cvc]", value = "cvc", from = "card[number]" },
+            { at = "card[exp_month]", value = "exp", format = "M", from = "card[number]" },
+        ]
+        [[route.psp.pass]]
+        method = "GET"
+        path = "/v1/cards/{id}"
+    "#;
+
+    #[test]
+    fn a_route_is_found_by_method_and_path() {
+        let route = Route::parse("psp", SMALL, Environment::Live).unwrap();
+        assert_eq!((route.upstream.host.as_str(), route.upstream.port), ("api.psp.example", 443));
+        let Some(Call::Allowed(call)) = route.call("POST", "/v1/cards") else { panic!("allowed") };
+        assert_eq!(call.attributes().iter().count(), 3);
+        assert!(matches!(route.call("GET", "/v1/cards/c_1"), Some(Call::Passed(_))));
+        assert!(route.call("GET", "/v1/cards").is_none() && route.call("POST", "/v1/cards/c_1").is_none());
+    }
+
+    #[test]
+    fn inconsistent_routes_are_refused() {
+        for (from, to) in [
+            ("https://api.psp.example", "http://api.psp.example"),
+            ("https://api.psp.example", "https://user@api.psp.example"),
+            ("https://api.psp.example", "https://api.psp.example/v1"),
+            ("\"/v1/cards\"", "\"v1/cards\""),
+            ("POST", "CONNECT"),
+            ("from = \"card[number]\"", "from = \"card[pan]\""),
+            ("format = \"M\", ", ""),
+            ("card[cvc]", "card[number]"),
+            ("value = \"number\"", "value = \"holder\""),
+            ("body = \"form\"", "body = \"json\""),
+            ("[route.psp]", "[route.other]"),
+            (
+                "method = \"GET\"\n        path = \"/v1/cards/{id}\"",
+                "method = \"POST\"\n        path = \"/v1/cards\"",
+            ),
+            ("credential =", "credentials = \"unpinned\"\n        credential ="),
+            ("credential =", "private_addresses = [\"127.0.0.1\"]\n        credential ="),
+            ("credential =", "surprise = 1\n        credential ="),
+        ] {
+            assert!(SMALL.contains(from), "{from}");
+            assert!(Route::parse("psp", &SMALL.replace(from, to), Environment::Live).is_err(), "{to}");
+        }
+        assert!(Route::parse("other", SMALL, Environment::Live).is_err());
+    }
+}

@@ -1,0 +1,214 @@
+//! The declared places of a call and what goes into each.
+
+use std::fmt;
+
+/// One kind of card data a forward may release.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Attribute {
+    /// The card number.
+    Number,
+    /// The verification code: one use.
+    Cvc,
+    /// The expiry, in some [`ExpiryFormat`].
+    Exp,
+    /// The cardholder's name.
+    Holder,
+}
+
+impl Attribute {
+    /// Every attribute.
+    pub const ALL: [Self; 4] = [Self::Number, Self::Cvc, Self::Exp, Self::Holder];
+
+    /// Lower-case name, as route files, expressions and audit entries write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Number => "number",
+            Self::Cvc => "cvc",
+            Self::Exp => "exp",
+            Self::Holder => "holder",
+        }
+    }
+
+    /// Reads [`Self::as_str`].
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|attribute| attribute.as_str() == text)
+    }
+}
+
+impl fmt::Display for Attribute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A set of attributes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct AttributeSet(u8);
+
+impl AttributeSet {
+    /// Whether the attribute is in it.
+    #[must_use]
+    pub const fn contains(self, attribute: Attribute) -> bool {
+        self.0 & (1 << attribute as u8) != 0
+    }
+
+    /// Whether everything in `self` is in `other`.
+    #[must_use]
+    pub const fn is_within(self, other: Self) -> bool {
+        self.0 & !other.0 == 0
+    }
+
+    /// Adds one.
+    pub const fn insert(&mut self, attribute: Attribute) {
+        self.0 |= 1 << attribute as u8;
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The members, in the order of [`Attribute::ALL`].
+    pub fn iter(self) -> impl Iterator<Item = Attribute> {
+        Attribute::ALL.into_iter().filter(move |attribute| self.contains(*attribute))
+    }
+}
+
+impl FromIterator<Attribute> for AttributeSet {
+    fn from_iter<I: IntoIterator<Item = Attribute>>(attributes: I) -> Self {
+        let mut set = Self::default();
+        attributes.into_iter().for_each(|attribute| set.insert(attribute));
+        set
+    }
+}
+
+impl serde::Serialize for AttributeSet {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+/// How an expiry is written.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Deserialize)]
+#[expect(missing_docs, reason = "each variant is its own pattern: month, year, year of four digits")]
+pub enum ExpiryFormat {
+    M,
+    MM,
+    YY,
+    YYYY,
+    MMYY,
+    #[serde(rename = "MM/YY")]
+    MMSlashYY,
+    #[serde(rename = "MM/YYYY")]
+    MMSlashYYYY,
+    #[serde(rename = "YYYY-MM")]
+    YYYYDashMM,
+}
+
+impl ExpiryFormat {
+    /// Reads the pattern as route files and expressions write it.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "M" => Self::M,
+            "MM" => Self::MM,
+            "YY" => Self::YY,
+            "YYYY" => Self::YYYY,
+            "MMYY" => Self::MMYY,
+            "MM/YY" => Self::MMSlashYY,
+            "MM/YYYY" => Self::MMSlashYYYY,
+            "YYYY-MM" => Self::YYYYDashMM,
+            _ => return None,
+        })
+    }
+
+    /// Writes an expiry.
+    #[must_use]
+    pub fn write(self, expiry: crate::Expiry) -> String {
+        let (month, year, short) = (expiry.month(), expiry.year(), expiry.year() % 100);
+        match self {
+            Self::M => format!("{month}"),
+            Self::MM => format!("{month:02}"),
+            Self::YY => format!("{short:02}"),
+            Self::YYYY => format!("{year}"),
+            Self::MMYY => format!("{month:02}{short:02}"),
+            Self::MMSlashYY => format!("{month:02}/{short:02}"),
+            Self::MMSlashYYYY => format!("{month:02}/{year}"),
+            Self::YYYYDashMM => format!("{year}-{month:02}"),
+        }
+    }
+}
+
+/// How a value stands in JSON.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum JsonForm {
+    /// In quotes.
+    #[default]
+    String,
+    /// A bare integer, without leading zeros: some APIs take expiries only so.
+    Integer,
+}
+
+/// Which card a place is filled from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// From the token that stands in the place itself.
+    Own,
+    /// From the token that stands in this other place, whatever stands here: typed SDKs cannot put a token into an
+    /// expiry or a verification code.
+    Carried {
+        /// The other place's selector.
+        from: String,
+    },
+}
+
+/// One declared place.
+#[derive(Clone, Debug)]
+pub struct Inject {
+    /// Selector: a decoded form name (`card[number]`) or a JSON Pointer (`/source/number`).
+    pub at: String,
+    /// What goes there.
+    pub attribute: Attribute,
+    /// How an expiry is written there; present exactly for [`Attribute::Exp`].
+    pub format: Option<ExpiryFormat>,
+    /// How it stands in JSON.
+    pub json_form: JsonForm,
+    /// Which card it comes from.
+    pub source: Source,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expiries_are_written_as_psps_take_them() {
+        let expiry = crate::Expiry::new(3, 2030).unwrap();
+        for (pattern, text) in [
+            ("M", "3"),
+            ("MM", "03"),
+            ("YY", "30"),
+            ("YYYY", "2030"),
+            ("MMYY", "0330"),
+            ("MM/YY", "03/30"),
+            ("MM/YYYY", "03/2030"),
+            ("YYYY-MM", "2030-03"),
+        ] {
+            assert_eq!(ExpiryFormat::parse(pattern).unwrap().write(expiry), text);
+        }
+        assert_eq!(ExpiryFormat::parse("mm"), None);
+    }
+
+    #[test]
+    fn sets_hold_what_was_put_in() {
+        let set: AttributeSet = [Attribute::Cvc, Attribute::Number].into_iter().collect();
+        assert!(set.contains(Attribute::Cvc) && !set.contains(Attribute::Holder));
+        assert_eq!(serde_json::to_string(&set).unwrap(), r#"["number","cvc"]"#);
+        assert!(AttributeSet::default().is_within(set) && !set.is_within(AttributeSet::default()));
+    }
+}
