@@ -1,1 +1,17 @@
-//! placeholder
+//! What both Strongroom services show the world: mTLS listener, caller identity, problems, telemetry, limits, drain.
+//!
+//! Promises: a handler runs only for a caller whose certificate was verified, in date and not revoked; every answer has a
+//! request id and forbids caching; no card number reaches a log line.
+//! Trusts: the operating system's clock and randomness, and the files of certificates and keys it is given.
+//! Upholds: C-06 (TLS 1.3 and mTLS only), C-08 (callers are identities).
+
+pub mod caller;
+pub mod chance;
+pub mod clock;
+pub mod problem;
+pub mod request;
+pub mod tls;
+
+pub use caller::{Caller, TlsFacts};
+pub use problem::ProblemResponse;
+pub use request::RequestInfo;

@@ -1,0 +1,88 @@
+//! TLS 1.3 as both services speak it: suites, groups, and the client half for calls between them.
+//!
+//! Promises: TLS 1.3 only, whatever other crates of the build enable; AES-256-GCM and the hybrid post-quantum group first;
+//! no session is ever resumed, because a resumed session would outlive a revocation.
+//! Upholds: C-06.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
+
+pub mod material;
+
+pub use material::MaterialError;
+
+/// The provider of all TLS inside the house: TLS 1.3 suites, AES-256-GCM first; X25519MLKEM768 first, then the hybrid
+/// with P-256, then the classical groups for tools that know no other.
+#[must_use]
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::new(CryptoProvider {
+        cipher_suites: vec![
+            cipher_suite::TLS13_AES_256_GCM_SHA384,
+            cipher_suite::TLS13_AES_128_GCM_SHA256,
+            cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+        ],
+        kx_groups: vec![
+            kx_group::X25519MLKEM768,
+            kx_group::SECP256R1MLKEM768,
+            kx_group::X25519,
+            kx_group::SECP256R1,
+        ],
+        ..aws_lc_rs::default_provider()
+    })
+}
+
+/// The files of a client that presents a certificate.
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientTlsConfig {
+    /// The client certificate and its intermediates, PEM.
+    pub certificate_file: PathBuf,
+    /// Its private key, PEM (PKCS #8, SEC 1 or PKCS #1).
+    pub key_file: PathBuf,
+    /// The CA certificates the server's certificate must lead to, PEM.
+    pub ca_file: PathBuf,
+    /// Revocation lists the server's certificate is checked against, PEM.
+    #[serde(default)]
+    pub crl_files: Vec<PathBuf>,
+}
+
+/// The client half of mTLS. ALPN is left to the caller.
+pub fn client_config(config: &ClientTlsConfig) -> Result<ClientConfig, MaterialError> {
+    let roots = Arc::new(material::roots(&config.ca_file)?);
+    let crls = material::crls(&config.crl_files)?;
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider())
+        .with_crls(crls)
+        .enforce_revocation_expiration()
+        .build()
+        .map_err(|source| MaterialError::verifier(&config.ca_file, source))?;
+    let chain = material::certificates(&config.certificate_file)?;
+    let key = material::private_key(&config.key_file)?;
+    let mut client = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|source| MaterialError::tls(&config.certificate_file, source))?
+        .with_webpki_verifier(verifier)
+        .with_client_auth_cert(chain, key)
+        .map_err(|source| MaterialError::tls(&config.certificate_file, source))?;
+    client.resumption = Resumption::disabled();
+    Ok(client)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::{CipherSuite, NamedGroup};
+
+    use super::*;
+
+    #[test]
+    fn the_strongest_come_first_and_nothing_is_older_than_tls_1_3() {
+        let provider = provider();
+        assert_eq!(provider.cipher_suites[0].suite(), CipherSuite::TLS13_AES_256_GCM_SHA384);
+        assert!(provider.cipher_suites.iter().all(|suite| suite.tls13().is_some()));
+        assert_eq!(provider.kx_groups[0].name(), NamedGroup::X25519MLKEM768);
+    }
+}
