@@ -1,0 +1,92 @@
+//! The closed list of events.
+
+macro_rules! events {
+    ($($(#[$doc:meta])* $variant:ident = ($name:literal, $requirement:literal),)*) => {
+        /// What happened. Anything that is not here is not logged; anything logged is here.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum Event { $($(#[$doc])* $variant,)* }
+
+        impl Event {
+            /// Every event, for documentation and tests.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The name in `evt`.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str { match self { $(Self::$variant => $name,)* } }
+
+            /// The PCI DSS 4.0.1 requirement that asks for it.
+            #[must_use]
+            pub const fn requirement(self) -> &'static str { match self { $(Self::$variant => $requirement,)* } }
+        }
+    };
+}
+
+events! {
+    /// A card was exchanged for a token.
+    PanTokenize = ("pan.tokenize", "10.2.1.1"),
+    /// Facts of a card were read; never the number.
+    PanLookup = ("pan.lookup", "10.2.1.1"),
+    /// Card data was released to the proxy for one route.
+    PanForward = ("pan.forward", "10.2.1.1"),
+    /// The proxy said what became of a forward.
+    ForwardOutcome = ("forward.outcome", "10.2.1.1"),
+    /// A card number was found where none belongs.
+    PanUnexpected = ("pan.unexpected", "12.10.7"),
+    /// A card was hidden for erasure (`rsn` `hidden`) or destroyed after its hold (`rsn` `destroyed`).
+    RecordShred = ("record.shred", "10.2.1.7"),
+    /// A tenant came to be.
+    TenantCreate = ("tenant.create", "10.2.1.7"),
+    /// A tenant's settings or status changed.
+    TenantChange = ("tenant.change", "10.2.1.2"),
+    /// A tenant's settings were read.
+    TenantRead = ("tenant.read", "10.2.1.2"),
+    /// A data key was made.
+    DekCreate = ("dek.create", "10.2.1.7"),
+    /// A data key was destroyed.
+    DekDestroy = ("dek.destroy", "10.2.1.7"),
+    /// Configuration, certificates, policies or routes were read anew.
+    ConfigReload = ("config.reload", "10.2.1.2"),
+    /// A policy bundle came into force.
+    PolicyActivate = ("policy.activate", "10.2.1.2"),
+    /// The log was read.
+    AuditRead = ("audit.read", "10.2.1.3"),
+    /// The log was checked.
+    AuditVerify = ("audit.verify", "10.2.1.3"),
+    /// Policy refused an identified caller.
+    AuthzDeny = ("authz.deny", "10.2.1.4"),
+    /// A caller could not be identified.
+    AuthnFail = ("authn.fail", "10.2.1.4"),
+    /// A token that leads nowhere: unknown, expired or erased.
+    TokenUnknown = ("token.unknown", "10.2.1.4"),
+    /// A token of another tenant.
+    TokenCrossTenant = ("token.cross_tenant", "10.2.1.4"),
+    /// A TLS handshake was refused.
+    TlsReject = ("tls.reject", "10.2.1.4"),
+    /// A limit on card data was reached.
+    RateLimited = ("rate.limited", "10.2.1.4"),
+    /// A stored answer was given again under its idempotency key.
+    IdempotencyReplay = ("idempotency.replay", "10.2.1.1"),
+    /// An instance started; a new `boot_id` begins at `instance_seq` 0.
+    AuditStart = ("audit.start", "10.2.1.6"),
+    /// An instance stopped in order; nothing follows under its `boot_id`.
+    AuditStop = ("audit.stop", "10.2.1.6"),
+    /// The store's schema was made or changed.
+    DbMigrate = ("db.migrate", "10.2.1.7"),
+    /// A record was not where it was sealed for.
+    ContextMismatch = ("context_mismatch", "11.5.2"),
+    /// A record, a wrapped key or an entry was altered.
+    Tamper = ("tamper", "11.5.2"),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<_> = Event::ALL.iter().map(|event| event.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Event::ALL.len());
+    }
+}

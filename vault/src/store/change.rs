@@ -1,0 +1,111 @@
+//! What can be asked of the committer.
+
+use strongroom_domain::{ForwardId, TenantId, Timestamp, TokenHash, WorkloadId};
+
+use super::keys::WrappedKey;
+use super::rows::{CardRow, ForwardRow, ForwardState, IdempotencyRow, TenantRow};
+use crate::audit::Draft;
+
+/// One change with its audit entries. Both are committed in one transaction, or neither.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Adds a card.
+    ///
+    /// `KeyNotActive` if its data key no longer seals; `Replay` if the idempotency scope is taken; `Conflict` if the
+    /// token is.
+    InsertCard {
+        /// The card.
+        card: Box<CardRow>,
+        /// The answer to give again.
+        idempotency: Option<Box<IdempotencyRow>>,
+        /// `pan.tokenize`.
+        entry: Draft,
+    },
+    /// Hides a card. `Missing` if it is unknown, another tenant's, or hidden already.
+    EraseCard {
+        /// Whose it must be.
+        tenant: TenantId,
+        /// Which.
+        token: TokenHash,
+        /// When it is hidden.
+        at: Timestamp,
+        /// When it may be destroyed.
+        destroy_after: Timestamp,
+        /// The answer to give again.
+        idempotency: Option<Box<IdempotencyRow>>,
+        /// `record.shred`.
+        entry: Draft,
+    },
+    /// Opens a forward. Once this is `Done`, and not before, card data may leave.
+    OpenForward {
+        /// The forward.
+        forward: Box<ForwardRow>,
+        /// `pan.forward`, one for each card.
+        entries: Vec<Draft>,
+    },
+    /// Writes what became of a forward. `Missing` if this proxy has no such forward; `Conflict` if an outcome is
+    /// known already.
+    RecordOutcome {
+        /// Which.
+        id: ForwardId,
+        /// Who opened it.
+        proxy: WorkloadId,
+        /// What became of it; not `Open`.
+        state: ForwardState,
+        /// Details.
+        outcome: serde_json::Value,
+        /// When.
+        at: Timestamp,
+        /// `forward.outcome`.
+        entry: Draft,
+    },
+    /// Creates (`expected_version` none) or changes a tenant. `Conflict` if it is there already, or at another version;
+    /// `Missing` if there is none to change.
+    PutTenant {
+        /// The tenant as it is to be. Its version must be one more than expected.
+        tenant: Box<TenantRow>,
+        /// The version it must have now.
+        expected_version: Option<u64>,
+        /// `tenant.create` or `tenant.change`.
+        entry: Draft,
+    },
+    /// Adds a wrapped data key. `Conflict` if its scope and purpose have an active one.
+    InsertKey {
+        /// The key.
+        key: Box<WrappedKey>,
+        /// `dek.create`.
+        entry: Draft,
+    },
+    /// Writes an entry alone: a refusal, a read.
+    Entry {
+        /// The entry.
+        entry: Draft,
+    },
+}
+
+/// What became of a [`Change`] whose transaction is durable.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Committed {
+    /// It happened, and its entries are written.
+    Done,
+    /// Nothing happened: this idempotency scope is taken, by this. Whether it is the same request is for the caller to
+    /// see from the digest.
+    Replay(IdempotencyRow),
+    /// Nothing happened: the data key does not seal any more.
+    KeyNotActive,
+    /// Nothing happened: the present state does not allow it.
+    Conflict,
+    /// Nothing happened: there is no such thing.
+    Missing,
+}
+
+/// Why nothing can be said of a change. It is safe to ask again under an idempotency key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The queue is full: nothing happened.
+    #[error("the commit queue is full")]
+    Full,
+    /// The store is away. As a rule nothing happened; if the connection broke during COMMIT it may have.
+    #[error("the store is not available")]
+    Unavailable,
+}

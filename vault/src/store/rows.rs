@@ -1,0 +1,245 @@
+//! What the store keeps, as values.
+
+use serde::{Deserialize, Serialize};
+use strongroom_domain::route::{AccountName, AttributeSet, RouteName};
+use strongroom_domain::{
+    BootId, Brand, CardFacts, DataKeyId, FactsKept, ForwardId, Metadata, TenantId, Timestamp, Token,
+    TokenRef, WorkloadId,
+};
+
+use crate::audit::{EntryId, InstanceId, Leaf};
+
+/// One card: facts in the open, the rest sealed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CardRow {
+    /// Its token.
+    pub token: Token,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// The sealed record, from `strongroom_sealing::seal` only. Empty once destroyed.
+    pub record: Vec<u8>,
+    /// The data key that sealed it.
+    pub data_key: DataKeyId,
+    /// What is readable without opening.
+    pub facts: CardFacts,
+    /// Brand by the number's prefix; none if the tenant keeps no facts.
+    pub brand: Option<Brand>,
+    /// Length of the number; none if the tenant keeps no facts.
+    pub length: Option<u8>,
+    /// Version of the row, bound into the seal. Begins at 1.
+    pub row_version: u64,
+    /// When the token stops to work.
+    pub expires_at: Option<Timestamp>,
+    /// The owner's own texts.
+    pub metadata: Metadata,
+    /// When it was tokenized.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// When it was hidden.
+    pub deleted_at: Option<Timestamp>,
+    /// When a hidden card is to be destroyed.
+    pub destroy_after: Option<Timestamp>,
+}
+
+/// One tenant.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TenantRow {
+    /// Its name.
+    pub id: TenantId,
+    /// How it wants to be served.
+    pub settings: TenantSettings,
+    /// Whether it is served.
+    pub status: TenantStatus,
+    /// Rises by one with every change. Begins at 1.
+    pub version: u64,
+    /// When it came to be.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
+
+/// How a tenant wants to be served.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TenantSettings {
+    /// The tenant group grants are written for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Which facts of a number are kept in the open.
+    pub facts: FactsKept,
+    /// Token formats the tenant may ask for.
+    pub formats: Vec<TokenFormat>,
+    /// What a second tokenization of one number gives.
+    pub dedupe: Dedupe,
+    /// Brands accepted; none means all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub brands: Option<Vec<Brand>>,
+    /// How long cards are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
+}
+
+/// A form of token.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenFormat {
+    /// `tok_live_…`, `tok_test_…`.
+    Token,
+}
+
+/// What a second tokenization of one number gives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dedupe {
+    /// A new token.
+    #[default]
+    Off,
+}
+
+/// How long cards are kept and why (PCI DSS 3.2.1).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    /// Days after the last change.
+    pub days: u32,
+    /// The business reason.
+    pub reason: String,
+}
+
+/// Whether a tenant is served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TenantStatus {
+    /// It is.
+    Active,
+    /// It is not: nothing is tokenized or forwarded.
+    Suspended,
+}
+
+impl TenantStatus {
+    /// As the store and the API write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+        }
+    }
+
+    /// Reads [`Self::as_str`].
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Active, Self::Suspended].into_iter().find(|status| status.as_str() == text)
+    }
+}
+
+/// A request that was answered under an idempotency key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct IdempotencyRow {
+    /// SHA-256 of caller, tenant and key, each length-prefixed.
+    pub scope: [u8; 32],
+    /// Keyed digest of the request.
+    pub digest: [u8; 32],
+    /// HTTP status of the answer.
+    pub status: u16,
+    /// The answer: token and facts, never card data.
+    pub answer: Vec<u8>,
+    /// When the key may be used anew.
+    pub expires_at: Timestamp,
+}
+
+/// One forward: one permitted use of card data at one route.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ForwardRow {
+    /// Its id.
+    pub id: ForwardId,
+    /// Whose cards.
+    pub tenant: TenantId,
+    /// The proxy that opened it and alone may say what became of it.
+    pub proxy: WorkloadId,
+    /// For whom, as the proxy says.
+    pub caller: WorkloadId,
+    /// Where to.
+    pub route: RouteName,
+    /// Under which PSP account.
+    pub account: AccountName,
+    /// HTTP method at the PSP.
+    pub method: String,
+    /// Path at the PSP.
+    pub path: String,
+    /// Host of the PSP.
+    pub host: String,
+    /// Which cards.
+    pub cards: Vec<TokenRef>,
+    /// What was released of them, taken together.
+    pub attributes: AttributeSet,
+    /// What is known of it.
+    pub state: ForwardState,
+    /// When card data was released.
+    pub opened_at: Timestamp,
+    /// When its outcome became known.
+    pub closed_at: Option<Timestamp>,
+    /// Status, timings and counts as the proxy told them; no card data.
+    pub outcome: Option<serde_json::Value>,
+}
+
+/// What is known of a forward.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ForwardState {
+    /// Card data was released; nothing more is known yet.
+    Open,
+    /// The PSP answered.
+    Answered,
+    /// Nothing was sent.
+    NotSent,
+    /// Something was sent, or may have been, and no whole answer came.
+    Unknown,
+}
+
+impl ForwardState {
+    /// As the store and the API write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Answered => "answered",
+            Self::NotSent => "not-sent",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Reads [`Self::as_str`].
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Open, Self::Answered, Self::NotSent, Self::Unknown]
+            .into_iter()
+            .find(|state| state.as_str() == text)
+    }
+}
+
+/// One audit entry as it is stored.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoredEntry {
+    /// Where it stands.
+    pub id: EntryId,
+    /// Its bytes.
+    pub leaf: Leaf,
+}
+
+/// One start of one instance.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BootRow {
+    /// Its id: ordered by start.
+    pub boot: BootId,
+    /// Which instance.
+    pub instance: InstanceId,
+    /// The `audit-signing` data key its MAC derives from.
+    pub mac_key: DataKeyId,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// When it last wrote.
+    pub written_at: Timestamp,
+    /// How many entries it wrote: the number the next one gets.
+    pub next_seq: u64,
+}
