@@ -119,6 +119,8 @@ pub struct CredentialPlace {
     pub header: String,
     /// What stands before the credential: `Bearer`, `Basic`, or nothing.
     pub scheme: Option<String>,
+    /// Names of query and top-level body fields by which the PSP would take another credential: refused.
+    pub refused_fields: BTreeSet<String>,
 }
 
 /// How a body is read and written.

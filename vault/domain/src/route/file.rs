@@ -84,6 +84,8 @@ const fn default_in_flight_max() -> usize {
 struct CredentialTable {
     header: String,
     scheme: Option<String>,
+    #[serde(default)]
+    refused_fields: BTreeSet<String>,
 }
 
 #[derive(Deserialize)]
@@ -233,6 +235,7 @@ impl RouteTable {
             credential_place: CredentialPlace {
                 header: header(&self.credential.header)?,
                 scheme: self.credential.scheme,
+                refused_fields: self.credential.refused_fields,
             },
             idempotency_header: self.idempotency.map(|table| header(&table.header)).transpose()?,
             unknown_outcome_status: self.unknown_outcome_status,
@@ -311,7 +314,7 @@ mod tests {
     const SMALL: &str = r#"
         [route.psp]
         upstream = "https://api.psp.example"
-        credential = { header = "Authorization", scheme = "Bearer" }
+        credential = { header = "Authorization", scheme = "Bearer", refused_fields = ["key"] }
         [[route.psp.allow]]
         method = "POST"
         path = "/v1/cards"
@@ -330,6 +333,7 @@ mod tests {
     fn a_route_is_found_by_method_and_path() {
         let route = Route::parse("psp", SMALL, Environment::Live).unwrap();
         assert_eq!((route.upstream.host.as_str(), route.upstream.port), ("api.psp.example", 443));
+        assert!(route.credential_place.refused_fields.contains("key"));
         let Some(Call::Allowed(call)) = route.call("POST", "/v1/cards") else { panic!("allowed") };
         assert_eq!(call.attributes().iter().count(), 3);
         assert!(matches!(route.call("GET", "/v1/cards/c_1"), Some(Call::Passed(_))));
