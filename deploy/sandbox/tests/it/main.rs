@@ -1,0 +1,6 @@
+//! The parts of the sandbox, used as their users use them.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod pki;
+mod support;
