@@ -7,7 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use strongroom_domain::route::{AccountName, RouteName};
+use strongroom_domain::route::{AccountName, AttributeSet, RouteName};
 use strongroom_domain::{BootId, DataKeyId, ForwardId, RequestId, TenantId, Timestamp, TokenRef, WorkloadId};
 
 use super::event::Event;
@@ -268,6 +268,14 @@ pub struct Destination {
     pub host: Arc<str>,
     /// Its port, where known.
     pub port: Option<u16>,
+    /// HTTP method, as the route lists the call.
+    pub method: Arc<str>,
+    /// Path pattern, as the route lists the call: what a caller filled in for `{id}` is not logged.
+    pub path: Arc<str>,
+    /// The forward, once it has an id.
+    pub forward: Option<ForwardId>,
+    /// What of the card was asked for.
+    pub attributes: AttributeSet,
 }
 
 /// In which request (`req`).

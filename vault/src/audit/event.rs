@@ -30,6 +30,8 @@ events! {
     PanForward = ("pan.forward", "10.2.1.1"),
     /// The proxy said what became of a forward.
     ForwardOutcome = ("forward.outcome", "10.2.1.1"),
+    /// A forward's story was read by the proxy that opened it.
+    ForwardRead = ("forward.read", "10.2.1.1"),
     /// A card number was found where none belongs.
     PanUnexpected = ("pan.unexpected", "12.10.7"),
     /// A card was hidden for erasure (`rsn` `hidden`) or destroyed after its hold (`rsn` `destroyed`).

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use serde::{Serialize, Serializer};
-use strongroom_domain::{DataKeyId, RequestId, TenantId};
+use strongroom_domain::route::AttributeSet;
+use strongroom_domain::{DataKeyId, ForwardId, RequestId, TenantId};
 
 use super::entry::{
     Actor, CardChange, Destination, IdempotencyRef, KeyRef, Label, Object, Pol, Req, Source, Tls,
@@ -56,14 +57,23 @@ pub(super) fn some_destination<S: Serializer>(dst: &Option<&Destination>, to: S)
     #[derive(Serialize)]
     struct Wire<'a> {
         account: &'a str,
+        attributes: AttributeSet,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        forward_id: Option<ForwardId>,
         host: &'a str,
+        method: &'a str,
+        path: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         port: Option<u16>,
         route_id: &'a str,
     }
     dst.map(|dst| Wire {
         account: dst.account.as_str(),
+        attributes: dst.attributes,
+        forward_id: dst.forward,
         host: &dst.host,
+        method: &dst.method,
+        path: &dst.path,
         port: dst.port,
         route_id: dst.route.as_str(),
     })

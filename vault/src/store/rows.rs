@@ -63,9 +63,8 @@ pub struct TenantRow {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TenantSettings {
-    /// The tenant group grants are written for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub group: Option<String>,
+    /// The tenant groups that grants are given to, sorted.
+    pub groups: Vec<String>,
     /// Which facts of a number are kept in the open.
     pub facts: FactsKept,
     /// Token formats the tenant may ask for.
