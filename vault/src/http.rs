@@ -1,1 +1,44 @@
-//! Not written yet.
+//! The API as callers see it: one endpoint, one file; errors meet HTTP once, in [`problem`].
+
+pub mod asking;
+pub mod body;
+mod guard;
+pub mod openapi;
+pub mod problem;
+pub mod routes;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::operation::Vault;
+
+/// Every endpoint, with its description.
+fn endpoints() -> OpenApiRouter<Arc<Vault>> {
+    OpenApiRouter::with_openapi(openapi::head())
+        .routes(routes!(routes::cards::create::create))
+        .routes(routes!(routes::cards::show::show, routes::cards::erase::erase))
+        .routes(routes!(routes::tenants::put::put, routes::tenants::show::show))
+        .routes(routes!(routes::forwards::open::open))
+        .routes(routes!(routes::forwards::show::show))
+        .routes(routes!(routes::forwards::outcome::outcome))
+}
+
+/// The router of the `api` listener.
+pub fn router(vault: Arc<Vault>) -> Router {
+    let (router, _) = endpoints().split_for_parts();
+    router
+        .layer(middleware::from_fn(guard::refuse_card_data_outside_bodies))
+        .layer(DefaultBodyLimit::max(body::BODY_BYTES_MAX))
+        .with_state(vault)
+}
+
+/// The contract, as it is committed in `vault/openapi.json`.
+#[must_use]
+pub fn contract() -> utoipa::openapi::OpenApi {
+    endpoints().split_for_parts().1
+}

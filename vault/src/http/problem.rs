@@ -1,0 +1,175 @@
+//! Where errors meet HTTP: what a caller may know of each failure.
+
+use axum::response::{IntoResponse, Response};
+use strongroom_domain::{Problem, ProblemKind, RequestId};
+use strongroom_perimeter::problem::ProblemResponse;
+use strongroom_sealing::{KeyError, OpenError};
+use uuid::Uuid;
+
+use crate::audit::{Event, Object, Outcome};
+use crate::operation::{Asking, OperationError, Vault};
+use crate::store::CommitError;
+
+/// How a call hides or shows that policy refused it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Denial {
+    /// `403 forbidden`: the caller named what it may not do.
+    Forbidden,
+    /// The same 404 as an unknown token.
+    TokenNotFound,
+    /// The same 404 as an unknown forward.
+    ForwardNotFound,
+}
+
+/// A refused request on its way out.
+#[derive(Debug)]
+pub struct Refused {
+    problem: Problem,
+    request: Option<RequestId>,
+}
+
+impl Refused {
+    /// Writes the entry of the refusal, then says what the caller may know.
+    pub async fn new(
+        vault: &Vault,
+        asking: &Asking,
+        event: Event,
+        object: Object,
+        denial: Denial,
+        error: OperationError,
+    ) -> Self {
+        let error = vault.refuse(asking, event, object, error).await;
+        Self::telling(&error, denial, Some(asking.request.id))
+    }
+
+    /// For failures that have their entry, or come before there is a caller.
+    #[must_use]
+    pub fn without_entry(error: OperationError, request: Option<RequestId>) -> Self {
+        Self::telling(&error, Denial::Forbidden, request)
+    }
+
+    /// The same, with the call's own way to hide a denial.
+    #[must_use]
+    pub fn telling(error: &OperationError, denial: Denial, request: Option<RequestId>) -> Self {
+        let problem = problem_of(error, denial);
+        if problem.kind.status() >= 500 {
+            log(error, problem.kind, request);
+        }
+        Self { problem, request }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let id = self.request.unwrap_or_else(|| RequestId::from_uuid(Uuid::nil()));
+        ProblemResponse(self.problem, id).into_response()
+    }
+}
+
+/// A 5xx is logged once, here, with its sources.
+fn log(error: &OperationError, kind: ProblemKind, request: Option<RequestId>) {
+    let mut sources = Vec::new();
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        sources.push(error.to_string());
+        source = error.source();
+    }
+    let request = request.map(|id| id.to_string()).unwrap_or_default();
+    tracing::error!(request_id = request, problem = kind.slug(), %error, sources = sources.join(": "), "the request failed");
+}
+
+/// No `_`: a new failure is a decision.
+fn problem_of(error: &OperationError, denial: Denial) -> Problem {
+    match error {
+        OperationError::Request(problem) | OperationError::InvalidCard(problem) => *problem,
+        OperationError::Denied(_) => Problem::new(match denial {
+            Denial::Forbidden => ProblemKind::Forbidden,
+            Denial::TokenNotFound => ProblemKind::TokenNotFound,
+            Denial::ForwardNotFound => ProblemKind::ForwardNotFound,
+        }),
+        OperationError::UnknownToken => Problem::new(ProblemKind::TokenNotFound),
+        OperationError::UnknownTenant => Problem::new(ProblemKind::TenantNotFound),
+        OperationError::UnknownForward => Problem::new(ProblemKind::ForwardNotFound),
+        OperationError::NumberNotAccepted => Problem::new(ProblemKind::NumberNotAccepted).at("/number"),
+        OperationError::BrandNotAccepted => {
+            Problem::because(ProblemKind::InvalidCard, "this tenant does not take cards of this brand")
+                .at("/number")
+        }
+        OperationError::AttributeUnavailable => Problem::new(ProblemKind::AttributeUnavailable),
+        OperationError::RouteRefused(_) => Problem::new(ProblemKind::RouteRefused),
+        OperationError::IdempotencyInFlight => Problem::new(ProblemKind::IdempotencyInFlight),
+        OperationError::IdempotencyKeyReused => Problem::new(ProblemKind::IdempotencyKeyReused),
+        OperationError::RateLimited => Problem::new(ProblemKind::RateLimited),
+        OperationError::Conflict => Problem::new(ProblemKind::Conflict),
+        OperationError::ShelfFull => {
+            Problem::because(ProblemKind::Overloaded, "no room for another verification code")
+        }
+        OperationError::Keys(KeyError::Unavailable | KeyError::Denied | KeyError::Store) => Problem::because(
+            ProblemKind::Unavailable,
+            "keys are not available at the moment; a retry is safe",
+        ),
+        OperationError::Keys(KeyError::Unknown | KeyError::Tampered)
+        | OperationError::Seal(_)
+        | OperationError::Unsealed(_)
+        | OperationError::Defect(_) => Problem::new(ProblemKind::Internal),
+        OperationError::Commit(CommitError::Full) => Problem::new(ProblemKind::Overloaded),
+        OperationError::Commit(CommitError::Unavailable)
+        | OperationError::Store(_)
+        | OperationError::Random(_) => Problem::new(ProblemKind::Unavailable),
+    }
+}
+
+impl OperationError {
+    /// The word the audit entry gives as reason.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Denied(denied) => denied.reason,
+            Self::RouteRefused(reason) => reason,
+            Self::Unsealed(OpenError::ContextMismatch) => "context_mismatch",
+            Self::Unsealed(OpenError::Tampered) => "tampered",
+            Self::Unsealed(OpenError::Malformed) => "malformed",
+            Self::Unsealed(OpenError::UnknownKey) => "unknown_key",
+            Self::Unsealed(OpenError::UnsupportedFormat) => "unsupported_format",
+            Self::Defect(_) => "defect",
+            other => problem_of(other, Denial::Forbidden).kind.slug(),
+        }
+    }
+
+    /// Whether the caller was refused or we failed.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Denied(_)
+            | Self::UnknownToken
+            | Self::UnknownForward
+            | Self::UnknownTenant
+            | Self::RouteRefused(_)
+            | Self::RateLimited => Outcome::Denied,
+            _ => Outcome::Failure,
+        }
+    }
+}
+
+/// A problem document (RFC 9457).
+#[derive(utoipa::ToSchema)]
+#[schema(as = Problem)]
+#[expect(dead_code, reason = "describes what `ProblemResponse` writes; a test holds them together")]
+pub struct ProblemBody {
+    /// Stable type: `urn:strongroom:problem:` and a word of `vault/docs/problems.md`.
+    #[schema(rename = "type", example = "urn:strongroom:problem:token-not-found")]
+    r#type: String,
+    /// Short summary, the same for every occurrence of the type.
+    title: String,
+    /// HTTP status.
+    #[schema(minimum = 400, maximum = 599)]
+    status: u16,
+    /// What happened, for a person. Holds nothing of the request.
+    detail: String,
+    /// Names the request in logs and audit entries.
+    request_id: String,
+    /// The field that is wrong (JSON Pointer, RFC 6901).
+    pointer: Option<String>,
+    /// The forward this is about.
+    forward_id: Option<String>,
+}

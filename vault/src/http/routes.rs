@@ -1,0 +1,20 @@
+//! One endpoint, one file: handler, request, errors, description.
+
+pub mod cards {
+    //! Cards: in, shown, erased.
+    pub mod create;
+    pub mod erase;
+    pub mod facts;
+    pub mod show;
+}
+pub mod forwards {
+    //! Forwards: the one door out.
+    pub mod open;
+    pub mod outcome;
+    pub mod show;
+}
+pub mod tenants {
+    //! Tenants: onboarding.
+    pub mod put;
+    pub mod show;
+}

@@ -1,0 +1,205 @@
+//! `POST /v1/tenants/{tenant}/cards`: a card number in, a token out.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use secrecy::SecretString;
+use serde::Deserialize;
+use strongroom_domain::{
+    Cvc, Environment, Expiry, Holder, InvalidPan, Metadata, Pan, Problem, ProblemKind, TenantId, Timestamp,
+};
+use utoipa::ToSchema;
+use zeroize::Zeroizing;
+
+use super::facts;
+use crate::audit::{Event, Object};
+use crate::authz::TenantScope;
+use crate::http::body;
+use crate::http::problem::{Denial, Refused};
+use crate::operation::tokenize::{NewCard, Once, Tokenized};
+use crate::operation::{Asking, IdempotencyKey, OperationError, Vault};
+
+/// A card to tokenize.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewCard)]
+pub struct NewCardBody {
+    /// 12 to 19 digits with a valid check digit; single spaces and dashes between digits are ignored.
+    #[schema(value_type = String, write_only, min_length = 12, max_length = 38, example = "4242424242424242", extensions(("x-pci-data" = json!("pan"))))]
+    number: SecretString,
+    /// 1 to 12; with `exp_year` or not at all.
+    #[schema(minimum = 1, maximum = 12)]
+    exp_month: Option<u8>,
+    /// 2000 to 2099.
+    #[schema(minimum = 2000, maximum = 2099)]
+    exp_year: Option<u16>,
+    /// Cardholder name, at most 70 bytes of UTF-8.
+    #[schema(value_type = Option<String>, write_only, max_length = 70)]
+    holder: Option<SecretString>,
+    /// Verification code, 3 or 4 digits. Kept in memory for one forward and never stored.
+    #[schema(value_type = Option<String>, write_only, pattern = "^[0-9]{3,4}$", extensions(("x-pci-data" = json!("sad"))))]
+    cvc: Option<SecretString>,
+    /// When the token stops to work (RFC 3339); must be in the future. Rounded down to the second.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+    /// At most 20 names of 40 bytes with texts of 500 bytes. No card numbers, no tokens.
+    #[schema(value_type = Option<std::collections::BTreeMap<String, String>>)]
+    metadata: Option<Metadata>,
+    /// The token's format; `opaque` is the only one this release makes.
+    format: Option<Format>,
+}
+
+/// How the token looks.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// `tok_live_…` or `tok_test_…`.
+    Opaque,
+}
+
+const FIELDS: &[&str] =
+    &["/number", "/exp_month", "/exp_year", "/holder", "/cvc", "/expires_at", "/metadata", "/format"];
+
+/// Tokenize a card.
+#[utoipa::path(
+    post,
+    path = "/v1/tenants/{tenant}/cards",
+    tag = "cards",
+    operation_id = "createCard",
+    params(
+        ("tenant" = String, Path, description = "the tenant", pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible characters; remembered 24 hours per caller and tenant"),
+    ),
+    request_body = NewCardBody,
+    responses(
+        (status = 201, description = "the token and the card's facts; `Idempotency-Replayed: true` if an earlier request made it", body = facts::CardFactsBody<'_>),
+        (status = "default", description = "a problem", body = crate::http::problem::ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn create(
+    State(vault): State<Arc<Vault>>,
+    asking: Asking,
+    Path(tenant): Path<String>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Refused> {
+    match try_create(&vault, &asking, &tenant, &headers, body).await {
+        Ok(tokenized) => Ok(created(tokenized)),
+        Err(error) => {
+            let object = TenantId::parse(&tenant)
+                .map_or(Object::Operation("POST /v1/tenants/{tenant}/cards"), Object::Tenant);
+            Err(Refused::new(&vault, &asking, Event::PanTokenize, object, Denial::Forbidden, error).await)
+        }
+    }
+}
+
+async fn try_create(
+    vault: &Vault,
+    asking: &Asking,
+    tenant: &str,
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Tokenized, OperationError> {
+    let tenant = TenantId::parse(tenant).map_err(|_| OperationError::UnknownTenant)?;
+    let facts = vault.tenant_facts(&tenant).await?;
+    let subject = TenantScope { tenant: tenant.clone() };
+    let permit = vault.authorizer.load().decide(&asking.caller.workload, subject, &facts)?;
+    let bytes = body::bytes(body).map_err(OperationError::Request)?;
+    let parsed: NewCardBody = body::parse(headers, &bytes, FIELDS).map_err(OperationError::Request)?;
+    let once = once(headers, &tenant, &bytes)?;
+    let card = parsed.check(vault.environment, asking.at).map_err(OperationError::InvalidCard)?;
+    vault.tokenize(asking, permit, card, once, facts::write).await
+}
+
+fn created(tokenized: Tokenized) -> Response {
+    let mut response = (StatusCode::CREATED, tokenized.answer).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if tokenized.replayed {
+        headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
+    }
+    response
+}
+
+fn once(headers: &HeaderMap, tenant: &TenantId, body: &Bytes) -> Result<Option<Once>, OperationError> {
+    let invalid = |detail| OperationError::Request(Problem::because(ProblemKind::InvalidRequest, detail));
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let text = value.to_str().ok().filter(|_| values.next().is_none());
+    let key = text.and_then(|text| IdempotencyKey::parse(text).ok());
+    let key =
+        key.ok_or_else(|| invalid("Idempotency-Key is not one value of 1 to 255 visible characters"))?;
+    let mut json: serde_json::Value =
+        serde_json::from_slice(body).map_err(|_| invalid("the body is not valid JSON"))?;
+    if let Some(object) = json.as_object_mut() {
+        object.remove("cvc"); // sensitive authentication data is part of no digest
+    }
+    let canonical = serde_json_canonicalizer::to_vec(&json)
+        .map_err(|_| OperationError::Defect("a JSON value has a canonical form"))?;
+    let request = format!("POST /v1/tenants/{tenant}/cards");
+    Ok(Some(Once { key, request, canonical_body: Zeroizing::new(canonical) }))
+}
+
+impl NewCardBody {
+    /// Field by field; each refusal names its field and holds nothing of it.
+    fn check(self, environment: Environment, now: Timestamp) -> Result<NewCard, Problem> {
+        let invalid = |detail, pointer| Problem::because(ProblemKind::InvalidCard, detail).at(pointer);
+        let Self {
+            number,
+            exp_month,
+            exp_year,
+            holder,
+            cvc,
+            expires_at,
+            metadata,
+            format: None | Some(Format::Opaque),
+        } = self;
+        let expiry = match (exp_month, exp_year) {
+            (None, None) => None,
+            (Some(month), Some(year)) => Some(Expiry::new(month, year).map_err(|_| {
+                invalid("the expiry is not a month 1 to 12 of a year 2000 to 2099", "/exp_month")
+            })?),
+            (None, Some(_)) => return Err(invalid("exp_year needs exp_month", "/exp_month")),
+            (Some(_), None) => return Err(invalid("exp_month needs exp_year", "/exp_year")),
+        };
+        let expires_at = expires_at.map(|at| Timestamp::from_unix_seconds(at.unix_seconds()));
+        if expires_at.is_some_and(|at| at <= now) {
+            return Err(invalid("expires_at is not in the future", "/expires_at"));
+        }
+        Ok(NewCard {
+            pan: parse_number(&number, environment)?,
+            expiry,
+            holder: holder.map(|holder| parse_holder(&holder)).transpose()?,
+            cvc: cvc.map(Cvc::parse).transpose().map_err(|_| invalid("cvc is not 3 or 4 digits", "/cvc"))?,
+            expires_at,
+            metadata: metadata.unwrap_or_default(),
+        })
+    }
+}
+
+fn parse_number(number: &SecretString, environment: Environment) -> Result<Pan, Problem> {
+    #[expect(clippy::disallowed_methods, reason = "parsed into `Pan`, the type that keeps it")]
+    let text = secrecy::ExposeSecret::expose_secret(number);
+    if strongroom_domain::Token::parse(text).is_ok() {
+        return Err(Problem::because(ProblemKind::InvalidCard, "this is a token already").at("/number"));
+    }
+    Pan::parse(text, environment).map_err(|error| {
+        let detail = match error {
+            InvalidPan::NotDigits => "the number holds something other than digits, spaces and dashes",
+            InvalidPan::Length => "the number is not 12 to 19 digits long",
+            InvalidPan::CheckDigit => "the number has a wrong check digit",
+        };
+        Problem::because(ProblemKind::InvalidCard, detail).at("/number")
+    })
+}
+
+fn parse_holder(holder: &SecretString) -> Result<Holder, Problem> {
+    #[expect(clippy::disallowed_methods, reason = "parsed into `Holder`, the type that keeps it")]
+    let text = secrecy::ExposeSecret::expose_secret(holder);
+    let detail = "holder is not 1 to 70 bytes of text without control characters or card numbers";
+    Holder::parse(text).map_err(|_| Problem::because(ProblemKind::InvalidCard, detail).at("/holder"))
+}

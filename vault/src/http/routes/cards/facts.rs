@@ -1,0 +1,63 @@
+//! A card as callers see it: its token and its facts, never its number.
+
+use serde::Serialize;
+use strongroom_domain::Timestamp;
+use utoipa::ToSchema;
+
+use crate::store::CardRow;
+
+/// A card's token and facts.
+#[derive(Serialize, ToSchema)]
+pub struct CardFactsBody<'a> {
+    /// The token: 43 characters without a digit.
+    #[schema(
+        example = "tok_test_bkscltdmvfnwgpxhqzjrbkscltdmvfnwzv",
+        pattern = "^tok_(live|test)_[b-df-hj-np-tv-xz]{34}$"
+    )]
+    token: &'a str,
+    /// Lower-case brand name, or null if the tenant keeps no facts or the brand is not known.
+    brand: Option<&'static str>,
+    /// First 8 digits of numbers of 16 or more, first 6 of 14 and 15; null otherwise.
+    bin: Option<&'a str>,
+    /// Last four digits, or null if the tenant keeps no facts.
+    last4: Option<&'a str>,
+    /// Number of digits, 12 to 19.
+    length: Option<u8>,
+    /// 1 to 12.
+    exp_month: Option<u8>,
+    /// 2000 to 2099.
+    exp_year: Option<u16>,
+    /// When the token stops to work.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+    /// When the card came in.
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    /// The caller's own notes.
+    metadata: std::collections::BTreeMap<&'a str, &'a str>,
+    /// Rises with every change.
+    version: u64,
+}
+
+impl<'a> From<&'a CardRow> for CardFactsBody<'a> {
+    fn from(row: &'a CardRow) -> Self {
+        Self {
+            token: row.token.as_str(),
+            brand: row.brand.map(strongroom_domain::Brand::as_str),
+            bin: row.facts.bin.non_empty(),
+            last4: row.facts.last4.non_empty(),
+            length: row.length,
+            exp_month: row.facts.expiry.map(strongroom_domain::Expiry::month),
+            exp_year: row.facts.expiry.map(strongroom_domain::Expiry::year),
+            expires_at: row.expires_at,
+            created_at: row.created_at,
+            metadata: row.metadata.iter().collect(),
+            version: row.row_version,
+        }
+    }
+}
+
+/// The body as it is stored for replays and sent.
+pub(super) fn write(row: &CardRow) -> Vec<u8> {
+    serde_json::to_vec(&CardFactsBody::from(row)).expect("texts and numbers always serialize")
+}

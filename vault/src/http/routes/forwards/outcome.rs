@@ -1,0 +1,129 @@
+//! `PUT /v1/forwards/{id}/outcome`: how a forward ended, by the word of the proxy that opened it.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, State};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use strongroom_domain::{Problem, ProblemKind, scan};
+use utoipa::ToSchema;
+
+use super::show::{object, permit};
+use crate::audit::Event;
+use crate::http::body;
+use crate::http::problem::{Denial, Refused};
+use crate::operation::forward::Ended;
+use crate::operation::{Asking, OperationError, Vault};
+use crate::store::ForwardState;
+
+/// How a forward ended.
+#[derive(Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ForwardOutcome)]
+pub struct OutcomeBody {
+    /// `answered`: a complete answer came. `not-sent`: no byte left. `unknown`: anything else.
+    #[serde(skip_serializing)]
+    outcome: OutcomeState,
+    /// HTTP status of the PSP's answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 100, maximum = 599)]
+    status: Option<u16>,
+    /// Milliseconds from the first byte sent to the last byte received.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream_ms: Option<u64>,
+    /// Card data found in the answer and replaced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scrubbed: Option<u32>,
+    /// Digit runs that looked like card numbers and passed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pan_suspected: Option<u32>,
+    /// The PSP's own name of the request, at most 200 visible characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    psp_request_id: Option<String>,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OutcomeState {
+    /// A complete answer came.
+    Answered,
+    /// No byte left.
+    NotSent,
+    /// Anything else.
+    Unknown,
+}
+
+const FIELDS: &[&str] =
+    &["/outcome", "/status", "/upstream_ms", "/scrubbed", "/pan_suspected", "/psp_request_id"];
+
+/// Record how a forward ended.
+///
+/// States never go back; saying the same again changes nothing.
+#[utoipa::path(
+    put,
+    path = "/v1/forwards/{id}/outcome",
+    tag = "forwards",
+    operation_id = "recordOutcome",
+    params(("id" = String, Path, description = "the forward", format = Uuid)),
+    request_body = OutcomeBody,
+    responses(
+        (status = 204, description = "recorded"),
+        (status = "default", description = "a problem", body = crate::http::problem::ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn outcome(
+    State(vault): State<Arc<Vault>>,
+    asking: Asking,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<StatusCode, Refused> {
+    match try_outcome(&vault, &asking, &id, &headers, body).await {
+        Ok(()) => Ok(StatusCode::NO_CONTENT),
+        Err(error) => Err(Refused::new(
+            &vault,
+            &asking,
+            Event::ForwardOutcome,
+            object(&id),
+            Denial::ForwardNotFound,
+            error,
+        )
+        .await),
+    }
+}
+
+async fn try_outcome(
+    vault: &Vault,
+    asking: &Asking,
+    id: &str,
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<(), OperationError> {
+    let permit = permit(vault, asking, id).await?;
+    let bytes = body::bytes(body).map_err(OperationError::Request)?;
+    let parsed: OutcomeBody = body::parse(headers, &bytes, FIELDS).map_err(OperationError::Request)?;
+    let ended = parsed.check().map_err(OperationError::Request)?;
+    vault.end_forward(asking, permit, ended).await
+}
+
+impl OutcomeBody {
+    fn check(self) -> Result<Ended, Problem> {
+        let psp_id_is_right = |id: &String| {
+            id.len() <= 200 && id.bytes().all(|byte| byte.is_ascii_graphic()) && !scan::holds_pan(id)
+        };
+        if !self.psp_request_id.as_ref().is_none_or(psp_id_is_right) {
+            let detail = "psp_request_id is not at most 200 visible characters without a card number";
+            return Err(Problem::because(ProblemKind::InvalidRequest, detail).at("/psp_request_id"));
+        }
+        let state = match self.outcome {
+            OutcomeState::Answered => ForwardState::Answered,
+            OutcomeState::NotSent => ForwardState::NotSent,
+            OutcomeState::Unknown => ForwardState::Unknown,
+        };
+        let outcome = serde_json::to_value(&self).expect("numbers and texts always serialize");
+        Ok(Ended { state, outcome })
+    }
+}

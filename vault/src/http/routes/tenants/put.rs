@@ -1,0 +1,131 @@
+//! `PUT /v1/tenants/{tenant}`: onboarding, as often as one likes.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header};
+use serde::Deserialize;
+use strongroom_domain::{Brand, FactsKept, Problem, ProblemKind, TenantId};
+use utoipa::ToSchema;
+
+use super::show::{TenantBody, answer, object, permit};
+use crate::audit::Event;
+use crate::http::body;
+use crate::http::problem::{Denial, Refused};
+use crate::operation::tenant::Wanted;
+use crate::operation::{Asking, OperationError, Vault};
+use crate::store::{TenantRow, TenantSettings, TenantStatus};
+
+/// What a tenant is to be. What is not said has its default, also when it was different before.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Tenant)]
+pub struct TenantPut {
+    /// Groups that grants are given to, at most 16.
+    #[serde(default)]
+    groups: Vec<String>,
+    /// Which facts are kept beside the sealed record.
+    #[serde(default)]
+    #[schema(value_type = FactsBody)]
+    facts: FactsKept,
+    /// Brands the tenant takes; null is all.
+    #[schema(value_type = Option<Vec<String>>)]
+    brands: Option<Vec<Brand>>,
+    /// A suspended tenant's cards are neither made, shown nor forwarded.
+    #[serde(default)]
+    suspended: bool,
+}
+
+/// Which facts are kept.
+#[derive(ToSchema)]
+#[schema(rename_all = "kebab-case")]
+pub enum FactsBody {
+    /// First and last digits within PCI DSS 3.4.1.
+    BinAndLast4,
+    /// None.
+    None,
+}
+
+const FIELDS: &[&str] = &["/groups", "/facts", "/brands", "/suspended"];
+/// Groups of one tenant: each costs every decision a little.
+const GROUPS_MAX: usize = 16;
+
+/// Create or change a tenant.
+#[utoipa::path(
+    put,
+    path = "/v1/tenants/{tenant}",
+    tag = "tenants",
+    operation_id = "putTenant",
+    params(
+        ("tenant" = String, Path, description = "the tenant", pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"),
+        ("If-Match" = Option<String>, Header, description = "the version in quotes; another present version is a conflict"),
+    ),
+    request_body = TenantPut,
+    responses(
+        (status = 200, description = "the tenant as it is now", body = TenantBody<'_>),
+        (status = 201, description = "the tenant is new", body = TenantBody<'_>),
+        (status = "default", description = "a problem", body = crate::http::problem::ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn put(
+    State(vault): State<Arc<Vault>>,
+    asking: Asking,
+    Path(tenant): Path<String>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Refused> {
+    match try_put(&vault, &asking, &tenant, &headers, body).await {
+        Ok((row, created)) => {
+            let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+            Ok((status, answer(&row)).into_response())
+        }
+        Err(error) => {
+            Err(Refused::new(&vault, &asking, Event::TenantChange, object(&tenant), Denial::Forbidden, error)
+                .await)
+        }
+    }
+}
+
+async fn try_put(
+    vault: &Vault,
+    asking: &Asking,
+    tenant: &str,
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<(TenantRow, bool), OperationError> {
+    let tenant = TenantId::parse(tenant).map_err(|_| OperationError::UnknownTenant)?;
+    let permit = permit(vault, asking, &tenant).await?;
+    let bytes = body::bytes(body).map_err(OperationError::Request)?;
+    let parsed: TenantPut = body::parse(headers, &bytes, FIELDS).map_err(OperationError::Request)?;
+    let wanted = parsed.check(headers).map_err(OperationError::Request)?;
+    vault.put_tenant(asking, permit, wanted).await
+}
+
+impl TenantPut {
+    fn check(self, headers: &HeaderMap) -> Result<Wanted, Problem> {
+        let invalid = |detail| Problem::because(ProblemKind::InvalidRequest, detail);
+        let mut groups = self.groups;
+        groups.sort_unstable();
+        groups.dedup();
+        if groups.len() > GROUPS_MAX || groups.iter().any(|group| TenantId::parse(group).is_err()) {
+            return Err(invalid(
+                "groups are at most 16 names of lower-case letters, digits and inner hyphens",
+            )
+            .at("/groups"));
+        }
+        if self.brands.as_ref().is_some_and(|brands| brands.is_empty() || brands.contains(&Brand::Unknown)) {
+            return Err(invalid("brands is null or a list of at least one known brand").at("/brands"));
+        }
+        let expected_version = headers.get(header::IF_MATCH).map(|value| {
+            let text = value.to_str().unwrap_or_default().trim_matches('"');
+            text.parse().map_err(|_| invalid("If-Match is not a version in quotes"))
+        });
+        let settings =
+            TenantSettings { groups, facts: self.facts, brands: self.brands, ..TenantSettings::default() };
+        let status = if self.suspended { TenantStatus::Suspended } else { TenantStatus::Active };
+        Ok(Wanted { settings, status, expected_version: expected_version.transpose()? })
+    }
+}

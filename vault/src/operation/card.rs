@@ -1,0 +1,63 @@
+//! Cards after capture: showing their facts, erasing them.
+
+use strongroom_domain::{TenantId, Timestamp, TokenHash};
+
+use super::{Asking, OperationError, Vault};
+use crate::audit::{Event, Object};
+use crate::authz::{EraseCard, Permit, ReadCard};
+use crate::store::{CardRow, Change, Committed};
+
+impl Vault {
+    /// The facts of one card.
+    pub async fn show_card(
+        &self,
+        asking: &Asking,
+        permit: Permit<ReadCard>,
+    ) -> Result<CardRow, OperationError> {
+        let (tenant, token) = (&permit.subject().tenant, permit.subject().card.token);
+        let row = self.live_card(tenant, token, asking.at).await?.ok_or(OperationError::UnknownToken)?;
+        let object = Object::Token { token: token.token_ref(), tenant: Some(tenant.clone()) };
+        self.record(Self::allowed(asking, Event::PanLookup, permit.decision(), object)).await?;
+        Ok(row)
+    }
+
+    /// Hides a card at once; it is destroyed after the hold, and its token is never used again.
+    pub async fn erase_card(&self, asking: &Asking, permit: Permit<EraseCard>) -> Result<(), OperationError> {
+        let (tenant, token) = (permit.subject().tenant.clone(), permit.subject().card.token);
+        self.live_card(&tenant, token, asking.at).await?.ok_or(OperationError::UnknownToken)?;
+        let object = Object::Token { token: token.token_ref(), tenant: Some(tenant.clone()) };
+        let entry = Self::allowed(asking, Event::RecordShred, permit.decision(), object);
+        let change = Change::EraseCard {
+            tenant,
+            token,
+            at: asking.at,
+            destroy_after: asking.at.plus(self.erase_hold),
+            idempotency: None,
+            entry: entry.because("hidden"),
+        };
+        match self.committer.commit(change).await? {
+            Committed::Done => {
+                self.cvcs.forget(token);
+                Ok(())
+            }
+            Committed::Missing | Committed::Conflict => Err(OperationError::UnknownToken),
+            Committed::Replay(_) | Committed::KeyNotActive => {
+                Err(OperationError::Defect("erasing needs neither key nor replay"))
+            }
+        }
+    }
+
+    async fn live_card(
+        &self,
+        tenant: &TenantId,
+        token: TokenHash,
+        now: Timestamp,
+    ) -> Result<Option<CardRow>, OperationError> {
+        Ok(self.store.card(tenant, token).await?.filter(|row| is_live(row, now)))
+    }
+}
+
+/// Neither erased nor expired.
+pub(super) fn is_live(row: &CardRow, now: Timestamp) -> bool {
+    row.deleted_at.is_none() && row.expires_at.is_none_or(|expires_at| now < expires_at)
+}

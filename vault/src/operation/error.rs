@@ -1,0 +1,84 @@
+//! What an operation's failure means. `http/problem.rs` decides what the caller may know of it.
+
+use strongroom_domain::Problem;
+use strongroom_sealing::{KeyError, OpenError, SealError};
+
+use crate::authz::Denied;
+use crate::store::{CommitError, StoreError};
+
+/// Why an operation did nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum OperationError {
+    /// The request is not what the call takes; the problem says where.
+    #[error("the request is not what this call takes")]
+    Request(Problem),
+    /// Policy does not allow it.
+    #[error("policy does not allow it")]
+    Denied(Denied),
+    /// Unknown, expired, erased, or another tenant's token.
+    #[error("unknown token")]
+    UnknownToken,
+    /// No such tenant.
+    #[error("unknown tenant")]
+    UnknownTenant,
+    /// No such forward of this proxy.
+    #[error("unknown forward")]
+    UnknownForward,
+    /// A field of the card is wrong; the problem says which.
+    #[error("a field of the card is not valid")]
+    InvalidCard(Problem),
+    /// The number belongs to the other environment.
+    #[error("the number belongs to the other environment")]
+    NumberNotAccepted,
+    /// The brand is not one this tenant takes.
+    #[error("the tenant does not take this brand")]
+    BrandNotAccepted,
+    /// A route needs a value the card does not hold.
+    #[error("the card does not hold a value the route needs")]
+    AttributeUnavailable,
+    /// The route, its hash or the call on it is not one this vault knows.
+    #[error("the vault knows no such route or call: {0}")]
+    RouteRefused(&'static str),
+    /// A request with this idempotency key is being worked on.
+    #[error("idempotency key in flight")]
+    IdempotencyInFlight,
+    /// The idempotency key was used with another request.
+    #[error("idempotency key reused")]
+    IdempotencyKeyReused,
+    /// Too many requests of this principal.
+    #[error("a limit of this principal is reached")]
+    RateLimited,
+    /// Somebody else changed it first, or it is not in a state for this.
+    #[error("the present state does not allow this")]
+    Conflict,
+    /// No room for another verification code.
+    #[error("no room for another verification code")]
+    ShelfFull,
+    /// Keys are not available.
+    #[error("keys are not available")]
+    Keys(#[from] KeyError),
+    /// Sealing failed.
+    #[error("sealing failed")]
+    Seal(#[from] SealError),
+    /// A record did not open: tampering or a lost key.
+    #[error("a record did not open")]
+    Unsealed(#[from] OpenError),
+    /// The commit did not happen.
+    #[error("the commit did not happen")]
+    Commit(#[from] CommitError),
+    /// The store could not be read.
+    #[error("the store could not be read")]
+    Store(#[from] StoreError),
+    /// No randomness.
+    #[error(transparent)]
+    Random(#[from] strongroom_domain::RandomUnavailable),
+    /// A defect of ours: what should always be possible was not.
+    #[error("defect: {0}")]
+    Defect(&'static str),
+}
+
+impl From<Denied> for OperationError {
+    fn from(denied: Denied) -> Self {
+        Self::Denied(denied)
+    }
+}

@@ -1,0 +1,314 @@
+//! Forwards: the one door through which a card number leaves, to a proxy, for one request at one registered PSP.
+//!
+//! Promises: no card data is answered before its audit entries are durable, one per card. What leaves is what the route
+//! declares for that method and path, and no more. Unknown, erased, expired, foreign and forbidden tokens are one answer.
+//! Does not promise: that the proxy tells the truth about caller and destination (T-01); it can be held to what it said.
+//! Trusts: the store for availability only; a record it altered does not open.
+//! Upholds: C-04, C-05, C-08, C-11.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use strongroom_domain::route::{Attribute, AttributeSet};
+use strongroom_domain::{ForwardId, Problem, ProblemKind, TenantId, Token, TokenHash, WorkloadId};
+use strongroom_sealing::{CardSecrets, KeyScope, Purpose, SealContext, open};
+
+use super::card::is_live;
+use super::{Asking, OperationError, Vault, policy_of};
+use crate::audit::{Actor, Destination, Draft, Event, KeyRef, Object, Outcome};
+use crate::authz::{OpenForward, Permit, RecordOutcome, RouteFacts};
+use crate::sad::TakenCvc;
+use crate::store::{CardRow, Change, Committed, ForwardRow, ForwardState};
+
+/// Most cards in one forward (design §5).
+pub const CARDS_MAX: usize = 8;
+
+/// A forward a proxy asks for.
+pub struct Wanted {
+    /// On whose behalf: the proxy's word.
+    pub caller: WorkloadId,
+    /// That caller's certificate, as the proxy saw it.
+    pub caller_certificate_sha256: [u8; 32],
+    /// Where the caller's connection came from, as the proxy saw it.
+    pub origin: Option<SocketAddr>,
+    /// Where to: held against the route files.
+    pub route: RouteFacts,
+    /// The cards and what of each.
+    pub cards: Vec<(Token, AttributeSet)>,
+    /// The PSP idempotency key of the attempt.
+    pub attempt: Option<String>,
+}
+
+/// An opened forward: the card data, already audited.
+pub struct Opened {
+    /// Its id.
+    pub id: ForwardId,
+    /// Whose cards.
+    pub tenant: TenantId,
+    /// In the order asked.
+    pub cards: Vec<Released>,
+}
+
+/// What is released of one card.
+pub struct Released {
+    /// What was asked.
+    pub attributes: AttributeSet,
+    /// The opened record.
+    pub secrets: CardSecrets,
+    /// The verification code, if asked.
+    pub cvc: Option<TakenCvc>,
+}
+
+/// How a forward ended, by the proxy's word.
+pub struct Ended {
+    /// Answered, not sent or unknown.
+    pub state: ForwardState,
+    /// Status, timings, counts: no card data.
+    pub outcome: serde_json::Value,
+}
+
+impl Vault {
+    /// The tenant whose cards these are, and the rows. Every reason not to find them is the same answer.
+    pub async fn find_cards(
+        &self,
+        asking: &Asking,
+        wanted: &Wanted,
+    ) -> Result<(TenantId, Vec<CardRow>), OperationError> {
+        let hashes: Vec<TokenHash> = wanted.cards.iter().map(|(token, _)| token.hash()).collect();
+        let distinct: HashSet<_> = hashes.iter().collect();
+        if hashes.is_empty() || hashes.len() > CARDS_MAX || distinct.len() != hashes.len() {
+            let detail = "a forward names one to eight different tokens";
+            return Err(OperationError::Request(
+                Problem::because(ProblemKind::InvalidRequest, detail).at("/cards"),
+            ));
+        }
+        let found = self.reader.cards(hashes).await?;
+        let live = |row: Option<CardRow>| {
+            row.filter(|row| is_live(row, asking.at)).ok_or(OperationError::UnknownToken)
+        };
+        let rows = found.into_iter().map(live).collect::<Result<Vec<_>, _>>()?;
+        let tenant = rows[0].tenant.clone();
+        if rows.iter().any(|row| row.tenant != tenant) {
+            return Err(OperationError::UnknownToken);
+        }
+        Ok((tenant, rows))
+    }
+
+    /// Opens the records, writes the entries, and only then gives the card data.
+    pub async fn open_forward(
+        &self,
+        asking: &Asking,
+        permit: Permit<OpenForward>,
+        wanted: &Wanted,
+        rows: Vec<CardRow>,
+    ) -> Result<Opened, OperationError> {
+        let hashes: Vec<TokenHash> = wanted.cards.iter().map(|(token, _)| token.hash()).collect();
+        self.limits.forward(&wanted.caller, &hashes).map_err(|_| OperationError::RateLimited)?;
+        let id = ForwardId::generate(&*self.clock, &*self.random)?;
+        let released = self.release(id, wanted, &rows).await;
+        let opened = match released {
+            Ok(cards) => self.commit_forward(asking, &permit, wanted, id, &rows).await.map(|tenant| Opened {
+                id,
+                tenant,
+                cards,
+            }),
+            Err(error) => Err(error),
+        };
+        if opened.is_err() {
+            self.cvcs.give_back(id); // nothing left this process
+        }
+        opened
+    }
+
+    async fn release(
+        &self,
+        id: ForwardId,
+        wanted: &Wanted,
+        rows: &[CardRow],
+    ) -> Result<Vec<Released>, OperationError> {
+        let mut released = Vec::with_capacity(rows.len());
+        for ((_, attributes), row) in wanted.cards.iter().zip(rows) {
+            let secrets = self.unseal(row).await?;
+            let lacks = |attribute, present: bool| attributes.contains(attribute) && !present;
+            if lacks(Attribute::Exp, secrets.expiry.is_some())
+                || lacks(Attribute::Holder, secrets.holder.is_some())
+            {
+                return Err(OperationError::AttributeUnavailable);
+            }
+            let cvc = if attributes.contains(Attribute::Cvc) {
+                let taken = self.cvcs.take(row.token.hash(), id, wanted.attempt.as_deref());
+                Some(taken.ok_or(OperationError::AttributeUnavailable)?)
+            } else {
+                None
+            };
+            released.push(Released { attributes: *attributes, secrets, cvc });
+        }
+        Ok(released)
+    }
+
+    async fn unseal(&self, row: &CardRow) -> Result<CardSecrets, OperationError> {
+        let scope = KeyScope::Tenant(row.tenant.clone());
+        let key = self.keys.by_id(&scope, Purpose::Card, row.data_key).await?;
+        let context = SealContext {
+            environment: self.environment,
+            tenant: &row.tenant,
+            token: row.token.hash(),
+            data_key: row.data_key,
+            facts: &row.facts,
+            row_version: row.row_version,
+            expires_at: row.expires_at,
+        };
+        Ok(open(&key.key, &context, &row.record)?)
+    }
+
+    async fn commit_forward(
+        &self,
+        asking: &Asking,
+        permit: &Permit<OpenForward>,
+        wanted: &Wanted,
+        id: ForwardId,
+        rows: &[CardRow],
+    ) -> Result<TenantId, OperationError> {
+        let tenant = rows[0].tenant.clone();
+        let entries = rows.iter().map(|row| {
+            let object = Object::Token { token: row.token.token_ref(), tenant: Some(row.tenant.clone()) };
+            let destination = destination(wanted, attributes_of(wanted, row), Some(id));
+            Self::forward_entry(asking, wanted, Outcome::Success, object)
+                .to(destination)
+                .by_policy(policy_of(permit.decision()))
+                .with_key(KeyRef::of(row.data_key))
+        });
+        let forward = ForwardRow {
+            id,
+            tenant: tenant.clone(),
+            proxy: asking.caller.workload.clone(),
+            caller: wanted.caller.clone(),
+            route: wanted.route.route().name.clone(),
+            account: wanted.route.account().name.clone(),
+            method: wanted.route.method().to_owned(),
+            path: wanted.route.path().to_owned(),
+            host: wanted.route.host().to_owned(),
+            cards: rows.iter().map(|row| row.token.token_ref()).collect(),
+            attributes: wanted.cards.iter().flat_map(|(_, attributes)| attributes.iter()).collect(),
+            state: ForwardState::Open,
+            opened_at: asking.at,
+            closed_at: None,
+            outcome: None,
+        };
+        match self
+            .committer
+            .commit(Change::OpenForward { forward: Box::new(forward), entries: entries.collect() })
+            .await?
+        {
+            Committed::Done => Ok(tenant),
+            Committed::Replay(_) | Committed::KeyNotActive | Committed::Conflict | Committed::Missing => {
+                Err(OperationError::Defect("a new forward was already there"))
+            }
+        }
+    }
+
+    /// The beginning of every entry about a forward: who it is for and where it goes are the proxy's word.
+    fn forward_entry(asking: &Asking, wanted: &Wanted, outcome: Outcome, object: Object) -> Draft {
+        let actor = Actor::Workload {
+            id: wanted.caller.clone(),
+            cert_sha256: Some(wanted.caller_certificate_sha256),
+        };
+        asking.entry_of(actor, Event::PanForward, outcome, object).asserted_by(asking.caller.workload.clone())
+    }
+
+    /// Writes the entries of a refused forward: one for each card it named, or one without.
+    pub async fn refuse_forward(
+        &self,
+        asking: &Asking,
+        wanted: Option<&Wanted>,
+        error: OperationError,
+    ) -> OperationError {
+        let Some(wanted) = wanted else {
+            return self
+                .refuse(asking, Event::PanForward, Object::Operation("POST /v1/forwards"), error)
+                .await;
+        };
+        let mut error = error;
+        for (token, attributes) in &wanted.cards {
+            let object = Object::Token { token: token.token_ref(), tenant: None };
+            let entry = Self::forward_entry(asking, wanted, error.outcome(), object);
+            error = self.write_refusal(entry.to(destination(wanted, *attributes, None)), error).await;
+        }
+        error
+    }
+
+    /// Writes how a forward ended. States never go back; the same word twice is no change.
+    pub async fn end_forward(
+        &self,
+        asking: &Asking,
+        permit: Permit<RecordOutcome>,
+        ended: Ended,
+    ) -> Result<(), OperationError> {
+        let id = *permit.subject();
+        let row = self.own_forward(asking, id).await?;
+        let object = Object::Forward { id, tenant: Some(row.tenant) };
+        let entry = Self::allowed(asking, Event::ForwardOutcome, permit.decision(), object)
+            .because(ended.state.as_str())
+            .asserted_by(asking.caller.workload.clone());
+        match ended.state {
+            ForwardState::NotSent => self.cvcs.give_back(id),
+            ForwardState::Answered => self.cvcs.burn(id),
+            ForwardState::Unknown | ForwardState::Open => {}
+        }
+        let proxy = asking.caller.workload.clone();
+        let change = Change::RecordOutcome {
+            id,
+            proxy,
+            state: ended.state,
+            outcome: ended.outcome,
+            at: asking.at,
+            entry,
+        };
+        match self.committer.commit(change).await? {
+            Committed::Done => Ok(()),
+            Committed::Missing => Err(OperationError::UnknownForward),
+            Committed::Conflict if self.own_forward(asking, id).await?.state == ended.state => Ok(()),
+            Committed::Conflict => Err(OperationError::Conflict),
+            Committed::Replay(_) | Committed::KeyNotActive => {
+                Err(OperationError::Defect("an outcome needs neither key nor replay"))
+            }
+        }
+    }
+
+    /// One forward's story, for the proxy that opened it.
+    pub async fn show_forward(
+        &self,
+        asking: &Asking,
+        permit: Permit<RecordOutcome>,
+    ) -> Result<ForwardRow, OperationError> {
+        let row = self.own_forward(asking, *permit.subject()).await?;
+        let object = Object::Forward { id: row.id, tenant: Some(row.tenant.clone()) };
+        self.record(Self::allowed(asking, Event::ForwardRead, permit.decision(), object)).await?;
+        Ok(row)
+    }
+
+    async fn own_forward(&self, asking: &Asking, id: ForwardId) -> Result<ForwardRow, OperationError> {
+        let row = self.store.forward(id).await?;
+        row.filter(|row| row.proxy == asking.caller.workload).ok_or(OperationError::UnknownForward)
+    }
+}
+
+fn attributes_of(wanted: &Wanted, row: &CardRow) -> AttributeSet {
+    let of_row = |(token, _): &&(Token, AttributeSet)| *token == row.token;
+    wanted.cards.iter().find(of_row).map(|(_, attributes)| *attributes).unwrap_or_default()
+}
+
+fn destination(wanted: &Wanted, attributes: AttributeSet, forward: Option<ForwardId>) -> Destination {
+    let (route, call) = (wanted.route.route(), wanted.route.call());
+    Destination {
+        route: route.name.clone(),
+        account: wanted.route.account().name.clone(),
+        host: Arc::from(route.upstream.host.as_str()),
+        port: Some(route.upstream.port),
+        method: Arc::from(call.method.as_str()),
+        path: Arc::from(call.path.as_str()),
+        forward,
+        attributes,
+    }
+}

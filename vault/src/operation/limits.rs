@@ -1,0 +1,192 @@
+//! How much one principal may do: rate and volume per action, and how often one token may be used.
+//!
+//! Promises: a stolen proxy or orchestrator identity redeems at most this much before people are told (T-01).
+//! Does not promise: one count across replicas. N replicas allow N times as much; set the limits for one.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Deserialize;
+use strongroom_domain::{Clock, Timestamp, TokenHash, WorkloadId};
+
+/// Limits per principal. Defaults are the starting points of the risk analysis in `threat-model/`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// Cards a second one caller may tokenize; bursts of one second.
+    pub tokenize_per_second: u32,
+    /// Cards a second one caller may have forwarded through any proxy; bursts of one second.
+    pub forward_per_second: u32,
+    /// Cards a day one caller may have forwarded.
+    pub forward_per_day: u64,
+    /// Times a minute one token may be forwarded.
+    pub token_forwards_per_minute: u32,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            tokenize_per_second: 200,
+            forward_per_second: 50,
+            forward_per_day: 100_000,
+            token_forwards_per_minute: 10,
+        }
+    }
+}
+
+/// A limit is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("limit reached")]
+pub struct LimitReached;
+
+/// Most tokens whose use is counted at once; beyond it the oldest minute is dropped first.
+const TOKENS_MAX: usize = 100_000;
+const DAY_SECONDS: i64 = 86_400;
+
+/// Counts what principals do.
+pub struct Limits {
+    config: LimitsConfig,
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    tokenize: HashMap<WorkloadId, Bucket>,
+    forward: HashMap<WorkloadId, Bucket>,
+    day: HashMap<WorkloadId, Window>,
+    tokens: HashMap<TokenHash, Window>,
+}
+
+struct Bucket {
+    left: f64,
+    at: Timestamp,
+}
+
+#[derive(Clone, Copy)]
+struct Window {
+    number: i64,
+    used: u64,
+}
+
+impl Limits {
+    /// Nothing used yet.
+    #[must_use]
+    pub fn new(config: LimitsConfig, clock: Arc<dyn Clock>) -> Self {
+        Self { config, clock, state: Mutex::default() }
+    }
+
+    /// Counts one tokenization.
+    pub fn tokenize(&self, caller: &WorkloadId) -> Result<(), LimitReached> {
+        let now = self.clock.now();
+        take(&mut self.lock().tokenize, caller, self.config.tokenize_per_second, 1, now)
+    }
+
+    /// Counts one forward of these tokens. All or none is counted.
+    pub fn forward(&self, caller: &WorkloadId, tokens: &[TokenHash]) -> Result<(), LimitReached> {
+        let now = self.clock.now();
+        let (minute, day) = (now.unix_seconds().div_euclid(60), now.unix_seconds().div_euclid(DAY_SECONDS));
+        let cards = tokens.len() as u64;
+        let mut state = self.lock();
+        if state.tokens.len() >= TOKENS_MAX {
+            state.tokens.retain(|_, window| window.number == minute);
+        }
+        let token_is_hot = |token| {
+            used(state.tokens.get(token).copied(), minute) >= u64::from(self.config.token_forwards_per_minute)
+        };
+        let day_used = used(state.day.get(caller).copied(), day);
+        if tokens.iter().any(token_is_hot) || day_used.saturating_add(cards) > self.config.forward_per_day {
+            return Err(LimitReached);
+        }
+        take(&mut state.forward, caller, self.config.forward_per_second, cards, now)?;
+        state.day.insert(caller.clone(), Window { number: day, used: day_used + cards });
+        if state.tokens.len() < TOKENS_MAX {
+            for token in tokens {
+                let used = used(state.tokens.get(token).copied(), minute) + 1;
+                state.tokens.insert(*token, Window { number: minute, used });
+            }
+        }
+        Ok(())
+    }
+
+    /// No count is half-written under this lock.
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn used(window: Option<Window>, number: i64) -> u64 {
+    window.filter(|window| window.number == number).map_or(0, |window| window.used)
+}
+
+fn take(
+    buckets: &mut HashMap<WorkloadId, Bucket>,
+    principal: &WorkloadId,
+    per_second: u32,
+    cards: u64,
+    now: Timestamp,
+) -> Result<(), LimitReached> {
+    let (size, cards) = (f64::from(per_second), cards as f64);
+    let bucket = buckets.entry(principal.clone()).or_insert(Bucket { left: size, at: now });
+    bucket.left = (bucket.left + now.since(bucket.at).as_secs_f64() * size).min(size);
+    bucket.at = now;
+    if bucket.left < cards {
+        return Err(LimitReached);
+    }
+    bucket.left -= cards;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    struct Hands(AtomicI64);
+
+    impl Clock for Hands {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_unix_seconds(self.0.load(Ordering::Relaxed))
+        }
+    }
+
+    fn limits(config: LimitsConfig) -> (Limits, Arc<Hands>, WorkloadId) {
+        let clock = Arc::new(Hands(AtomicI64::new(0)));
+        let caller = WorkloadId::parse("spiffe://strongroom.test/orchestrator").unwrap();
+        (Limits::new(config, Arc::clone(&clock) as Arc<dyn Clock>), clock, caller)
+    }
+
+    #[test]
+    fn a_second_refills_the_bucket() {
+        let (limits, clock, caller) =
+            limits(LimitsConfig { tokenize_per_second: 2, ..LimitsConfig::default() });
+        assert_eq!((0..5).filter(|_| limits.tokenize(&caller).is_ok()).count(), 2);
+        clock.0.store(1, Ordering::Relaxed);
+        assert_eq!((0..5).filter(|_| limits.tokenize(&caller).is_ok()).count(), 2);
+        let other = WorkloadId::parse("spiffe://strongroom.test/other").unwrap();
+        assert!(limits.tokenize(&other).is_ok(), "one caller's use is not another's");
+    }
+
+    #[test]
+    fn one_token_is_forwarded_only_so_often() {
+        let (limits, clock, caller) =
+            limits(LimitsConfig { token_forwards_per_minute: 3, ..LimitsConfig::default() });
+        let token = TokenHash::from_bytes([1; 32]);
+        assert_eq!((0..5).filter(|_| limits.forward(&caller, &[token]).is_ok()).count(), 3);
+        assert!(limits.forward(&caller, &[TokenHash::from_bytes([2; 32])]).is_ok());
+        clock.0.store(60, Ordering::Relaxed);
+        assert!(limits.forward(&caller, &[token]).is_ok());
+    }
+
+    #[test]
+    fn a_day_has_its_volume() {
+        let config = LimitsConfig { forward_per_day: 3, ..LimitsConfig::default() };
+        let (limits, clock, caller) = limits(config);
+        let tokens = |first: u8| [TokenHash::from_bytes([first; 32]), TokenHash::from_bytes([first + 1; 32])];
+        assert!(limits.forward(&caller, &tokens(1)).is_ok());
+        assert_eq!(limits.forward(&caller, &tokens(3)), Err(LimitReached));
+        assert!(limits.forward(&caller, &tokens(5)[..1]).is_ok());
+        clock.0.store(DAY_SECONDS, Ordering::Relaxed);
+        assert!(limits.forward(&caller, &tokens(7)).is_ok());
+    }
+}
