@@ -173,3 +173,19 @@ pub struct ProblemBody {
     /// The forward this is about.
     forward_id: Option<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_lists_every_problem_with_its_status_and_no_other() {
+        let page = include_str!("../../docs/problems.md");
+        let sections: Vec<_> = page.split("\n## ").skip(1).collect();
+        assert_eq!(sections.len(), ProblemKind::ALL.len());
+        for (section, kind) in sections.iter().zip(ProblemKind::ALL) {
+            assert_eq!(section.lines().next(), Some(kind.slug()));
+            assert!(section.contains(&format!("**{}** — {}.", kind.status(), kind.title())), "{}", kind.slug());
+        }
+    }
+}
