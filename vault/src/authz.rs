@@ -7,18 +7,30 @@
 //! Trusts: the bundle's files, which is why their hash is in every decision.
 //! Upholds: C-05.
 
+mod access;
 mod action;
+mod ask;
 mod bundle;
+mod conform;
+mod diff;
 mod engine;
+mod entities;
 mod permit;
+mod policy_test;
 mod route;
 
+pub use access::{AccessCall, AccessReview, AccessRow};
 pub use action::{
     Action, ActionKind, AttachCvc, CardScope, EraseCard, ForwardFacts, Import, ManageKeys, ManageTenant,
     MatchFingerprint, NamedCard, OpenCaptureSession, OpenForward, OpenForwardSubject, ReadAudit, ReadCard,
     ReadEvidence, RecordOutcome, TenantFacts, TenantScope, Tokenize, UpdateCard, WantedCard,
 };
-pub use bundle::{PlannedRoute, PolicySource, Routes};
-pub use engine::{Authorizer, BundleError};
+pub use ask::{Answer, Ask, AskForward, AskTenant, IncompleteAsk};
+pub use bundle::{
+    BoundTenants, Bundle, BundleError, PlannedRoute, PolicyFacts, PolicySource, Routes, WorkloadFacts,
+};
+pub use diff::{BundleDiff, Changes};
+pub use engine::Authorizer;
 pub use permit::{Decision, Denied, Permit};
+pub use policy_test::{PolicyTest, PolicyTestError, PolicyTests};
 pub use route::{RouteClaim, RouteFacts};

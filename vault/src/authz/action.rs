@@ -45,8 +45,18 @@ pub enum Question<'a> {
     Service,
 }
 
+/// What an action is about: the variants of [`Question`], without their content.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Shape {
+    Tenant,
+    Card,
+    Forward,
+    Outcome,
+    Service,
+}
+
 macro_rules! actions {
-    ($($(#[$doc:meta])* $name:ident($subject:ty, $facts:ty) = $question:expr;)*) => {
+    ($($(#[$doc:meta])* $name:ident: $shape:ident($subject:ty, $facts:ty) = $question:expr;)*) => {
         /// The actions of the schema.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
         pub enum ActionKind { $($(#[$doc])* $name,)* }
@@ -59,6 +69,11 @@ macro_rules! actions {
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => stringify!($name),)* }
+            }
+
+            /// What it is about.
+            pub(super) const fn shape(self) -> Shape {
+                match self { $(Self::$name => Shape::$shape,)* }
             }
         }
 
@@ -88,33 +103,33 @@ macro_rules! actions {
 
 actions! {
     /// Put a card in and get a token.
-    Tokenize(TenantScope, TenantFacts) = TenantScope::question;
+    Tokenize: Tenant(TenantScope, TenantFacts) = TenantScope::question;
     /// Read the facts and metadata of a card; never its number.
-    ReadCard(CardScope, TenantFacts) = CardScope::question;
+    ReadCard: Card(CardScope, TenantFacts) = CardScope::question;
     /// Find tokens by the fingerprint of a number.
-    MatchFingerprint(TenantScope, TenantFacts) = TenantScope::question;
+    MatchFingerprint: Tenant(TenantScope, TenantFacts) = TenantScope::question;
     /// Change expiry, number or metadata under the same token.
-    UpdateCard(CardScope, TenantFacts) = CardScope::question;
+    UpdateCard: Card(CardScope, TenantFacts) = CardScope::question;
     /// Erase a card.
-    EraseCard(CardScope, TenantFacts) = CardScope::question;
+    EraseCard: Card(CardScope, TenantFacts) = CardScope::question;
     /// Give a card a fresh verification code.
-    AttachCvc(CardScope, TenantFacts) = CardScope::question;
+    AttachCvc: Card(CardScope, TenantFacts) = CardScope::question;
     /// Open a one-time session for a browser.
-    OpenCaptureSession(TenantScope, TenantFacts) = TenantScope::question;
+    OpenCaptureSession: Tenant(TenantScope, TenantFacts) = TenantScope::question;
     /// Release card data for one call to one PSP: the one door out. The principal is the proxy.
-    OpenForward(OpenForwardSubject, TenantFacts) = OpenForwardSubject::question;
+    OpenForward: Forward(OpenForwardSubject, TenantFacts) = OpenForwardSubject::question;
     /// Record, or read, how a forward ended.
-    RecordOutcome(ForwardId, ForwardFacts) = |_, facts| Ok(Question::Outcome(facts));
+    RecordOutcome: Outcome(ForwardId, ForwardFacts) = |_, facts| Ok(Question::Outcome(facts));
     /// Bring existing cards in.
-    Import(TenantScope, TenantFacts) = TenantScope::question;
+    Import: Tenant(TenantScope, TenantFacts) = TenantScope::question;
     /// Read the audit log.
-    ReadAudit((), ()) = |(), ()| Ok(Question::Service);
+    ReadAudit: Service((), ()) = |(), ()| Ok(Question::Service);
     /// Read the evidence bundle and the access review.
-    ReadEvidence((), ()) = |(), ()| Ok(Question::Service);
+    ReadEvidence: Service((), ()) = |(), ()| Ok(Question::Service);
     /// List and rotate data keys.
-    ManageKeys((), ()) = |(), ()| Ok(Question::Service);
+    ManageKeys: Service((), ()) = |(), ()| Ok(Question::Service);
     /// Create, change, suspend and show a tenant.
-    ManageTenant(TenantScope, TenantFacts) = TenantScope::question;
+    ManageTenant: Tenant(TenantScope, TenantFacts) = TenantScope::question;
 }
 
 impl fmt::Display for ActionKind {

@@ -1,42 +1,93 @@
 //! The policy bundle: one set of files with a content hash and a rising version.
+//!
+//! Promises: a `Bundle` that exists is consistent: every policy is valid against the schema and has an `@id`, every
+//! role, caller, route and account a binding names exists.
+//! Does not promise: that anybody signed it.
+
+mod files;
+mod policies;
+mod routes;
+mod workloads;
+
+pub use files::PolicySource;
+pub use policies::PolicyFacts;
+pub use routes::{PlannedRoute, Routes};
+pub use workloads::{BoundTenants, WorkloadFacts};
+
+pub(super) use policies::{Policies, slice};
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::Arc;
 
-use strongroom_domain::route::{Account, Route, RouteName};
+use serde::Deserialize;
+use strongroom_domain::{Environment, WorkloadId};
 
-/// Where the bundle's files are.
-#[derive(Clone, Debug)]
-pub enum PolicySource {
-    /// A folder like `policies/`.
-    Folder(PathBuf),
-    /// Files in memory: path inside the bundle, with `/`, and text.
-    Files(Vec<(String, String)>),
+use files::Files;
+
+/// Why a bundle is refused: the file, and a sentence that says what to change there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{file}: {what}")]
+pub struct BundleError {
+    /// The file, by its path inside the bundle.
+    pub file: String,
+    /// What is wrong there.
+    pub what: String,
 }
 
-/// The routes of a bundle, each with its accounts.
-#[derive(Clone, Debug, Default)]
-pub struct Routes(BTreeMap<RouteName, PlannedRoute>);
-
-/// A route and the accounts one may have there.
-#[derive(Clone, Debug)]
-pub struct PlannedRoute {
-    /// The route.
-    pub route: Arc<Route>,
-    /// Its accounts, by name.
-    pub accounts: Vec<Arc<Account>>,
+impl BundleError {
+    pub(super) fn new(file: impl Into<String>, what: impl Into<String>) -> Self {
+        Self { file: file.into(), what: what.into() }
+    }
 }
 
-impl Routes {
-    /// The route of this name.
-    #[must_use]
-    pub fn find(&self, name: &str) -> Option<&PlannedRoute> {
-        self.0.get(&RouteName::parse(name)?)
+/// One consistent set of policies, workloads, routes and accounts.
+pub struct Bundle {
+    /// Where it decides.
+    pub environment: Environment,
+    /// Rises with every change.
+    pub version: u64,
+    /// Hash of every file's path and bytes.
+    pub sha256: [u8; 32],
+    /// Who there is, and what each is bound to.
+    pub workloads: BTreeMap<WorkloadId, WorkloadFacts>,
+    /// Where cards may go.
+    pub routes: Routes,
+    /// What is allowed but looks like a mistake; shown by `vault policy check`.
+    pub warnings: Vec<String>,
+    pub(super) policies: Policies,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BundleFile {
+    version: u64,
+}
+
+impl Bundle {
+    /// Reads and validates a bundle. Pure but for reading the files.
+    ///
+    /// # Errors
+    /// Whatever does not validate is refused; nothing is guessed or skipped.
+    pub fn load(source: &PolicySource, environment: Environment) -> Result<Self, BundleError> {
+        let files = Files::read(source)?;
+        let mut warnings = files.unexpected();
+        let header: BundleFile = toml::from_str(files.required("bundle.toml")?)
+            .map_err(|error| BundleError::new("bundle.toml", error.message()))?;
+        let routes = Routes::read(&files, environment, &mut warnings)?;
+        let policies = Policies::read(&files, &mut warnings)?;
+        let workloads = workloads::read(files.required("workloads.json")?, &routes, &policies)?;
+        Ok(Self {
+            environment,
+            version: header.version,
+            sha256: files.sha256(),
+            workloads,
+            routes,
+            warnings,
+            policies,
+        })
     }
 
-    /// Every route, by name.
-    pub fn iter(&self) -> impl Iterator<Item = &PlannedRoute> {
-        self.0.values()
+    /// The policies, by `@id`.
+    pub fn policies(&self) -> impl Iterator<Item = &PolicyFacts> {
+        self.policies.facts.values()
     }
 }

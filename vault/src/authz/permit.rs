@@ -50,7 +50,6 @@ pub struct Permit<A: Action> {
 }
 
 impl<A: Action> Permit<A> {
-    #[expect(dead_code, reason = "no policy permits anything yet")]
     pub(in crate::authz) const fn new(decision: Decision, workload: WorkloadId, subject: A::Subject) -> Self {
         Self { decision, workload, subject, action: PhantomData }
     }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use strongroom_domain::TenantId;
 use strongroom_domain::route::{Account, AllowedCall, AttributeSet, Call, Route};
 
+use super::action::OpenForwardSubject;
 use super::bundle::Routes;
 
 /// What a proxy claims about the call it is to make.
@@ -49,8 +49,7 @@ impl RouteFacts {
         if route.sha256 != *claim.route_sha256 {
             return Err("other-route-file");
         }
-        let account = planned.accounts.iter().find(|account| account.name.as_str() == claim.account);
-        let account = account.ok_or("unknown-account")?;
+        let account = planned.account(claim.account).ok_or("unknown-account")?;
         if route.upstream.host != claim.host {
             return Err("other-host");
         }
@@ -62,23 +61,39 @@ impl RouteFacts {
         if claim.attributes.is_empty() || !claim.attributes.is_within(allowed.attributes()) {
             return Err("attribute-not-allowed");
         }
-        Ok(Self {
-            route: Arc::clone(route),
-            account: Arc::clone(account),
-            call,
-            method: claim.method.to_owned(),
-            path: claim.path.to_owned(),
-            bundle_sha256,
-        })
+        let (route, account) = (Arc::clone(route), Arc::clone(account));
+        let (method, path) = (claim.method.to_owned(), claim.path.to_owned());
+        Ok(Self { route, account, call, method, path, bundle_sha256 })
     }
 
-    #[expect(dead_code, reason = "no forward is decided yet")]
-    /// Whether the account serves the tenant and these facts are of the bundle that decides.
-    pub(super) fn must_serve(&self, tenant: &TenantId, bundle_sha256: &[u8; 32]) -> Result<(), &'static str> {
+    /// The first call of a route to an account of it, whatever the bundle.
+    pub(super) fn sample(route: Route, account: Account) -> Self {
+        let call = &route.allow[0];
+        let (method, path) = (call.method.clone(), call.path.as_str().to_owned());
+        let (route, account) = (Arc::new(route), Arc::new(account));
+        Self { route, account, call: 0, method, path, bundle_sha256: [0; 32] }
+    }
+
+    /// Whether a forward of these facts can be decided at all: by this bundle, to an account of its tenant, for cards
+    /// of which no more is asked than the call declares.
+    pub(super) fn must_fit(
+        &self,
+        subject: &OpenForwardSubject,
+        bundle_sha256: &[u8; 32],
+    ) -> Result<(), &'static str> {
         if self.bundle_sha256 != *bundle_sha256 {
             return Err("bundle-changed");
         }
-        if self.account.serves(tenant) { Ok(()) } else { Err("account-of-another-tenant") }
+        if subject.cards.is_empty() {
+            return Err("no-card");
+        }
+        if !self.account.serves(&subject.tenant) {
+            return Err("account-of-another-tenant");
+        }
+        if !subject.attributes().is_within(self.call().attributes()) {
+            return Err("attribute-not-allowed");
+        }
+        Ok(())
     }
 
     /// The route.

@@ -1,0 +1,4 @@
+//! One binary for all integration tests of the vault.
+
+#[cfg(test)] // so that lints see tests
+mod authz_matrix;
