@@ -1,1 +1,3 @@
-//! Not written yet.
+//! The commands.
+
+pub mod policy;
