@@ -2,6 +2,8 @@
 //!
 //! A run of digits is taken for a card number if its brand issues that prefix at that length and the check digit holds.
 //! One random 16-digit reference in ten passes the check digit alone; the prefix and length leave about one in eighteen.
+//! Long hex identifiers (UUIDs, trace contexts, digests) hold such runs by chance, some thousands of times a day at
+//! any real volume, so a run inside one is none.
 
 use std::ops::Range;
 
@@ -49,15 +51,45 @@ fn find_from(text: &[u8], from: usize) -> Option<Range<usize>> {
             at += 1;
             continue;
         }
-        if is_pan_like(&text[run.clone()]) {
-            return Some(run);
-        }
-        if let Some(grouped) = grouped_from(text, &run) {
-            return Some(grouped);
+        let found =
+            if is_pan_like(&text[run.clone()]) { Some(run.clone()) } else { grouped_from(text, &run) };
+        if let Some(found) = found
+            && !is_in_identifier(text, &found)
+        {
+            return Some(found);
         }
         at = run.end;
     }
     None
+}
+
+/// Group lengths of the dashed identifiers: UUID (RFC 9562 §4) and `traceparent` (W3C Trace Context §3.2).
+const DASHED_IDENTIFIERS: [&[usize]; 2] = [&[8, 4, 4, 4, 12], &[2, 32, 16, 2]];
+/// Hex digits of the shortest digest or trace id.
+const HEX_IDENTIFIER_MIN: usize = 32;
+/// How far to each side an identifier is looked for: the longest dashed one has 55 bytes. Bounds the work per run.
+const IDENTIFIER_REACH: usize = 64;
+
+/// Whether the run is part of a hex identifier: letters among the digits, in one of the known shapes.
+fn is_in_identifier(text: &[u8], run: &Range<usize>) -> bool {
+    let part = |byte: &&u8| byte.is_ascii_hexdigit() || **byte == b'-';
+    let before = text[..run.start].iter().rev().take(IDENTIFIER_REACH).take_while(part).count();
+    let after = text[run.end..].iter().take(IDENTIFIER_REACH).take_while(part).count();
+    let word = &text[run.start - before..run.end + after];
+    let has_letter = |part: &[u8]| part.iter().any(u8::is_ascii_alphabetic);
+    let dashed = DASHED_IDENTIFIERS
+        .iter()
+        .any(|lengths| word.split(|byte| *byte == b'-').map(<[u8]>::len).eq(lengths.iter().copied()));
+    if dashed && has_letter(word) {
+        return true;
+    }
+    let mut start = 0;
+    word.split(|byte| *byte == b'-').any(|group| {
+        let span = start..start + group.len();
+        start = span.end + 1;
+        let holds_run = span.start <= before && before + run.len() <= span.end;
+        holds_run && group.len() >= HEX_IDENTIFIER_MIN && has_letter(group)
+    })
 }
 
 fn digit_run(text: &[u8], at: usize) -> Range<usize> {
@@ -124,6 +156,28 @@ mod tests {
             "411111******1111",
         ] {
             assert!(!holds_pan(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn hex_identifiers_hold_none_and_hide_none() {
+        for text in [
+            "41111111-1111-4111-a111-deadbeef0000",
+            "00-41111111111111110af7651916cd43dd-00f067aa0ba902b7-01",
+            "00-0af7651916cd43dd8448eb211c80319c-4111111111111111-01",
+            "0af7651916cd43dda4111111111111111af7",
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca4111111111111111",
+        ] {
+            assert!(!holds_pan(text), "{text}");
+        }
+        for text in [
+            "deadbeef 4111111111111111",
+            "4111111111111111-deadbeefdeadbeef",
+            "a4111111111111111",
+            "41111111-1111-1111 and 41111111-1111-4111-a111-deadbeef0000",
+            "41111111-1111-4111-a111-deadbeef0000 4111111111111111",
+        ] {
+            assert!(holds_pan(text), "{text}");
         }
     }
 
