@@ -1,20 +1,64 @@
 //! Putting card data into the declared places of one request, and nowhere else.
 //!
 //! Promises: a token outside a declared place, or a card number anywhere, refuses the whole request; what leaves
-//! differs from what came only at the declared places.
+//! differs from what came only at the declared places, each filled exactly once.
 //! Does not promise: to judge a verification code or an expiry the caller wrote in clear at its declared place: it
-//! passes as it is, and nothing here logs it.
+//! passes as it is, and nothing here logs it. Nor to find a number the caller hid: encrypted, compressed, in base64.
+//! Trusts: the vault for what it releases; only its shape is checked.
 //! Upholds: design §6, steps 1, 2 and 4.
+
+mod clean;
+mod expression;
+mod places;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::ops::Range;
 
 use http::HeaderMap;
 use secrecy::SecretString;
-use strongroom_domain::route::{AllowedCall, AttributeSet};
+use strongroom_domain::route::{AllowedCall, Attribute, AttributeSet, ExpiryFormat};
 use strongroom_domain::{Expiry, Problem, ProblemKind, Token};
 use zeroize::Zeroizing;
 
+use crate::body::Malformed;
+
 /// What to ask the vault for and where to put it. Holds no card data of the vault's.
 pub struct Plan {
+    /// The request's own body, which may hold a verification code in clear.
+    body: Zeroizing<Vec<u8>>,
     wanted: Vec<Wanted>,
+    insertions: Vec<Insertion>,
+}
+
+/// One place to fill.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Insertion {
+    /// What is replaced; of a JSON string with its quotes.
+    span: Range<usize>,
+    /// Index of the card in [`Plan::wanted`].
+    card: usize,
+    attribute: Attribute,
+    /// Present exactly for [`Attribute::Exp`].
+    format: Option<ExpiryFormat>,
+    notation: Notation,
+}
+
+/// How a value is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Notation {
+    Form,
+    JsonString,
+    JsonInteger,
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plan").field("wanted", &self.wanted).field("insertions", &self.insertions).finish()
+    }
 }
 
 /// One token of a request and what the declared places need of its card.
@@ -47,9 +91,23 @@ pub struct Injected {
     pub secrets: Injections,
 }
 
+impl fmt::Debug for Injected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Injected").field("secrets", &self.secrets).finish_non_exhaustive()
+    }
+}
+
 /// What was injected, for [`crate::scrub`]. The default is nothing: calls that pass without card data.
 #[derive(Debug, Default)]
-pub struct Injections {}
+pub struct Injections(pub(crate) Vec<InjectedCard>);
+
+/// What was injected of one card.
+#[derive(Debug)]
+pub(crate) struct InjectedCard {
+    pub(crate) token: Token,
+    pub(crate) number: Option<SecretString>,
+    pub(crate) cvc: Option<SecretString>,
+}
 
 /// Why a request is refused. Nothing was sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -98,9 +156,17 @@ impl InjectError {
     }
 }
 
+impl From<Malformed> for InjectError {
+    fn from(Malformed(why): Malformed) -> Self {
+        Self::Malformed(why)
+    }
+}
+
 /// Reads a request body and finds the tokens at the call's declared places.
-pub fn plan(_call: &AllowedCall, _body: &[u8]) -> Result<Plan, InjectError> {
-    Err(InjectError::Malformed("no body can be read"))
+pub fn plan(call: &AllowedCall, body: &[u8]) -> Result<Plan, InjectError> {
+    let found = places::find(call, body)?;
+    let (wanted, insertions) = places::resolve(call, found)?;
+    Ok(Plan { body: Zeroizing::new(body.to_vec()), wanted, insertions })
 }
 
 impl Plan {
@@ -118,19 +184,32 @@ impl Plan {
 
     /// Writes the released cards, given in the order of [`Self::wanted`], into their places.
     pub fn inject(self, cards: &[ReleasedCard]) -> Result<Injected, InjectError> {
-        if cards.len() != self.wanted.len() {
+        if cards.len() != self.wanted.len() || !cards.iter().all(write::is_well_formed) {
             return Err(InjectError::ReleaseMismatch);
         }
-        Err(InjectError::AttributeMissing)
+        let edits = self.insertions.iter().map(|insertion| write::edit(insertion, &cards[insertion.card]));
+        let edits = edits.collect::<Result<Vec<_>, _>>()?;
+        let body = Zeroizing::new(crate::body::edit::apply(&self.body, edits));
+        let secrets = self.wanted.into_iter().zip(cards).map(|(wanted, card)| InjectedCard {
+            token: wanted.token,
+            number: card.number.clone(),
+            cvc: card.cvc.clone(),
+        });
+        Ok(Injected { body, secrets: Injections(secrets.collect()) })
     }
 }
 
 /// Refuses a token or a card number in what is not the body: path, query and headers.
-pub fn check_clean(_path_and_query: &str, _headers: &HeaderMap) -> Result<(), InjectError> {
-    Err(InjectError::MisplacedToken)
+pub fn check_clean(path_and_query: &str, headers: &HeaderMap) -> Result<(), InjectError> {
+    clean::check(path_and_query.as_bytes())?;
+    headers.iter().try_for_each(|(name, value)| {
+        clean::check(name.as_str().as_bytes())?;
+        clean::check(value.as_bytes())
+    })
 }
 
-/// Refuses a token or a card number in the body of a call that passes without card data.
-pub fn check_passed_body(_body: &[u8]) -> Result<(), InjectError> {
-    Err(InjectError::MisplacedToken)
+/// Refuses a token or a card number in the body of a call that passes without card data, whatever its format: as it
+/// stands, percent-decoded and with JSON escapes undone.
+pub fn check_passed_body(body: &[u8]) -> Result<(), InjectError> {
+    clean::check(body)
 }

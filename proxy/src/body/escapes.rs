@@ -1,0 +1,169 @@
+//! Undoing escapes, with the way back: which bytes of the original each decoded byte came from.
+//!
+//! Promises: linear in the text; a range of the decoded text leads to the range of the original it was written as.
+
+use std::ops::Range;
+
+/// A decoded text and where each of its bytes came from.
+#[derive(Default)]
+pub(crate) struct Mapped {
+    bytes: Vec<u8>,
+    /// Start in the original of what each byte was decoded from.
+    starts: Vec<usize>,
+    /// End of the original.
+    end: usize,
+}
+
+impl Mapped {
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), starts: Vec::with_capacity(bytes), end: 0 }
+    }
+
+    /// Adds bytes decoded from `from`; what is added later comes from later.
+    pub(crate) fn push(&mut self, decoded: &[u8], from: Range<usize>) {
+        self.bytes.extend_from_slice(decoded);
+        self.starts.resize(self.bytes.len(), from.start);
+        self.end = from.end;
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// The range of the original that a non-empty range of the decoded text was written as.
+    pub(crate) fn origin(&self, decoded: Range<usize>) -> Range<usize> {
+        self.starts[decoded.start]..self.starts.get(decoded.end).copied().unwrap_or(self.end)
+    }
+}
+
+/// How often one text is decoded at most when it is searched: escapes inside escapes inside escapes.
+pub(crate) const LEVELS_MAX: usize = 3;
+
+/// Undoes one level of every escape that may spell a digit or a letter: `%XX`, `\uXXXX` and the other JSON escapes,
+/// `\xXX`, decimal and hex character references, `+` for a space. `None`: there is nothing to undo.
+///
+/// For searching only: a text is rarely in all these notations at once, so the text itself is searched as well.
+pub(crate) fn undo(text: &[u8]) -> Option<Mapped> {
+    if !text.iter().any(|byte| matches!(byte, b'%' | b'\\' | b'&' | b'+')) {
+        return None;
+    }
+    let mut out = Mapped::with_capacity(text.len());
+    let mut changed = false;
+    let mut at = 0;
+    while at < text.len() {
+        let mut buffer = [0; 4];
+        let (decoded, length) = match escape_at(&text[at..]) {
+            Some((Decoded::Byte(byte), length)) => {
+                buffer[0] = byte;
+                (&buffer[..1], length)
+            }
+            Some((Decoded::Char(char), length)) => (char.encode_utf8(&mut buffer).as_bytes(), length),
+            None => (&text[at..=at], 1),
+        };
+        changed |= decoded != &text[at..at + length];
+        out.push(decoded, at..at + length);
+        at += length;
+    }
+    changed.then_some(out)
+}
+
+enum Decoded {
+    Byte(u8),
+    Char(char),
+}
+
+fn escape_at(text: &[u8]) -> Option<(Decoded, usize)> {
+    match text {
+        [b'%', high, low, ..] => Some((Decoded::Byte(hex_pair(*high, *low)?), 3)),
+        [b'+', ..] => Some((Decoded::Byte(b' '), 1)),
+        [b'\\', b'u', rest @ ..] => {
+            let digits = std::str::from_utf8(rest.get(..4)?).ok()?;
+            let all_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let unit = u32::from_str_radix(digits, 16).ok().filter(|_| all_hex)?;
+            Some((Decoded::Char(char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER)), 6))
+        }
+        [b'\\', b'x', high, low, ..] => Some((Decoded::Byte(hex_pair(*high, *low)?), 4)),
+        [b'\\', b'n' | b'r' | b't', ..] => Some((Decoded::Byte(b'\n'), 2)),
+        [b'\\', escaped @ (b'\\' | b'/' | b'"'), ..] => Some((Decoded::Byte(*escaped), 2)),
+        [b'&', ..] => reference_at(text),
+        _ => None,
+    }
+}
+
+/// The value of two hex digits.
+pub(crate) fn hex_pair(high: u8, low: u8) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    Some((digit(high)? * 16 + digit(low)?) as u8)
+}
+
+/// Longest character reference looked for, without `&` and `;`: `#x` and zeros before the digits.
+const REFERENCE_BYTES_MAX: usize = 16;
+
+fn reference_at(text: &[u8]) -> Option<(Decoded, usize)> {
+    let window = &text[1..text.len().min(REFERENCE_BYTES_MAX + 2)];
+    let length = window.iter().position(|byte| *byte == b';')?;
+    let name = std::str::from_utf8(&window[..length]).ok()?;
+    let number = |digits: &str, radix| {
+        let right = !digits.is_empty() && digits.chars().all(|digit| digit.is_digit(radix));
+        right.then(|| u32::from_str_radix(digits, radix).ok()).flatten().and_then(char::from_u32)
+    };
+    let char = match name {
+        "amp" => '&',
+        "nbsp" => '\u{a0}',
+        "quot" => '"',
+        _ => match name.strip_prefix('#')? {
+            hex if hex.starts_with(['x', 'X']) => number(&hex[1..], 16)?,
+            decimal => number(decimal, 10)?,
+        },
+    };
+    Some((Decoded::Char(char), length + 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_escape_that_can_spell_a_digit_is_undone() {
+        for (text, decoded) in [
+            ("%34%31", "41"),
+            ("a+b", "a b"),
+            (r"\u00341\/", "41/"),
+            (r"\x34", "4"),
+            ("&#52;&#x34;&#X0034;&#0052;", "4444"),
+            ("&amp;#52;", "&#52;"),
+            ("%2534", "%34"),
+            (r"\\u0034", r"\u0034"),
+        ] {
+            assert_eq!(undo(text.as_bytes()).unwrap().bytes(), decoded.as_bytes(), "{text}");
+        }
+        for nothing in
+            ["", "plain", "100%", "%zz", r"\u12", r"\u12g4", "&;", "&#;", "&#x;", "&copy;", "a & b"]
+        {
+            assert!(undo(nothing.as_bytes()).is_none(), "{nothing}");
+        }
+    }
+
+    #[test]
+    fn a_decoded_range_leads_back_to_what_it_was_written_as() {
+        let text = br"id=%34\u00e9&#52;x";
+        let mapped = undo(text).unwrap();
+        let four = mapped.bytes().iter().rposition(|byte| *byte == b'4').unwrap();
+        assert_eq!(&text[mapped.origin(four..four + 1)], b"&#52;");
+        assert_eq!(&text[mapped.origin(3..mapped.bytes().len())], &text[3..]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text: Vec<u8>) {
+            if let Some(mapped) = undo(&text) {
+                prop_assert_eq!(mapped.origin(0..mapped.bytes().len()), 0..text.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Where neither tokens nor card numbers belong.
+
+use std::borrow::Cow;
+
+use strongroom_domain::token::holds_token_shape;
+use strongroom_domain::{Pan, scan};
+
+use super::InjectError;
+use crate::body::escapes;
+
+/// Refuses a token, or its shape with wrong check letters, and a card number: as it stands and with escapes undone.
+pub(super) fn check(text: &[u8]) -> Result<(), InjectError> {
+    if any_level(text, holds_token_shape) {
+        return Err(InjectError::MisplacedToken);
+    }
+    if any_level(text, |level| scan::first_pan(level).is_some()) {
+        return Err(InjectError::PanInRequest);
+    }
+    Ok(())
+}
+
+/// Whether a token or its shape is somewhere in the text.
+pub(super) fn holds_token(text: &[u8]) -> bool {
+    any_level(text, holds_token_shape)
+}
+
+fn any_level(text: &[u8], found: impl Fn(&[u8]) -> bool) -> bool {
+    let mut level = Cow::Borrowed(text);
+    for _ in 0..escapes::LEVELS_MAX {
+        if found(&level) {
+            return true;
+        }
+        match escapes::undo(&level) {
+            Some(undone) => level = Cow::Owned(undone.into_bytes()),
+            None => return false,
+        }
+    }
+    found(&level)
+}
+
+/// Why what stands at a place for a number is refused although it holds no token. Stricter than [`check`]: here every
+/// run of digits as long as a card number's is one, whatever its check digit and however it is grouped.
+pub(super) fn check_number_place(text: &str) -> Result<(), InjectError> {
+    let mut digits = 0;
+    for char in text.chars().filter(|char| char.is_alphanumeric() || *char == '*') {
+        if !char.is_numeric() {
+            return Ok(());
+        }
+        digits += 1;
+    }
+    if is_pan_shaped(text.as_bytes()) {
+        return Err(InjectError::InvalidExpression("tokens in the shape of a card number are not supported"));
+    }
+    if (Pan::LENGTH_MIN..=Pan::LENGTH_MAX).contains(&digits) {
+        Err(InjectError::PanInRequest)
+    } else {
+        Ok(())
+    }
+}
+
+/// The shape of design §4, "Aliases": 16 digits, `9`, then `0` or `1`, never Luhn-valid.
+fn is_pan_shaped(text: &[u8]) -> bool {
+    matches!(text, [b'9', b'0' | b'1', ..])
+        && text.len() == 16
+        && text.iter().all(u8::is_ascii_digit)
+        && !strongroom_domain::pan::luhn_holds(text)
+}
