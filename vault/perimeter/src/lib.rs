@@ -8,8 +8,14 @@
 pub mod caller;
 pub mod chance;
 pub mod clock;
+pub mod drain;
+pub mod hardening;
+pub mod limits;
+pub mod listener;
+pub mod ops;
 pub mod problem;
 pub mod request;
+pub mod telemetry;
 pub mod tls;
 
 pub use caller::{Caller, TlsFacts};

@@ -4,12 +4,15 @@
 
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{HeaderName, StatusCode};
 use serde_json::{Map, Value};
-use strongroom_domain::{Problem, RequestId};
+use strongroom_domain::{Problem, ProblemKind, RequestId};
+
+use crate::request::RequestInfo;
 
 /// Header that names the request on every answer.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
@@ -70,6 +73,19 @@ pub fn render(problem: &Problem, id: RequestId, document: &Value) -> Response {
     answer
 }
 
+/// Answers unknown paths and methods with problems. For routers that have no fallback of their own.
+pub fn with_fallbacks(router: Router) -> Router {
+    router.fallback(nothing_here).method_not_allowed_fallback(not_this_method)
+}
+
+async fn nothing_here(info: RequestInfo) -> ProblemResponse {
+    ProblemResponse(Problem::new(ProblemKind::NotFound), info.id)
+}
+
+async fn not_this_method(info: RequestInfo) -> ProblemResponse {
+    ProblemResponse(Problem::new(ProblemKind::MethodNotAllowed), info.id)
+}
+
 /// Whole seconds, rounded up: an early retry is a wasted one (RFC 9110 §10.2.3).
 fn seconds(after: Duration) -> u64 {
     after.as_secs() + u64::from(after.subsec_nanos() > 0)
@@ -77,7 +93,7 @@ fn seconds(after: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use strongroom_domain::{ForwardId, ProblemKind};
+    use strongroom_domain::ForwardId;
     use uuid::Uuid;
 
     use super::*;

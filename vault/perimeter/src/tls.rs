@@ -12,9 +12,12 @@ use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
 
-pub mod material;
+pub(crate) mod material;
+pub(crate) mod revocation;
 
 pub use material::MaterialError;
+
+use material::PemFile;
 
 /// The provider of all TLS inside the house: TLS 1.3 suites, AES-256-GCM first; X25519MLKEM768 first, then the hybrid
 /// with P-256, then the classical groups for tools that know no other.
@@ -53,21 +56,24 @@ pub struct ClientTlsConfig {
 
 /// The client half of mTLS. ALPN is left to the caller.
 pub fn client_config(config: &ClientTlsConfig) -> Result<ClientConfig, MaterialError> {
-    let roots = Arc::new(material::roots(&config.ca_file)?);
-    let crls = material::crls(&config.crl_files)?;
-    let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider())
+    let roots = PemFile::read(&config.ca_file)?.roots()?;
+    let mut crls = Vec::new();
+    for file in &config.crl_files {
+        crls.extend(PemFile::read(file)?.crls()?);
+    }
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
         .with_crls(crls)
         .enforce_revocation_expiration()
         .build()
-        .map_err(|source| MaterialError::verifier(&config.ca_file, source))?;
-    let chain = material::certificates(&config.certificate_file)?;
-    let key = material::private_key(&config.key_file)?;
+        .map_err(|source| MaterialError::unusable(&config.ca_file, source))?;
+    let chain = PemFile::read(&config.certificate_file)?.certificates()?;
+    let key = PemFile::read(&config.key_file)?.private_key()?;
     let mut client = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(|source| MaterialError::tls(&config.certificate_file, source))?
+        .map_err(|source| MaterialError::unusable(&config.certificate_file, source))?
         .with_webpki_verifier(verifier)
         .with_client_auth_cert(chain, key)
-        .map_err(|source| MaterialError::tls(&config.certificate_file, source))?;
+        .map_err(|source| MaterialError::unusable(&config.certificate_file, source))?;
     client.resumption = Resumption::disabled();
     Ok(client)
 }

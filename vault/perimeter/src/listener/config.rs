@@ -1,0 +1,50 @@
+//! The settings of a listener.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::limits::Limits;
+
+/// A listener of a configuration file.
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerConfig {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// The server's certificate and its intermediates, PEM, leaf first.
+    pub certificate_file: PathBuf,
+    /// Its private key, PEM (PKCS #8, SEC 1 or PKCS #1).
+    pub key_file: PathBuf,
+    /// The CA certificates callers' certificates must lead to, PEM. An intermediate with a revocation list of its own
+    /// belongs here too.
+    pub client_ca_file: PathBuf,
+    /// Revocation lists, PEM, one of every CA or none at all. Empty where certificates live hours (SPIFFE).
+    #[serde(default)]
+    pub crl_files: Vec<PathBuf>,
+    /// DNS names accepted as identities of callers that have no SPIFFE ID; they become `dns:name`.
+    #[serde(default)]
+    pub dns_identities: Vec<String>,
+    /// Bounds; every default is the secure one.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// The files of a listener, as reloads read them.
+#[derive(Debug, Clone)]
+pub(crate) struct TlsFiles {
+    pub(crate) certificate_file: PathBuf,
+    pub(crate) key_file: PathBuf,
+    pub(crate) client_ca_file: PathBuf,
+    pub(crate) crl_files: Vec<PathBuf>,
+}
+
+impl ListenerConfig {
+    pub(crate) fn files(&self) -> TlsFiles {
+        TlsFiles {
+            certificate_file: self.certificate_file.clone(),
+            key_file: self.key_file.clone(),
+            client_ca_file: self.client_ca_file.clone(),
+            crl_files: self.crl_files.clone(),
+        }
+    }
+}

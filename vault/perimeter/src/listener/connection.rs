@@ -1,0 +1,187 @@
+//! One connection: its handshake, its requests, its end.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use rustls::ServerConnection;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use super::activity::{Activity, Silence, Watched};
+use super::peer::{PeerVerifier, Seen, Standing};
+use super::refusal::{self, HandshakeRefusal};
+use super::service::ConnectionService;
+use super::trust::Trust;
+use crate::caller::{Caller, TlsFacts};
+use crate::limits::{Limits, millis, size};
+
+/// The stop signal, and the one after the deadline.
+#[derive(Clone)]
+pub(crate) struct Ending {
+    pub(crate) stop: CancellationToken,
+    pub(crate) abort: CancellationToken,
+}
+
+/// Serves a connection until it ends.
+pub(crate) async fn run(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, ending: Ending) {
+    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    // An answer is written at once; waiting for more to send would only cost its caller time. A failure costs the same.
+    drop(stream.set_nodelay(true));
+    let trust = shared.trust.load_full();
+    let Some(shaken) = ending.stop.run_until_cancelled(handshake(&shared, &trust, stream, peer)).await else {
+        return;
+    };
+    if let Some((stream, caller)) = shaken {
+        metrics::gauge!("strongroom_connections", "service" => shared.service).increment(1);
+        serve(&shared, &trust, stream, caller, ending).await;
+        metrics::gauge!("strongroom_connections", "service" => shared.service).decrement(1);
+    }
+}
+
+async fn handshake(
+    shared: &Shared,
+    trust: &Trust,
+    stream: TcpStream,
+    peer: SocketAddr,
+) -> Option<(TlsStream<TcpStream>, Caller)> {
+    let started = Instant::now();
+    let verifier = Arc::new(PeerVerifier::new(trust, &shared.dns_identities));
+    let config = match trust.server_config(Arc::clone(&verifier) as _) {
+        Ok(config) => Arc::new(config),
+        Err(error) => {
+            tracing::error!(%error, "tls configuration refused: a defect, it was accepted when loaded");
+            return None;
+        }
+    };
+    let accepted =
+        timeout(millis(shared.limits.handshake_timeout_ms), TlsAcceptor::from(config).accept(stream)).await;
+    metrics::histogram!("strongroom_tls_handshake_seconds", "service" => shared.service)
+        .record(started.elapsed().as_secs_f64());
+    let reason = match accepted {
+        Ok(Ok(stream)) => match caller_of(stream.get_ref().1, verifier.seen(), peer) {
+            Ok(caller) => {
+                shared.tell_accepted(&caller);
+                return Some((stream, caller));
+            }
+            Err(reason) => Some(reason),
+        },
+        Ok(Err(error)) => verifier
+            .seen()
+            .and_then(|seen| seen.identity.as_ref().err().copied())
+            .or(refusal::of_handshake(&error)),
+        Err(_elapsed) => Some(refusal::TIMEOUT),
+    };
+    match reason {
+        Some(reason) => shared.tell_refusal(HandshakeRefusal {
+            peer,
+            reason,
+            certificate_sha256: verifier.seen().map(|seen| seen.certificate_sha256),
+        }),
+        None => shared.tell_abandoned(),
+    }
+    None
+}
+
+/// Who the peer is. After a completed handshake the verifier has seen an identity; anything else is refused.
+fn caller_of(
+    connection: &ServerConnection,
+    seen: Option<&Seen>,
+    peer: SocketAddr,
+) -> Result<Caller, &'static str> {
+    let seen = seen.ok_or(refusal::NO_CERTIFICATE)?;
+    let workload = seen.identity.clone()?;
+    let group = connection.negotiated_key_exchange_group().and_then(|group| group.name().as_str());
+    let suite = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+    let version = connection.protocol_version().and_then(|version| version.as_str());
+    let tls = TlsFacts {
+        version: version.unwrap_or("unknown"),
+        suite: suite.unwrap_or("unknown"),
+        group: group.unwrap_or("unknown"),
+    };
+    Ok(Caller { workload, certificate_sha256: seen.certificate_sha256, peer, tls })
+}
+
+async fn serve(
+    shared: &Arc<Shared>,
+    trust: &Trust,
+    stream: TlsStream<TcpStream>,
+    caller: Caller,
+    ending: Ending,
+) {
+    let connection = stream.get_ref().1;
+    let is_h2 = connection.alpn_protocol() == Some(b"h2");
+    let chain = connection.peer_certificates().map(<[_]>::to_vec).unwrap_or_default();
+    let Some(standing) = Standing::new(chain, trust) else { return };
+    let (activity, fallen) = (Activity::new(), CancellationToken::new());
+    let service = ConnectionService {
+        shared: Arc::clone(shared),
+        caller,
+        standing,
+        activity: Arc::clone(&activity),
+        in_flight: Arc::new(Semaphore::new(size(shared.limits.in_flight_per_connection_max))),
+        fallen: fallen.clone(),
+    };
+    let watched = Watched::new(stream, (!is_h2).then(|| Arc::clone(&activity)));
+    let builder = builder(&shared.limits, is_h2);
+    let mut served = pin!(builder.serve_connection(TokioIo::new(watched), service));
+    let (idle, header) = (millis(shared.limits.idle_timeout_ms), millis(shared.limits.header_timeout_ms));
+    tokio::select! {
+        _ = served.as_mut() => return,
+        silence = activity.silence(idle, header) => if silence == Silence::SlowHeader {
+            tracing::debug!("a request's header did not end in time");
+            metrics::counter!("strongroom_http_slow_headers_total", "service" => shared.service).increment(1);
+            return;
+        },
+        () = sleep(shared.age()) => {}
+        () = fallen.cancelled() => {}
+        () = ending.stop.cancelled() => {}
+    }
+    served.as_mut().graceful_shutdown();
+    tokio::select! {
+        _ = served => {}
+        () = sleep(millis(shared.limits.drain_timeout_ms)) => {}
+        () = ending.abort.cancelled() => {}
+    }
+}
+
+/// A peer that does not answer a ping in time is gone.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Streams reset before they were answered; more is the rapid-reset attack (CVE-2023-44487).
+const RESET_STREAMS_MAX: usize = 32;
+/// Header fields of one HTTP/1.1 request.
+const HEADER_FIELDS_MAX: usize = 100;
+/// hyper's smallest buffer for HTTP/1.1.
+const BUFFER_BYTES_MIN: usize = 8 * 1024;
+
+fn builder(limits: &Limits, is_h2: bool) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let header_bytes = size(limits.header_bytes_max).max(BUFFER_BYTES_MIN);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        // Ends connections whose header came in part and then stood still between two looks of `Activity`.
+        .header_read_timeout(millis(limits.idle_timeout_ms) + millis(limits.header_timeout_ms))
+        .max_headers(HEADER_FIELDS_MAX)
+        .max_buf_size(header_bytes);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.in_flight_per_connection_max.get())
+        .max_header_list_size(limits.header_bytes_max.get())
+        .max_pending_accept_reset_streams(RESET_STREAMS_MAX)
+        .max_local_error_reset_streams(RESET_STREAMS_MAX)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
+    // What ALPN agreed on, not what the first bytes look like: reading those has no timeout.
+    if is_h2 { builder.http2_only() } else { builder.http1_only() }
+}

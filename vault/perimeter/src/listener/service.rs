@@ -1,0 +1,182 @@
+//! One request of one connection: admitted, named, run, answered, logged.
+//!
+//! Promises: a handler sees a request only while its caller's certificate stands and there is room for it; what was begun
+//! runs to its end even if the caller hangs up; a panic is a 500 that says nothing.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
+use http::header::{CACHE_CONTROL, CONNECTION, HeaderValue};
+use http::{HeaderMap, HeaderName, Request, Version};
+use hyper::body::Incoming;
+use strongroom_domain::{Problem, ProblemKind, RequestId};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+use tracing::Instrument;
+
+use super::Shared;
+use super::access::{Record, RouteSlot, method_name};
+use super::activity::Activity;
+use super::body::DeadlineBody;
+use super::peer::Standing;
+use super::refusal::HandshakeRefusal;
+use crate::caller::Caller;
+use crate::problem::REQUEST_ID;
+use crate::request::RequestInfo;
+
+/// Our request id, where the handler's own `request-id` (a PSP's) stays in place.
+const STRONGROOM_REQUEST_ID: HeaderName = HeaderName::from_static("strongroom-request-id");
+
+/// What a connection's requests share.
+pub(crate) struct ConnectionService {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) caller: Caller,
+    pub(crate) standing: Standing,
+    pub(crate) activity: Arc<Activity>,
+    pub(crate) in_flight: Arc<Semaphore>,
+    /// Cancelled when the caller's certificate no longer stands: the connection closes after its answers.
+    pub(crate) fallen: CancellationToken,
+}
+
+impl hyper::service::Service<Request<Incoming>> for ConnectionService {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let begun = self.activity.begin();
+        let (started, version) = (Instant::now(), request.version());
+        let shared = &self.shared;
+        let Ok(info) = RequestInfo::generate(request.headers(), &*shared.clock, &*shared.random) else {
+            tracing::error!("no randomness for a request id");
+            let nameless = RequestId::from_uuid(uuid::Uuid::nil());
+            return answer_now((shared.render)(&Problem::new(ProblemKind::Unavailable), nameless));
+        };
+        let record = self.record(started, request.method(), info);
+        let permits = match self.admit() {
+            Ok(permits) => permits,
+            Err(problem) => {
+                let mut answer = self.refuse(&problem, info, version);
+                finish_headers(answer.headers_mut(), info.id);
+                record.finish(&answer);
+                return answer_now(answer);
+            }
+        };
+        let request = self.dress(request, info, &record.slot);
+        let (router, render) = (shared.router.clone(), shared.render);
+        let span =
+            tracing::info_span!("request", request_id = %info.id, trace_id = info.traceparent.trace_id());
+        let task = shared.requests.spawn(
+            async move {
+                let mut answer =
+                    run(router, request).await.unwrap_or_else(|Panicked| internal(render, info.id));
+                finish_headers(answer.headers_mut(), info.id);
+                drop(permits);
+                (record, answer)
+            }
+            .instrument(span)
+            .map(|(record, answer)| {
+                record.finish(&answer);
+                answer
+            }),
+        );
+        Box::pin(async move {
+            let _begun = begun;
+            Ok(task.await.unwrap_or_else(|_| internal(render, info.id)))
+        })
+    }
+}
+
+impl ConnectionService {
+    fn record(&self, started: Instant, method: &http::Method, info: RequestInfo) -> Record {
+        Record {
+            service: self.shared.service,
+            started,
+            method: method_name(method),
+            caller: self.caller.workload.clone(),
+            peer: self.caller.peer,
+            info,
+            slot: RouteSlot::default(),
+        }
+    }
+
+    /// Room and standing, or the problem to answer with.
+    fn admit(&self) -> Result<[OwnedSemaphorePermit; 2], Problem> {
+        let now = self.shared.clock.now();
+        if let Err(reason) = self.standing.check(&self.shared.trust.load(), now) {
+            self.shared.tell_refusal(HandshakeRefusal {
+                peer: self.caller.peer,
+                reason,
+                certificate_sha256: Some(self.caller.certificate_sha256),
+            });
+            self.fallen.cancel();
+            return Err(Problem::because(
+                ProblemKind::Forbidden,
+                "the client certificate is no longer accepted",
+            ));
+        }
+        let room = |slots: &Arc<Semaphore>| {
+            Arc::clone(slots).try_acquire_owned().map_err(|_| Problem::new(ProblemKind::Overloaded))
+        };
+        Ok([room(&self.in_flight)?, room(&self.shared.in_flight)?])
+    }
+
+    fn refuse(&self, problem: &Problem, info: RequestInfo, version: Version) -> Response {
+        let mut answer = (self.shared.render)(problem, info.id);
+        if self.fallen.is_cancelled() && version < Version::HTTP_2 {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        answer
+    }
+
+    /// The request as handlers see it: bounded, named, with its caller, without what must not travel on.
+    fn dress(&self, request: Request<Incoming>, info: RequestInfo, slot: &RouteSlot) -> Request<Body> {
+        let limits = &self.shared.limits;
+        let mut request = request.map(|body| DeadlineBody::bound(body, limits));
+        let headers = request.headers_mut();
+        headers.remove("baggage");
+        headers.remove("tracestate");
+        let extensions = request.extensions_mut();
+        extensions.insert(self.caller.clone());
+        extensions.insert(info);
+        extensions.insert(slot.clone());
+        request
+    }
+}
+
+/// The handler panicked. The hook has logged where; the payload is dropped unseen.
+struct Panicked;
+
+async fn run(router: Router, request: Request<Body>) -> Result<Response, Panicked> {
+    match AssertUnwindSafe(router.oneshot(request)).catch_unwind().await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(never)) => match never {},
+        Err(_payload) => Err(Panicked),
+    }
+}
+
+fn internal(render: super::RenderProblem, id: RequestId) -> Response {
+    render(&Problem::new(ProblemKind::Internal), id)
+}
+
+fn finish_headers(headers: &mut HeaderMap, id: RequestId) {
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let Ok(id) = HeaderValue::try_from(id.to_string()) else { return };
+    match headers.get(REQUEST_ID) {
+        Some(own) if *own == id => {}
+        Some(_) => drop(headers.insert(STRONGROOM_REQUEST_ID, id)),
+        None => drop(headers.insert(REQUEST_ID, id)),
+    }
+}
+
+fn answer_now(answer: Response) -> BoxFuture<'static, Result<Response, Infallible>> {
+    Box::pin(ready(Ok(answer)))
+}
