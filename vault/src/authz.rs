@@ -15,6 +15,8 @@ mod conform;
 mod diff;
 mod engine;
 mod entities;
+#[cfg(test)]
+mod fixture;
 mod permit;
 mod policy_test;
 mod route;

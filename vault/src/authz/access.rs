@@ -4,11 +4,13 @@
 //! Does not promise: an answer for each tenant. Each group and each tenant a binding names is asked about with a tenant
 //! that is in good standing; policies that look at single tenants besides show only in their own row.
 
-use std::collections::BTreeSet;
-use std::fmt;
+mod table;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::Serialize;
-use strongroom_domain::route::{AttributeSet, TenantScope as Served};
+use strongroom_domain::route::{Account, AttributeSet, TenantScope as Served};
 use strongroom_domain::{Environment, TenantId, TokenHash, WorkloadId};
 
 use super::action::{
@@ -16,7 +18,7 @@ use super::action::{
 };
 use super::bundle::PlannedRoute;
 use super::engine::{Authorizer, Verdict};
-use super::route::RouteClaim;
+use super::route::RouteFacts;
 
 /// Who can do what, by one bundle.
 #[derive(Clone, Debug, Serialize)]
@@ -114,73 +116,75 @@ impl Authorizer {
         for caller in self.bundle().workloads.keys() {
             for planned in self.routes().iter() {
                 for account in &planned.accounts {
-                    rows.extend(self.forward_row(id, caller, planned, account.name.as_str(), scopes));
+                    let scopes = served(scopes, &account.tenants);
+                    rows.extend(self.account_rows(id, caller, planned, account, &scopes));
                 }
             }
         }
         rows
     }
 
-    /// The calls of one route to one account on behalf of one caller. Calls that not all tenants may make make a row
-    /// of their own, so that no row says more than policy did.
-    fn forward_row(
+    /// The calls to one account on behalf of one caller. Calls that other tenants may make, or other policies permit,
+    /// stand in rows of their own, so that no row says more than policy did.
+    fn account_rows(
         &self,
         id: &WorkloadId,
         caller: &WorkloadId,
         planned: &PlannedRoute,
-        account: &str,
+        account: &Arc<Account>,
         scopes: &[Scope],
     ) -> Vec<AccessRow> {
         let mut rows: Vec<AccessRow> = Vec::new();
         for (index, call) in planned.route.allow.iter().enumerate() {
-            let attributes = call.attributes();
-            let claim = RouteClaim {
-                route: planned.route.name.as_str(),
-                route_sha256: &planned.route.sha256,
-                account,
-                method: &call.method,
-                path: &sample_path(call.path.as_str()),
-                host: &planned.route.upstream.host,
-                attributes,
-            };
-            let Ok(route) = self.find_route(&claim) else { continue };
-            let served = &route.account().tenants;
-            let served_scopes: Vec<Scope> = scopes_served(scopes, served);
-            let ask = |tenant: &TenantFacts| {
-                let environment = self.bundle().environment;
-                let card = NamedCard { token: TokenHash::from_bytes([0; 32]), environment };
-                let cards = vec![WantedCard { card, attributes }];
-                let (caller, tenant_id, route) = (caller.clone(), tenant.id.clone(), route.clone());
-                let subject = OpenForwardSubject { caller, tenant: tenant_id, route, cards };
-                self.ask_policy(id, ActionKind::OpenForward, &Question::Forward { tenant, subject: &subject })
-            };
+            let route = RouteFacts::of_call(&planned.route, account, index, self.bundle().sha256);
             let mut row = self.empty_row(id, ActionKind::OpenForward);
-            row.policies = row.add_tenants(&served_scopes, ask);
-            row.caller = Some(caller.clone());
-            row.account = Some(format!("{}/{account}", planned.route.name));
-            row.host = Some(planned.route.upstream.host.clone());
-            let call = &planned.route.allow[index];
-            let (method, path) = (call.method.clone(), call.path.as_str().to_owned());
-            let call = AccessCall { method, path, attributes };
+            row.policies = row.add_tenants(scopes, |tenant| self.ask_forward(id, caller, tenant, &route));
             let same =
                 |other: &&mut AccessRow| other.tenants == row.tenants && other.policies == row.policies;
+            let (method, path) = (call.method.clone(), call.path.as_str().to_owned());
+            let call = AccessCall { method, path, attributes: call.attributes() };
             match rows.iter_mut().find(same) {
                 Some(other) => other.calls.push(call),
                 None if row.tenants.is_empty() => {}
-                None => rows.push(AccessRow { calls: vec![call], ..row }),
+                None => {
+                    row.caller = Some(caller.clone());
+                    row.account = Some(format!("{}/{}", planned.route.name, account.name));
+                    row.host = Some(planned.route.upstream.host.clone());
+                    row.calls.push(call);
+                    rows.push(row);
+                }
             }
         }
         rows
     }
 
-    /// Every tenant, every group and every single tenant that a binding or an account names.
+    /// Asks for everything the call declares.
+    fn ask_forward(
+        &self,
+        id: &WorkloadId,
+        caller: &WorkloadId,
+        tenant: &TenantFacts,
+        route: &RouteFacts,
+    ) -> Verdict {
+        let card =
+            NamedCard { token: TokenHash::from_bytes([0; 32]), environment: self.bundle().environment };
+        let subject = OpenForwardSubject {
+            caller: caller.clone(),
+            tenant: tenant.id.clone(),
+            route: route.clone(),
+            cards: vec![WantedCard { card, attributes: route.call().attributes() }],
+        };
+        self.ask_policy(id, ActionKind::OpenForward, &Question::Forward { tenant, subject: &subject })
+    }
+
+    /// Every tenant, every group and every single tenant that a binding names.
     fn scopes(&self) -> Vec<Scope> {
         let in_group = |group: &str| TenantFacts {
             id: TenantId::parse("any").expect("a lower-case word is a tenant's name"),
             groups: vec![group.to_owned()],
             suspended: false,
         };
-        let mut scopes = std::collections::BTreeMap::from([("*".to_owned(), in_group("*"))]);
+        let mut scopes = BTreeMap::from([("*".to_owned(), in_group("*"))]);
         for facts in self.bundle().workloads.values() {
             for group in facts.tenants.groups.iter().filter(|group| *group != "*") {
                 scopes.insert(format!("group {group}"), in_group(group));
@@ -230,13 +234,13 @@ impl AccessRow {
 }
 
 /// The scopes an account can serve: all, or each scope narrowed to each tenant the account names.
-fn scopes_served(scopes: &[Scope], served: &[Served]) -> Vec<Scope> {
-    if served.contains(&Served::Any) {
+fn served(scopes: &[Scope], by: &[Served]) -> Vec<Scope> {
+    if by.contains(&Served::Any) {
         return scopes.to_vec();
     }
     let mut narrowed = Vec::new();
     for (shown, tenant) in scopes {
-        for one in served {
+        for one in by {
             let Served::One(id) = one else { continue };
             let facts = TenantFacts { id: id.clone(), ..tenant.clone() };
             match shown.as_str() {
@@ -250,54 +254,54 @@ fn scopes_served(scopes: &[Scope], served: &[Served]) -> Vec<Scope> {
     narrowed
 }
 
-/// A path the pattern matches: each `{name}` stands for itself without braces.
-fn sample_path(pattern: &str) -> String {
-    pattern.replace(['{', '}'], "")
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authz::fixture::{files, load, with, workload};
 
-impl fmt::Display for AccessReview {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "bundle version {} sha256 {} environment {}",
-            self.bundle_version, self.bundle_sha256, self.environment
-        )?;
-        let mut table = vec![["who", "as", "may", "tenants", "where", "for", "by"].map(str::to_owned)];
-        table.extend(self.rows.iter().map(AccessRow::cells));
-        let widths: [usize; 7] =
-            std::array::from_fn(|column| table.iter().map(|row| row[column].len()).max().unwrap_or(0));
-        for row in &table {
-            let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-            writeln!(f, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
-        }
-        write!(f, "Everything else is denied.")
+    fn rows(review: &AccessReview, action: ActionKind) -> Vec<&AccessRow> {
+        review.rows.iter().filter(|row| row.action == action).collect()
     }
-}
 
-impl AccessRow {
-    fn cells(&self) -> [String; 7] {
-        let roles: Vec<&str> = self.roles.iter().map(String::as_str).collect();
-        let calls: Vec<String> = self.calls.iter().map(AccessCall::to_string).collect();
-        let place = match (&self.account, &self.host) {
-            (Some(account), Some(host)) => format!("{account} at {host}: {}", calls.join("; ")),
-            _ => "-".to_owned(),
-        };
-        let tenants = if self.tenants.is_empty() { "-".to_owned() } else { self.tenants.join(", ") };
-        [
-            self.workload.to_string(),
-            roles.join(", "),
-            self.action.to_string(),
-            tenants,
-            place,
-            self.caller.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
-            self.policies.join(", "),
-        ]
+    #[test]
+    fn the_review_says_who_reaches_whose_cards_where() {
+        let review = load(&files()).unwrap().access();
+        let [default, globex] = rows(&review, ActionKind::OpenForward)[..] else { panic!("two accounts") };
+        assert_eq!(
+            (&default.workload, default.caller.as_ref()),
+            (&workload("proxy"), Some(&workload("orchestrator")))
+        );
+        assert_eq!(
+            (default.account.as_deref(), default.host.as_deref()),
+            (Some("psp/default"), Some("psp.example"))
+        );
+        assert_eq!(default.tenants, ["group merchants"]);
+        assert_eq!(default.calls[0].to_string(), "POST /cards/{id} (number exp)");
+        assert_eq!(globex.tenants, ["globex in group merchants"]);
+        let [manage] = rows(&review, ActionKind::ManageTenant)[..] else { panic!("one platform") };
+        assert_eq!(manage.tenants, ["*"]);
+        assert_eq!(rows(&review, ActionKind::MatchFingerprint).len(), 0);
+        assert_eq!(rows(&review, ActionKind::RecordOutcome).len(), 1);
     }
-}
 
-impl fmt::Display for AccessCall {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = self.attributes.iter().map(|attribute| attribute.as_str()).collect();
-        write!(f, "{} {} ({})", self.method, self.path, names.join(" "))
+    #[test]
+    fn what_policy_no_longer_permits_leaves_the_review() {
+        let without = with(
+            "workloads.json",
+            "\"callers\": [\"spiffe://strongroom.test/orchestrator\"]",
+            "\"callers\": []",
+        );
+        assert_eq!(rows(&load(&without).unwrap().access(), ActionKind::OpenForward).len(), 0);
+        let single = with("workloads.json", "\"groups\": [\"merchants\"]", "\"ids\": [\"acme\"]");
+        let review = load(&single).unwrap().access();
+        assert_eq!(rows(&review, ActionKind::Tokenize)[0].tenants, ["acme"]);
+    }
+
+    #[test]
+    fn the_table_has_a_line_for_each_row() {
+        let review = load(&files()).unwrap().access();
+        let table = review.to_string();
+        assert_eq!(table.lines().count(), review.rows.len() + 3);
+        assert!(table.contains("psp/default at psp.example: POST /cards/{id} (number exp)"), "{table}");
     }
 }

@@ -86,8 +86,18 @@ impl Bundle {
         })
     }
 
+    /// Whether this bundle may take the place of `running`: it is newer, or the very same. Two bundles of one version
+    /// with different content are a mistake, or an attempt.
+    #[must_use]
+    pub fn may_replace(&self, running: &Self) -> bool {
+        self.version > running.version || self.sha256 == running.sha256
+    }
+
     /// The policies, by `@id`.
     pub fn policies(&self) -> impl Iterator<Item = &PolicyFacts> {
         self.policies.facts.values()
     }
 }
+
+#[cfg(test)]
+mod tests;

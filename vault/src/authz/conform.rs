@@ -2,6 +2,8 @@
 //! that deciding need not check again and no policy is ever evaluated against a shape it was not validated for.
 
 use std::collections::BTreeSet;
+use std::error::Error;
+use std::sync::Arc;
 
 use cedar_policy::{Entities, Schema};
 use strongroom_domain::route::{Account, Attribute, Credentials, Route};
@@ -47,7 +49,7 @@ pub(super) fn check(bundle: &Bundle, vocabulary: &Vocabulary) -> Result<(), Bund
         let principal = vocabulary.names.workload(&subject.caller);
         vocabulary
             .request(&principal, &vocabulary.names.action(*kind), &question, Some(schema))
-            .map_err(|error| mismatch(kind.as_str(), &error))?;
+            .map_err(|error| mismatch(kind.as_str(), &*error))?;
     }
     Ok(())
 }
@@ -64,8 +66,14 @@ fn check_actions(schema: &Schema, vocabulary: &Vocabulary) -> Result<(), BundleE
     }
 }
 
-fn mismatch(what: &str, error: &dyn std::fmt::Display) -> BundleError {
-    BundleError::new(SCHEMA, format!("does not describe what this vault asks: {what}: {error}"))
+fn mismatch(what: &str, error: &dyn Error) -> BundleError {
+    let mut told = format!("does not describe what this vault asks: {what}: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        told = format!("{told}: {error}");
+        cause = error.source();
+    }
+    BundleError::new(SCHEMA, told)
 }
 
 fn sample_tenant() -> TenantId {
@@ -94,12 +102,13 @@ fn sample_workload(vocabulary: &Vocabulary) -> cedar_policy::Entity {
 fn sample_forward() -> OpenForwardSubject {
     let route = Route::parse("sample", SAMPLE_ROUTE, Environment::Test).expect("the sample is a route");
     let account =
-        Account::parse("sample", "tenants = [\"*\"]\ncredential_file = \"sample\"", Credentials::Account);
+        Account::parse("sample", "tenants = [\"*\"]\ncredential_file = \"sample\"", Credentials::Account)
+            .expect("the sample is an account");
     let card = NamedCard { token: TokenHash::from_bytes([0; 32]), environment: Environment::Test };
     OpenForwardSubject {
         caller: sample_caller(),
         tenant: sample_tenant(),
-        route: RouteFacts::sample(route, account.expect("the sample is an account")),
+        route: RouteFacts::of_call(&Arc::new(route), &Arc::new(account), 0, [0; 32]),
         cards: vec![WantedCard { card, attributes: [Attribute::Number].into_iter().collect() }],
     }
 }

@@ -116,3 +116,51 @@ fn changes(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> Ch
     let changed = new.keys().filter(differs).cloned().collect();
     Changes { added: missing_in(old, new), removed: missing_in(new, old), changed }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authz::fixture::{Files, files, load, with};
+
+    fn diff(new: &Files) -> BundleDiff {
+        BundleDiff::between(load(&files()).unwrap().bundle(), load(new).unwrap().bundle())
+    }
+
+    #[test]
+    fn nothing_changes_nothing() {
+        let same = diff(&files());
+        assert!(same.is_empty() && !same.is_alarm());
+        assert!(diff(&with("bundle.toml", "1", "2")).is_empty());
+    }
+
+    #[test]
+    fn a_new_place_host_or_account_is_an_alarm() {
+        let place = "{ at = \"/cvc\", value = \"cvc\" }, { at = \"/number\"";
+        let place = diff(&with("routes/psp.toml", "{ at = \"/number\"", place));
+        assert_eq!(place.places.added, ["psp POST /cards/{id} /cvc cvc"]);
+        assert_eq!(place.routes.changed, ["psp"]);
+        let host = diff(&with("routes/psp.toml", "https://psp.example", "https://psp.example:8443"));
+        assert_eq!(
+            (host.hosts.added, host.hosts.removed),
+            (vec!["psp.example:8443".into()], vec!["psp.example:443".into()])
+        );
+        let mut files = files();
+        files.insert("accounts/psp/new.toml".into(), "tenants = [\"*\"]\ncredential_file = \"n\"".into());
+        let account = diff(&files);
+        assert_eq!(account.accounts.added, ["psp/new"]);
+        let changed = diff(&with("accounts/psp/globex.toml", "globex\"]", "globex\", \"acme\"]"));
+        assert_eq!(changed.accounts.changed, ["psp/globex"]);
+        assert!(place.places.removed.is_empty() && account.is_alarm() && changed.is_alarm());
+    }
+
+    #[test]
+    fn policies_and_workloads_are_told_apart_by_content() {
+        let policy = diff(&with("custody.cedar", "Action::\"ManageKeys\"", "Action::\"ReadEvidence\""));
+        assert_eq!(policy.policies.changed, ["custodian-manages-keys"]);
+        assert!(!policy.is_alarm());
+        let workload = diff(&with("workloads.json", "[\"security\"]", "[\"support\"]"));
+        assert_eq!(workload.workloads.changed, ["spiffe://strongroom.test/security"]);
+        let gone = diff(&with("workloads.json", "strongroom.test/security", "strongroom.test/reviewers"));
+        assert_eq!((gone.workloads.added.len(), gone.workloads.removed.len()), (1, 1));
+    }
+}

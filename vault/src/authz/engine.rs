@@ -282,3 +282,6 @@ fn slices(set: &PolicySet, vocabulary: &Vocabulary, roles: &BTreeSet<String>) ->
     };
     ActionKind::ALL.iter().map(slice).collect()
 }
+
+#[cfg(test)]
+mod tests;

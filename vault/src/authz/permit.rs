@@ -22,22 +22,32 @@ pub struct Decision {
 
 /// Proof that policy allowed action `A` on one subject. Made only by `Authorizer::decide`; not `Clone`.
 ///
+/// ```
+/// use strongroom_vault::authz::{Permit, TenantScope, Tokenize};
+/// fn spend(permit: Permit<Tokenize>) -> TenantScope {
+///     permit.into_subject()
+/// }
+/// ```
+/// Its fields and its constructor are private, and it is spent once:
 /// ```compile_fail,E0451
-/// use strongroom_vault::authz::{Decision, Permit, Tokenize};
-/// fn forge(decision: Decision, workload: strongroom_domain::WorkloadId, subject: strongroom_vault::authz::TenantScope) -> Permit<Tokenize> {
-///     Permit { decision, workload, subject, action: std::marker::PhantomData } // private fields
+/// # use std::marker::PhantomData;
+/// # use strongroom_domain::WorkloadId;
+/// # use strongroom_vault::authz::{Decision, Permit, TenantScope, Tokenize};
+/// fn forge(decision: Decision, workload: WorkloadId, subject: TenantScope) -> Permit<Tokenize> {
+///     Permit { decision, workload, subject, action: PhantomData }
 /// }
 /// ```
 /// ```compile_fail,E0624
-/// use strongroom_vault::authz::{Decision, Permit, Tokenize};
-/// fn forge(decision: Decision, workload: strongroom_domain::WorkloadId, subject: strongroom_vault::authz::TenantScope) -> Permit<Tokenize> {
-///     Permit::new(decision, workload, subject) // private constructor
+/// # use strongroom_domain::WorkloadId;
+/// # use strongroom_vault::authz::{Decision, Permit, TenantScope, Tokenize};
+/// fn forge(decision: Decision, workload: WorkloadId, subject: TenantScope) -> Permit<Tokenize> {
+///     Permit::new(decision, workload, subject)
 /// }
 /// ```
-/// ```compile_fail,E0599
-/// use strongroom_vault::authz::{Permit, Tokenize};
-/// fn twice(permit: Permit<Tokenize>) -> (Permit<Tokenize>, Permit<Tokenize>) {
-///     (permit.clone(), permit) // spent once
+/// ```compile_fail,E0382
+/// # use strongroom_vault::authz::{Permit, TenantScope, Tokenize};
+/// fn twice(permit: Permit<Tokenize>) -> (TenantScope, TenantScope) {
+///     (permit.into_subject(), permit.into_subject())
 /// }
 /// ```
 #[must_use = "an unspent decision is an allow nobody audited"]

@@ -66,12 +66,17 @@ impl RouteFacts {
         Ok(Self { route, account, call, method, path, bundle_sha256 })
     }
 
-    /// The first call of a route to an account of it, whatever the bundle.
-    pub(super) fn sample(route: Route, account: Account) -> Self {
-        let call = &route.allow[0];
-        let (method, path) = (call.method.clone(), call.path.as_str().to_owned());
-        let (route, account) = (Arc::new(route), Arc::new(account));
-        Self { route, account, call: 0, method, path, bundle_sha256: [0; 32] }
+    /// One call of a route to one of its accounts, without a claim: for asking, not for deciding.
+    pub(super) fn of_call(
+        route: &Arc<Route>,
+        account: &Arc<Account>,
+        call: usize,
+        bundle_sha256: [u8; 32],
+    ) -> Self {
+        let listed = &route.allow[call];
+        let (method, path) = (listed.method.clone(), listed.path.as_str().to_owned());
+        let (route, account) = (Arc::clone(route), Arc::clone(account));
+        Self { route, account, call, method, path, bundle_sha256 }
     }
 
     /// Whether a forward of these facts can be decided at all: by this bundle, to an account of its tenant, for cards

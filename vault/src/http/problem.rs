@@ -185,7 +185,11 @@ mod tests {
         assert_eq!(sections.len(), ProblemKind::ALL.len());
         for (section, kind) in sections.iter().zip(ProblemKind::ALL) {
             assert_eq!(section.lines().next(), Some(kind.slug()));
-            assert!(section.contains(&format!("**{}** — {}.", kind.status(), kind.title())), "{}", kind.slug());
+            assert!(
+                section.contains(&format!("**{}** — {}.", kind.status(), kind.title())),
+                "{}",
+                kind.slug()
+            );
         }
     }
 }

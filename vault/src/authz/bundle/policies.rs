@@ -101,7 +101,9 @@ impl Policies {
         if let Some((id, error)) = errors.first() {
             let file = self.facts.get(id).map_or(SCHEMA, |facts| facts.file.as_str());
             let text = files.required(file)?;
-            return Err(BundleError::new(file, format!("policy `{id}`: {}", explain(error, text))));
+            // Cedar's message names the policy again.
+            let what = explain(error, text).replace(&format!("for policy `{id}`, "), "");
+            return Err(BundleError::new(file, format!("policy `{id}`: {what}")));
         }
         warnings.extend(result.validation_warnings().map(|warning| {
             let id = warning.policy_id().to_string();
