@@ -5,7 +5,7 @@
 //! base64 at any alignment; hex. Everything else stays byte for byte, but for verification codes in fields of their
 //! own, and for foreign card numbers that can hardly be anything else. Near-linear in the size of the answer.
 //! Does not promise: to find a number the PSP encrypted, compressed twice or spread over several fields; nor a
-//! verification code in running text: three digits are everywhere.
+//! verification code in running text (three digits are everywhere) or in UTF-16.
 //! Upholds: design §6, step 7.
 
 mod decode;

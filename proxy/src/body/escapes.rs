@@ -41,13 +41,28 @@ impl Mapped {
 }
 
 /// How often one text is decoded at most when it is searched: escapes inside escapes inside escapes.
-pub(crate) const LEVELS_MAX: usize = 3;
+const LEVELS_MAX: usize = 3;
+
+/// Leads a range of a searched text back to the range it was written as.
+pub(crate) type Origin<'f> = &'f dyn Fn(Range<usize>) -> Range<usize>;
+
+/// Shows a text as it stands, then with its escapes undone, level by level, each with the way back to the text.
+///
+/// The text itself is shown as well, because it is rarely in all these notations at once.
+pub(crate) fn each_level(text: &[u8], mut each: impl FnMut(&[u8], Origin<'_>)) {
+    each(text, &|span| span);
+    let mut levels: Vec<Mapped> = Vec::with_capacity(LEVELS_MAX);
+    while levels.len() < LEVELS_MAX {
+        let Some(undone) = undo(levels.last().map_or(text, Mapped::bytes)) else { return };
+        levels.push(undone);
+        let level = levels.last().map_or(text, Mapped::bytes);
+        each(level, &|span| levels.iter().rev().fold(span, |span, level| level.origin(span)));
+    }
+}
 
 /// Undoes one level of every escape that may spell a digit or a letter: `%XX`, `\uXXXX` and the other JSON escapes,
 /// `\xXX`, decimal and hex character references, `+` for a space. `None`: there is nothing to undo.
-///
-/// For searching only: a text is rarely in all these notations at once, so the text itself is searched as well.
-pub(crate) fn undo(text: &[u8]) -> Option<Mapped> {
+fn undo(text: &[u8]) -> Option<Mapped> {
     if !text.iter().any(|byte| matches!(byte, b'%' | b'\\' | b'&' | b'+')) {
         return None;
     }

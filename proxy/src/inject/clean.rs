@@ -1,7 +1,5 @@
 //! Where neither tokens nor card numbers belong.
 
-use std::borrow::Cow;
-
 use strongroom_domain::token::holds_token_shape;
 use strongroom_domain::{Pan, scan};
 
@@ -24,18 +22,10 @@ pub(super) fn holds_token(text: &[u8]) -> bool {
     any_level(text, holds_token_shape)
 }
 
-fn any_level(text: &[u8], found: impl Fn(&[u8]) -> bool) -> bool {
-    let mut level = Cow::Borrowed(text);
-    for _ in 0..escapes::LEVELS_MAX {
-        if found(&level) {
-            return true;
-        }
-        match escapes::undo(&level) {
-            Some(undone) => level = Cow::Owned(undone.into_bytes()),
-            None => return false,
-        }
-    }
-    found(&level)
+fn any_level(text: &[u8], holds: impl Fn(&[u8]) -> bool) -> bool {
+    let mut found = false;
+    escapes::each_level(text, |level, _| found = found || holds(level));
+    found
 }
 
 /// Why what stands at a place for a number is refused although it holds no token. Stricter than [`check`]: here every

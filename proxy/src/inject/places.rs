@@ -58,7 +58,9 @@ fn find_in_json(declared: &[Inject], body: &[u8]) -> Result<Vec<Found>, InjectEr
             Event::Number(span) => {
                 let digits = std::str::from_utf8(&body[span.clone()]).unwrap_or_default();
                 let Some(index) = place() else { return clean::check(digits.as_bytes()) };
-                (span, read(&declared[index], digits)?)
+                // 4.1e15 is a number too.
+                let mantissa = digits.split(['e', 'E']).next().unwrap_or_default();
+                (span, read(&declared[index], mantissa)?)
             }
             Event::Null => (0..0, Content::Null),
             Event::Other => (0..0, Content::Other),

@@ -198,6 +198,7 @@ fn a_card_number_anywhere_is_refused() {
         &[
             (r#"{"source":{"number":"4111111111111111"}}"#, pan),
             (r#"{"source":{"number":4111111111111112}}"#, pan),
+            (r#"{"source":{"number":4.111111111111111e15}}"#, pan),
             (r#"{"source":{"number":9011111111111116}}"#, of_shape),
             (r#"{"amount":4111111111111111}"#, pan),
             (r#"{"note":["4111-1111-1111-1111"]}"#, pan),

@@ -48,7 +48,8 @@ fn overlaps(ranges: &[Range<usize>], range: &Range<usize>) -> bool {
     ranges.get(first_after).is_some_and(|taken| taken.start < range.end)
 }
 
-fn digit_runs(text: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
+/// The runs of digits of a text.
+pub(super) fn digit_runs(text: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
     let mut at = 0;
     std::iter::from_fn(move || {
         at += text[at..].iter().position(u8::is_ascii_digit)?;
@@ -58,11 +59,16 @@ fn digit_runs(text: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
     })
 }
 
-/// The digits of a number that are masked: all but the last four. Separators stay.
-pub(super) fn masked(text: &[u8], number: &Range<usize>) -> impl Iterator<Item = usize> {
-    let digits: Vec<_> = number.clone().filter(|at| text[*at].is_ascii_digit()).collect();
-    let hidden = digits.len().saturating_sub(4);
-    digits.into_iter().take(hidden)
+/// The digits of a number that are masked, group by group: all but the last four. Separators stay.
+pub(super) fn masked(text: &[u8], number: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let runs = || digit_runs(&text[number.clone()]);
+    let mut hidden = runs().map(|run| run.len()).sum::<usize>().saturating_sub(4);
+    let groups = runs().map(|run| {
+        let length = run.len().min(hidden);
+        hidden -= length;
+        number.start + run.start..number.start + run.start + length
+    });
+    groups.filter(|group| !group.is_empty()).collect::<Vec<_>>().into_iter()
 }
 
 #[cfg(test)]
@@ -73,7 +79,7 @@ mod tests {
         let mut bytes = text.as_bytes().to_vec();
         let foreign = find(text.as_bytes(), &[], &|_| declared);
         for number in &foreign.numbers {
-            masked(text.as_bytes(), number).for_each(|at| bytes[at] = b'*');
+            masked(text.as_bytes(), number).for_each(|run| bytes[run].fill(b'*'));
         }
         (String::from_utf8(bytes).unwrap(), foreign.suspected)
     }

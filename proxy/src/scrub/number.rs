@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use super::encoded;
-use crate::body::escapes::{self, Mapped};
+use crate::body::escapes;
 
 /// Most separators between two digits of one number.
 const SEPARATORS_MAX: usize = 2;
@@ -41,17 +41,9 @@ pub(crate) fn find(needles: &[Needle<'_>], text: &[u8]) -> Vec<Hit> {
     if needles.is_empty() {
         return hits;
     }
-    find_at_level(needles, text, &mut |hit| hits.push(hit));
-    let mut levels: Vec<Mapped> = Vec::new();
-    for _ in 0..escapes::LEVELS_MAX {
-        let Some(undone) = escapes::undo(levels.last().map_or(text, Mapped::bytes)) else { break };
-        levels.push(undone);
-        let level = levels.last().map_or(text, Mapped::bytes);
-        find_at_level(needles, level, &mut |mut hit| {
-            hit.span = levels.iter().rev().fold(hit.span, |span, level| level.origin(span));
-            hits.push(hit);
-        });
-    }
+    escapes::each_level(text, |level, origin| {
+        find_at_level(needles, level, &mut |hit| hits.push(Hit { span: origin(hit.span), ..hit }));
+    });
     merge(hits)
 }
 
@@ -112,11 +104,13 @@ pub(super) fn find_digits(
     find_in_run(needles, &run, boundary, found);
 }
 
-/// Length of a separator: a space, dash, `+` (a form's space), no-break space, tab, or the zero byte of UTF-16.
+/// Length of a separator: of those people group with, of any space or dash of Unicode's general punctuation, or the
+/// zero byte of UTF-16.
 fn separator_length(text: &[u8]) -> usize {
     match text {
-        [b' ' | b'-' | b'+' | b'\t' | 0, ..] => 1,
+        [b' ' | b'-' | b'+' | b'.' | b'_' | b'/' | b'\t' | 0, ..] => 1,
         [0xc2, 0xa0, ..] => 2,
+        [0xe2, 0x80, 0x80..=0x95 | 0xaf, ..] => 3,
         _ => 0,
     }
 }

@@ -8,6 +8,7 @@ use super::fields::{self, Selectors};
 use super::number::{self, Needle};
 use super::{ScrubCounts, ScrubRules, foreign};
 use crate::body::edit::Edit;
+use crate::body::escapes::{self, Origin};
 use crate::inject::Injections;
 
 /// What a verification code becomes.
@@ -30,9 +31,6 @@ pub(super) struct Findings {
 
 /// Whether what stands at a range of the text is a declared reference, never masked.
 pub(super) type IsReference<'f> = &'f dyn Fn(&Range<usize>) -> bool;
-
-/// Where a range of the text stands in the body.
-pub(super) type Origin<'f> = &'f dyn Fn(Range<usize>) -> Range<usize>;
 
 impl<'a> Scrubber<'a> {
     #[expect(clippy::disallowed_methods, reason = "what was injected is what answers are searched for")]
@@ -62,7 +60,7 @@ impl<'a> Scrubber<'a> {
         for number in &foreign.numbers {
             findings.counts.replaced = findings.counts.replaced.saturating_add(1);
             let digits = foreign::masked(text, number);
-            findings.edits.extend(digits.map(|at| Edit::new(origin(at..at + 1), "*")));
+            findings.edits.extend(digits.map(|run| Edit::new(origin(run.clone()), "*".repeat(run.len()))));
         }
         findings.counts.suspected = findings.counts.suspected.saturating_add(foreign.suspected);
     }
@@ -111,19 +109,21 @@ impl<'a> Scrubber<'a> {
         if !self.knows_cvc() {
             return;
         }
-        let mut at = 0;
-        while let Some(skipped) = text[at..].iter().position(u8::is_ascii_digit) {
-            let start = at + skipped;
-            let end = start + text[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-            let field = std::str::from_utf8(&text[start..end]).unwrap_or_default();
-            let stands = self.is_cvc(field)
-                && fields::ends_at(text, end)
-                && fields::name_before(text, start).is_some_and(|name| self.is_cvc_field(name));
-            if stands {
-                findings.replace(origin(start..end), CVC_MASK);
+        let mut spans = Vec::new();
+        escapes::each_level(text, |level, undone| {
+            for field in foreign::digit_runs(level).filter(|field| self.is_cvc_at(level, field)) {
+                spans.push(undone(field));
             }
-            at = end;
-        }
+        });
+        spans.sort_by_key(|span| span.start);
+        spans.dedup_by(|later, earlier| later.start < earlier.end);
+        spans.into_iter().for_each(|span| findings.replace(origin(span), CVC_MASK));
+    }
+
+    fn is_cvc_at(&self, text: &[u8], field: &Range<usize>) -> bool {
+        std::str::from_utf8(&text[field.clone()]).is_ok_and(|digits| self.is_cvc(digits))
+            && fields::ends_at(text, field.end)
+            && fields::name_before(text, field.start).is_some_and(|name| self.is_cvc_field(name))
     }
 
     /// Searches a header's value.
