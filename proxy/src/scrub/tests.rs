@@ -289,7 +289,7 @@ fn references_in_declared_fields_and_amounts_are_never_altered() {
 }
 
 #[test]
-fn a_megabyte_of_anything_is_searched_in_bounded_time() {
+fn bodies_made_to_be_slow_are_not() {
     let begun = std::time::Instant::now();
     for piece in [
         "4",
@@ -306,13 +306,13 @@ fn a_megabyte_of_anything_is_searched_in_bounded_time() {
         "=1",
         "[[\"",
     ] {
-        let body = piece.repeat((1 << 20) / piece.len());
+        let body = piece.repeat((1 << 18) / piece.len());
         let _ = scrubbed_with("text/plain", body.as_bytes(), &one(), &["id"], &[]);
         let quoted = format!("{{\"a\":\"{}\"}}", body.replace(['"', '\\'], "/"));
         let _ = scrubbed_with(JSON, quoted.as_bytes(), &one(), &["id"], &[]);
     }
-    // Unoptimized and on a busy machine it takes seconds; what is quadratic takes hours.
-    assert!(begun.elapsed() < std::time::Duration::from_secs(120), "{:?}", begun.elapsed());
+    // Unoptimized and on a busy machine it takes seconds; what is quadratic takes many minutes.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{:?}", begun.elapsed());
 }
 
 /// Every spelling an echo may have.
