@@ -8,6 +8,8 @@ use cedar_policy::{
     Schema, ValidationMode, Validator,
 };
 
+use strongroom_domain::scan;
+
 use super::BundleError;
 use super::files::Files;
 use crate::authz::entities::Names;
@@ -146,10 +148,10 @@ fn check_manner(path: &str, policy: &Policy) -> Result<(), &'static str> {
     }
 }
 
-/// `[a-z0-9]` words joined by hyphens: these names stand in audit entries.
+/// `[a-z0-9]` words joined by hyphens, and no digits that could be a card number: these names stand in audit entries.
 fn is_policy_name(id: &str) -> bool {
     let right = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    !id.is_empty() && id.len() <= 64 && id.bytes().all(right)
+    !id.is_empty() && id.len() <= 64 && id.bytes().all(right) && !scan::holds_pan(id)
 }
 
 /// A Cedar error with its line in `text`.

@@ -88,6 +88,10 @@ fn a_permit_says_to_whom_and_for_what() {
             "needs an @id",
         ),
         (
+            "@id(\"allow-4242424242424242\") permit (principal in Role::\"support\", action == Action::\"ReadCard\", resource);",
+            "needs an @id",
+        ),
+        (
             "@id(\"owner-erases\") permit (principal in Role::\"support\", action == Action::\"EraseCard\", resource);",
             "also in",
         ),
