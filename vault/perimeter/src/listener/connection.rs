@@ -5,8 +5,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulConnection;
 use rustls::ServerConnection;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -130,26 +131,47 @@ async fn serve(
         in_flight: Arc::new(Semaphore::new(size(shared.limits.in_flight_per_connection_max))),
         fallen: fallen.clone(),
     };
-    let watched = Watched::new(stream, (!is_h2).then(|| Arc::clone(&activity)));
-    let builder = builder(&shared.limits, is_h2);
-    let mut served = pin!(builder.serve_connection(TokioIo::new(watched), service));
-    let (idle, header) = (millis(shared.limits.idle_timeout_ms), millis(shared.limits.header_timeout_ms));
-    tokio::select! {
-        _ = served.as_mut() => return,
-        silence = activity.silence(idle, header) => if silence == Silence::SlowHeader {
-            tracing::debug!("a request's header did not end in time");
-            metrics::counter!("strongroom_http_slow_headers_total", "service" => shared.service).increment(1);
-            return;
-        },
-        () = sleep(shared.age()) => {}
-        () = fallen.cancelled() => {}
-        () = ending.stop.cancelled() => {}
+    let ends = Ends { shared, activity: &activity, fallen, ending };
+    let io = TokioIo::new(Watched::new(stream, (!is_h2).then(|| Arc::clone(&activity))));
+    // What ALPN agreed on, not what the first bytes look like: reading those would need a timeout of its own.
+    if is_h2 {
+        ends.drive(http2(&shared.limits).serve_connection(io, service)).await;
+    } else {
+        ends.drive(http1(&shared.limits).serve_connection(io, service)).await;
     }
-    served.as_mut().graceful_shutdown();
-    tokio::select! {
-        _ = served => {}
-        () = sleep(millis(shared.limits.drain_timeout_ms)) => {}
-        () = ending.abort.cancelled() => {}
+}
+
+/// Everything that ends a connection before its peer does.
+struct Ends<'a> {
+    shared: &'a Shared,
+    activity: &'a Activity,
+    fallen: CancellationToken,
+    ending: Ending,
+}
+
+impl Ends<'_> {
+    async fn drive(self, connection: impl GracefulConnection) {
+        let mut served = pin!(connection);
+        let limits = &self.shared.limits;
+        let (idle, header) = (millis(limits.idle_timeout_ms), millis(limits.header_timeout_ms));
+        tokio::select! {
+            _ = served.as_mut() => return,
+            silence = self.activity.silence(idle, header) => if silence == Silence::SlowHeader {
+                tracing::debug!("a request's header did not end in time");
+                metrics::counter!("strongroom_http_slow_headers_total", "service" => self.shared.service)
+                    .increment(1);
+                return;
+            },
+            () = sleep(self.shared.age()) => {}
+            () = self.fallen.cancelled() => {}
+            () = self.ending.stop.cancelled() => {}
+        }
+        served.as_mut().graceful_shutdown();
+        tokio::select! {
+            _ = served => {}
+            () = sleep(millis(limits.drain_timeout_ms)) => {}
+            () = self.ending.abort.cancelled() => {}
+        }
     }
 }
 
@@ -163,18 +185,22 @@ const HEADER_FIELDS_MAX: usize = 100;
 /// hyper's smallest buffer for HTTP/1.1.
 const BUFFER_BYTES_MIN: usize = 8 * 1024;
 
-fn builder(limits: &Limits, is_h2: bool) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    let header_bytes = size(limits.header_bytes_max).max(BUFFER_BYTES_MIN);
+fn http1(limits: &Limits) -> http1::Builder {
+    let header_bytes = size(limits.header_bytes_max);
+    let mut builder = http1::Builder::new();
     builder
-        .http1()
         .timer(TokioTimer::new())
-        // Ends connections whose header came in part and then stood still between two looks of `Activity`.
+        // `Activity` is quicker; this one is for a header that came in part together with the request before it.
         .header_read_timeout(millis(limits.idle_timeout_ms) + millis(limits.header_timeout_ms))
         .max_headers(HEADER_FIELDS_MAX)
-        .max_buf_size(header_bytes);
+        .max_header_size(header_bytes)
+        .max_buf_size(header_bytes.max(BUFFER_BYTES_MIN));
     builder
-        .http2()
+}
+
+fn http2(limits: &Limits) -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.in_flight_per_connection_max.get())
         .max_header_list_size(limits.header_bytes_max.get())
@@ -182,6 +208,5 @@ fn builder(limits: &Limits, is_h2: bool) -> auto::Builder<TokioExecutor> {
         .max_local_error_reset_streams(RESET_STREAMS_MAX)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
-    // What ALPN agreed on, not what the first bytes look like: reading those has no timeout.
-    if is_h2 { builder.http2_only() } else { builder.http1_only() }
+    builder
 }
