@@ -4,3 +4,4 @@
 //! test cards ([`psp`]), and the search for card data where none may be ([`search`]).
 
 pub mod pki;
+pub mod search;
