@@ -1,0 +1,100 @@
+"""A payment with the official Stripe client, as an orchestrator would write it. Prints one JSON line.
+
+The number may be a card number (straight to the sandbox PSP) or a token (through the proxy): the code is the same.
+"""
+
+import argparse
+import json
+
+import requests
+import stripe
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--ca", required=True)
+    parser.add_argument("--cert", help="client certificate, PEM")
+    parser.add_argument("--key", help="its key, PEM")
+    parser.add_argument("--api-key", required=True)
+    parser.add_argument("--number", required=True)
+    parser.add_argument("--cvc", help="absent where the token carries it")
+    parser.add_argument("--declined", required=True)
+    given = parser.parse_args()
+
+    session = requests.Session()
+    session.trust_env = False
+    if given.cert:
+        session.cert = (given.cert, given.key)
+    stripe.ca_bundle_path = given.ca
+    client = stripe.StripeClient(
+        given.api_key,
+        base_addresses={"api": given.url},
+        http_client=stripe.RequestsClient(session=session),
+        max_network_retries=2,
+    )
+
+    def method(number: str):
+        card = {"number": number, "exp_month": 12, "exp_year": 2034}
+        if given.cvc:
+            card["cvc"] = given.cvc
+        return client.v1.payment_methods.create({"type": "card", "card": card})
+
+    created = method(given.number)
+    shown = client.v1.payment_methods.retrieve(created.id)
+    intent = client.v1.payment_intents.create(
+        {"amount": 1099, "currency": "eur", "payment_method": created.id, "metadata": {"order": "7"}}
+    )
+    confirmed = client.v1.payment_intents.confirm(intent.id)
+    retrieved = client.v1.payment_intents.retrieve(intent.id)
+    refund = client.v1.refunds.create({"payment_intent": intent.id, "amount": 99})
+
+    held = client.v1.payment_intents.create(
+        {
+            "amount": 500,
+            "currency": "eur",
+            "capture_method": "manual",
+            "confirm": True,
+            "payment_method": created.id,
+        }
+    )
+    captured = client.v1.payment_intents.capture(held.id, {"amount_to_capture": 400})
+    canceled = client.v1.payment_intents.create({"amount": 1, "currency": "eur"})
+    canceled = client.v1.payment_intents.cancel(canceled.id)
+
+    declined = {}
+    try:
+        client.v1.payment_intents.create(
+            {
+                "amount": 1099,
+                "currency": "eur",
+                "payment_method": method(given.declined).id,
+                "confirm": True,
+            }
+        )
+    except stripe.CardError as error:
+        declined = {"code": error.code, "decline_code": error.error.decline_code, "status": error.http_status}
+
+    print(
+        json.dumps(
+            {
+                "method": created.id,
+                "last4": created.card.last4,
+                "same": shown.card.fingerprint == created.card.fingerprint,
+                "before": intent.status,
+                "confirmed": confirmed.status,
+                "retrieved": retrieved.status,
+                "order": retrieved.metadata["order"],
+                "refund": refund.status,
+                "refunded": refund.amount,
+                "held": held.status,
+                "captured": captured.amount_received,
+                "canceled": canceled.status,
+                "declined": declined,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
