@@ -1,1 +1,13 @@
-//! Not written yet.
+//! The way to a PSP: guard, TLS, and connections that are values.
+//!
+//! Promises: a request leaves over a connection to an address that was judged, to a peer whose certificate names the
+//! route's host, exactly once.
+//! Upholds: design §6, steps 3 and 6.
+
+pub mod dial;
+pub mod guard;
+pub mod pool;
+pub mod tls;
+
+pub use dial::{Admission, ConnectError, Dialer, InvalidHost, Resolve, SystemResolver};
+pub use pool::{Answer, Pool, Ready, SendError};
