@@ -1,1 +1,139 @@
-//! Not written yet.
+//! The command line: `serve`, and `route check` for whoever edits a route file.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use strongroom_domain::route::Credentials;
+use strongroom_domain::{Clock, Environment};
+use strongroom_perimeter::chance::SystemRandom;
+use strongroom_perimeter::clock::SystemClock;
+use strongroom_perimeter::{drain, hardening, telemetry};
+
+use crate::app::{Ambient, Proxy};
+use crate::config::ProxyConfig;
+use crate::route;
+use crate::upstream::SystemResolver;
+
+/// The Strongroom proxy: takes PSP requests that hold tokens, sends them to the PSP with card data, scrubs the answers.
+#[derive(Debug, Parser)]
+#[command(name = "strongroom-proxy", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves until SIGTERM or SIGINT, then drains.
+    Serve {
+        /// The TOML file of settings.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Works on route files.
+    #[command(subcommand)]
+    Route(RouteCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum RouteCommand {
+    /// Reads every route and its account as `serve` would, without secrets, and says what each allows.
+    Check {
+        /// The folder that holds `routes/` and `accounts/`.
+        #[arg(long, value_name = "FOLDER", default_value = "policies")]
+        policies: PathBuf,
+        /// The environment whose rules apply.
+        #[arg(long, value_enum, default_value = "live")]
+        environment: EnvironmentArgument,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum EnvironmentArgument {
+    Live,
+    Test,
+}
+
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+/// Runs the command the process was started with. Call it first in `main`.
+#[must_use]
+pub fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Serve { config } => serve(&config),
+        Command::Route(RouteCommand::Check { policies, environment }) => check(&policies, environment),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tell_failure(error.as_ref());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(config: &Path) -> Result<(), Failed> {
+    hardening::apply()?;
+    let config = ProxyConfig::read(config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let metrics = telemetry::init(&config.telemetry, clock.clone())?;
+        let stop = drain::on_signals()?;
+        let ambient =
+            Ambient { clock, random: Arc::new(SystemRandom::new()), resolver: Arc::new(SystemResolver) };
+        let proxy = Proxy::bind(config, ambient)?;
+        tracing::info!(address = %proxy.local_addr(), "the proxy takes calls");
+        proxy.serve(metrics, stop).await;
+        Ok(())
+    })
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of a command people run")]
+fn check(policies: &Path, environment: EnvironmentArgument) -> Result<(), Failed> {
+    let environment = match environment {
+        EnvironmentArgument::Live => Environment::Live,
+        EnvironmentArgument::Test => Environment::Test,
+    };
+    for registered in route::read(policies, None, environment, None)? {
+        let route = &registered.route;
+        let credentials = match route.credentials {
+            Credentials::Account => "the account's own",
+            Credentials::Pinned => "the caller's, pinned",
+            Credentials::Unpinned => "the caller's, any",
+        };
+        println!(
+            "{}: https://{}:{}, {} calls with card data, {} without; credential: {credentials}; sha256 {}",
+            route.name,
+            route.upstream.host,
+            route.upstream.port,
+            route.allow.len(),
+            route.pass.len(),
+            hex::encode(route.sha256),
+        );
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stderr, reason = "a start that fails tells the person who started it")]
+fn tell_failure(error: &dyn std::error::Error) {
+    eprintln!("strongroom-proxy: {error}");
+    let mut source = error.source();
+    while let Some(error) = source {
+        eprintln!("  because: {error}");
+        source = error.source();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,1 +1,143 @@
-//! Not written yet.
+//! The proxy's settings: one TOML file, every unknown name refused, every default the secure one.
+//!
+//! Promises: a secret is never a setting, only the name of a file.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use strongroom_domain::Environment;
+use strongroom_perimeter::listener::ListenerConfig;
+use strongroom_perimeter::ops::OpsConfig;
+use strongroom_perimeter::telemetry::TelemetryConfig;
+use strongroom_perimeter::tls::ClientTlsConfig;
+
+/// Everything the proxy is told. Paths are relative to the folder it is started in.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProxyConfig {
+    /// `live` or `test`. Private addresses and unpinned credentials exist in `test` only.
+    pub environment: Environment,
+    /// Holds `routes/*.toml` and `accounts/<route>/default.toml`: the same files the vault reads.
+    pub policies_folder: PathBuf,
+    /// Holds the credential files accounts name.
+    pub secrets_folder: PathBuf,
+    /// Only these routes, if given; else every one in the folder.
+    pub routes: Option<BTreeSet<String>>,
+    /// With `proxy.internal`, route `stripe` is also reached as `stripe.proxy.internal`.
+    pub host_suffix: Option<String>,
+    /// Where callers connect.
+    pub listener: ListenerConfig,
+    /// Where probes and Prometheus connect.
+    pub ops: OpsConfig,
+    /// Where forwards are opened.
+    pub vault: VaultConfig,
+    /// Bounds.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+    /// Logs.
+    #[serde(default)]
+    pub telemetry: TelemetryConfig,
+}
+
+/// How the vault is reached.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VaultConfig {
+    /// `https://host[:port]`, in order of preference. The next is tried only after a failed connect.
+    pub urls: Vec<String>,
+    /// The certificate the proxy presents, its key, and the CA it trusts there.
+    pub tls: ClientTlsConfig,
+    /// How long opening a forward may take, connecting included.
+    #[serde(default = "default_open_timeout_ms")]
+    pub open_timeout_ms: u64,
+}
+
+/// The design's budget: the rest belongs to the PSP.
+const fn default_open_timeout_ms() -> u64 {
+    1_000
+}
+
+impl VaultConfig {
+    /// How long opening a forward may take.
+    #[must_use]
+    pub const fn open_timeout(&self) -> Duration {
+        Duration::from_millis(self.open_timeout_ms)
+    }
+}
+
+/// Bounds besides those of the listener.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Largest answer of a PSP, encoded and decoded. A list of a hundred payments is under 1 MiB.
+    pub answer_bytes_max: usize,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self { answer_bytes_max: 4 * 1024 * 1024 }
+    }
+}
+
+/// Above this an answer would hold a worker for too long while it is scrubbed.
+const ANSWER_BYTES_CAP: usize = 64 * 1024 * 1024;
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// No such file.
+    #[error("config file {}: cannot be read; give the right path with --config", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Not TOML, an unknown setting, or a missing one.
+    #[error("config file {}: {source}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// A value out of its range.
+    #[error("{0}")]
+    Value(&'static str),
+}
+
+impl ProxyConfig {
+    /// Reads and checks a file.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        let config: Self = toml::from_str(&text)
+            .map_err(|source| ConfigError::Syntax { path: path.to_owned(), source: Box::new(source) })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks what types cannot.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if !(50..=5_000).contains(&self.vault.open_timeout_ms) {
+            return Err(ConfigError::Value("`vault.open_timeout_ms` is from 50 to 5000"));
+        }
+        if !(1024..=ANSWER_BYTES_CAP).contains(&self.limits.answer_bytes_max) {
+            return Err(ConfigError::Value("`limits.answer_bytes_max` is from 1024 to 67108864"));
+        }
+        let is_name = |suffix: &String| {
+            let right =
+                |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
+            !suffix.is_empty() && !suffix.starts_with('.') && suffix.bytes().all(right)
+        };
+        if !self.host_suffix.iter().all(is_name) {
+            return Err(ConfigError::Value("`host_suffix` is a lower-case host name without a leading dot"));
+        }
+        Ok(())
+    }
+}

@@ -1,1 +1,173 @@
-//! Not written yet.
+//! What callers reach: every request is a call at some route, or refused.
+//!
+//! Promises: a call that began runs to its end, whoever hangs up; its body is bounded in size and time.
+//! Upholds: design §6.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Request};
+use strongroom_domain::route::{Call, Route};
+use strongroom_domain::{ForwardId, ProblemKind};
+use strongroom_perimeter::limits::read_body;
+use strongroom_perimeter::listener::RouteLabel;
+use strongroom_perimeter::{Caller, RequestInfo};
+use tokio_util::task::TaskTracker;
+
+use crate::forward::{Answered, Ended, Engine, Order};
+use crate::measure::{self, Stage, Stages};
+use crate::rescue::{self, Failure};
+use crate::route::{Destination, Entry};
+
+/// Status for an unknown outcome where no route says otherwise.
+const UNKNOWN_OUTCOME_STATUS: u16 = 502;
+/// Names the forward on every answer that has one.
+const FORWARD_ID: HeaderName = HeaderName::from_static("strongroom-forward-id");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// What the forward listener serves.
+pub struct Service {
+    /// The routes.
+    pub entry: Entry<Destination>,
+    /// What runs a call.
+    pub engine: Arc<Engine>,
+    /// Calls under way, so that a drain can wait for them.
+    pub calls: TaskTracker,
+    /// Largest body of a request.
+    pub request_bytes_max: usize,
+}
+
+/// The router of the forward listener: one handler for every method and path.
+pub fn router(service: Arc<Service>) -> Router {
+    Router::new().fallback(handle).with_state(service)
+}
+
+async fn handle(State(service): State<Arc<Service>>, request: Request<Body>) -> Response {
+    let (parts, body) = request.into_parts();
+    let id = RequestInfo::id_of(&parts);
+    let mut stages = Stages::default();
+    let order = match service.order(parts, body, &mut stages).await {
+        Ok(order) => order,
+        Err((failure, destination)) => {
+            let (route, status) = destination.as_deref().map_or(("none", UNKNOWN_OUTCOME_STATUS), |found| {
+                (found.route.name.as_str(), found.route.unknown_outcome_status)
+            });
+            let response = rescue::answer(&failure, None, status, id);
+            told(&failure, route, "none", None, &stages);
+            return response;
+        }
+    };
+    let destination = order.target.destination.clone();
+    let route = &destination.route;
+    let label = label(route, order.method.as_str(), order.target.path());
+    let running = service.calls.spawn(service.engine.clone().run(order, stages));
+    let ended = running.await.unwrap_or_else(|_| Ended::abandoned(stages));
+    let mut response = match ended.result {
+        Ok(answered) => {
+            measure::request(route.name.as_str(), ended.kind, "answered", &ended.stages);
+            respond(answered, ended.forward)
+        }
+        Err(failure) => {
+            told(&failure, route.name.as_str(), ended.kind, ended.forward, &ended.stages);
+            rescue::answer(&failure, ended.forward, route.unknown_outcome_status, id)
+        }
+    };
+    response.extensions_mut().insert(label);
+    if let Some(timing) = ended.stages.header() {
+        response.headers_mut().append(SERVER_TIMING, timing);
+    }
+    response
+}
+
+impl Service {
+    /// Reads a request completely and finds its destination.
+    async fn order(
+        &self,
+        mut parts: Parts,
+        body: Body,
+        stages: &mut Stages,
+    ) -> Result<Order, (Failure, Option<Arc<Destination>>)> {
+        let found = parts.extensions.remove::<Caller>().zip(parts.extensions.remove::<RequestInfo>());
+        let (caller, info) = found.ok_or((Failure::NoCaller, None))?;
+        let target = self.entry.find(&parts).map_err(|refused| (Failure::Entry(refused), None))?;
+        let destination = target.destination.clone();
+        if destination.route.call(parts.method.as_str(), target.path()).is_none() {
+            return Err((Failure::NotListed, Some(destination)));
+        }
+        let reading = read(&parts, body, self.request_bytes_max);
+        let body = stages.time(Stage::Receive, reading).await;
+        let body = body.map_err(|failure| (failure, Some(destination)))?;
+        Ok(Order { target, method: parts.method, headers: parts.headers, body, caller, info })
+    }
+}
+
+impl Ended {
+    fn abandoned(stages: Stages) -> Self {
+        Self { result: Err(Failure::Abandoned), forward: None, kind: "none", stages }
+    }
+}
+
+/// The template of a call, for the access log: never the path itself.
+fn label(route: &Route, method: &str, path: &str) -> RouteLabel {
+    let pattern = match route.call(method, path) {
+        Some(Call::Allowed(call)) => call.path.as_str(),
+        Some(Call::Passed(call)) => call.path.as_str(),
+        None => "",
+    };
+    RouteLabel(format!("/{}{pattern}", route.name).into())
+}
+
+async fn read(parts: &Parts, body: Body, bytes_max: usize) -> Result<Bytes, Failure> {
+    let announced =
+        parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|announced| announced > bytes_max as u64) {
+        return Err(Failure::BodyTooLarge);
+    }
+    read_body(body, bytes_max).await.map_err(|problem| match problem.kind {
+        ProblemKind::BodyTooLarge => Failure::BodyTooLarge,
+        _ => Failure::BodyIncomplete,
+    })
+}
+
+fn respond(answered: Answered, forward: Option<ForwardId>) -> Response {
+    let Answered { status, headers, body } = answered;
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    if let Some(Ok(id)) = forward.map(|id| HeaderValue::try_from(id.to_string())) {
+        response.headers_mut().insert(FORWARD_ID, id);
+    }
+    response
+}
+
+/// Counts a failure, and logs it once if it is not the caller's doing.
+fn told(failure: &Failure, route: &str, kind: &'static str, forward: Option<ForwardId>, stages: &Stages) {
+    let result = failure.problem().kind.slug();
+    measure::request(route, kind, result, stages);
+    if failure.is_ours() {
+        let because = sources(failure);
+        let forward = forward.map(tracing::field::display);
+        tracing::error!(route, result, forward, because, "a call failed");
+    } else {
+        tracing::info!(route, result, "a call was refused");
+    }
+}
+
+/// The failure and its sources, outermost first. None holds input of the caller or the PSP.
+fn sources(failure: &Failure) -> String {
+    let mut text = failure.to_string();
+    let mut source = std::error::Error::source(failure);
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

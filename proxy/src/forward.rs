@@ -1,0 +1,243 @@
+//! One call from match to outcome: the steps of design §6, in their order.
+//!
+//! Promises: card data leaves the vault only when a connection to the PSP is in hand, and leaves the proxy only over that
+//! connection, or over one made anew because the first took no byte. A request is sent once. No answer goes back
+//! unscrubbed.
+//! Does not promise: that a caller who goes away stops anything: once begun, a call runs to its end.
+//! Upholds: design §6.
+
+mod answer;
+mod plan;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Uri};
+use http_body_util::Full;
+use strongroom_domain::ForwardId;
+use strongroom_perimeter::{Caller, RequestInfo};
+use tokio::time::Instant;
+
+use crate::inject::{Injected, Injections, Plan, Wanted};
+use crate::measure::{self, InFlight, Stage, Stages};
+use crate::outcome::OutcomeQueue;
+use crate::rescue::{self, Failure};
+use crate::route::{Destination, Target};
+use crate::upstream::{Answer, ConnectError, Ready, SendError};
+use crate::vault::{OpenRequest, Opened, OutcomeReport, VaultClient, WantedCard};
+
+pub use answer::Answered;
+use plan::Planned;
+
+/// What every call needs.
+pub struct Engine {
+    /// The vault.
+    pub vault: Arc<VaultClient>,
+    /// Where outcomes are left.
+    pub outcomes: OutcomeQueue,
+    /// Largest answer of a PSP, as it comes and decoded.
+    pub answer_bytes_max: usize,
+}
+
+/// One call, read completely.
+pub struct Order {
+    /// Where it goes.
+    pub target: Target<Destination>,
+    /// Its method.
+    pub method: Method,
+    /// Its headers, as they came.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+    /// Who asks.
+    pub caller: Caller,
+    /// What names it.
+    pub info: RequestInfo,
+}
+
+/// How a call ended.
+pub struct Ended {
+    /// The scrubbed answer, or why there is none.
+    pub result: Result<Answered, Failure>,
+    /// The forward, if one was opened.
+    pub forward: Option<ForwardId>,
+    /// `allow`, `pass`, or `none` where the route lists no such call.
+    pub kind: &'static str,
+    /// How long each stage took.
+    pub stages: Stages,
+}
+
+impl Engine {
+    /// Runs one call to its end.
+    pub async fn run(self: Arc<Self>, order: Order, stages: Stages) -> Ended {
+        let mut run = Run { engine: &self, order: &order, stages, forward: None, kind: "none" };
+        let result = run.work().await;
+        Ended { result, forward: run.forward, kind: run.kind, stages: run.stages }
+    }
+}
+
+struct Run<'a> {
+    engine: &'a Engine,
+    order: &'a Order,
+    stages: Stages,
+    forward: Option<ForwardId>,
+    kind: &'static str,
+}
+
+impl<'a> Run<'a> {
+    async fn work(&mut self) -> Result<Answered, Failure> {
+        let order = self.order;
+        let planned = self.stages.time_sync(Stage::Plan, || Planned::new(order));
+        let planned = planned.inspect(|planned| self.kind = planned.kind())?;
+        let destination = &*order.target.destination;
+        let _slot = destination.slot().ok_or(Failure::Shed)?;
+        let _counted = InFlight::begin(destination.route.name.as_str());
+
+        let ready = self.stages.time(Stage::Connect, destination.pool.ready()).await;
+        let ready = ready.map_err(|error| self.unconnected(error))?;
+        let Planned { call, plan, headers } = planned;
+        let (body, secrets) = match plan {
+            None => (order.body.clone(), Injections::default()),
+            Some(plan) => match self.open_and_inject(plan).await {
+                Ok(injected) => (Bytes::from_owner(injected.body), injected.secrets),
+                Err(failure) => {
+                    ready.give_back();
+                    return Err(failure);
+                }
+            },
+        };
+        let answer = self.send(ready, request(order, headers, body)).await?;
+        let scrubbed = self
+            .stages
+            .time_sync(Stage::Scrub, || answer::finish(answer, &secrets, call, self.engine.answer_bytes_max));
+        self.close(scrubbed)
+    }
+
+    /// Opens the forward and writes the card data into its places.
+    async fn open_and_inject(&mut self, plan: Plan) -> Result<Injected, Failure> {
+        let wanted = plan.wanted();
+        let asked = self.open_request(&wanted);
+        let traceparent = self.order.info.traceparent.to_string();
+        let opening = self.engine.vault.open(&asked, &traceparent);
+        let Opened { id, cards } = self.stages.time(Stage::Open, opening).await?;
+        self.forward = Some(id);
+        let injected = self.stages.time_sync(Stage::Inject, || plan.inject(&cards));
+        injected.map_err(|error| {
+            self.report(OutcomeReport::bare("not-sent"));
+            Failure::Inject(error)
+        })
+    }
+
+    fn open_request<'w>(&self, wanted: &'w [Wanted]) -> OpenRequest<'w>
+    where
+        'a: 'w,
+    {
+        let Order { target, method, headers, caller, .. } = self.order;
+        let Destination { route, account, .. } = &*target.destination;
+        OpenRequest {
+            caller: &caller.workload,
+            caller_cert_sha256: hex::encode(caller.certificate_sha256),
+            route: route.name.as_str(),
+            route_sha256: hex::encode(route.sha256),
+            account: account.name.as_str(),
+            method: method.as_str(),
+            path: target.path(),
+            host: &route.upstream.host,
+            cards: wanted
+                .iter()
+                .map(|one| WantedCard { token: one.token.as_str(), attributes: one.attributes })
+                .collect(),
+            attempt: plan::attempt(route, headers),
+            origin: caller.peer.to_string(),
+        }
+    }
+
+    /// Sends once. The deadline counts from the first byte.
+    async fn send(&mut self, ready: Ready, request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
+        let order = self.order;
+        let sending = exchange(&order.target.destination, ready, request, self.engine.answer_bytes_max);
+        let sent = self.stages.time(Stage::Upstream, sending).await;
+        sent.map_err(|failure| match failure {
+            Unsent::Connect(error) => {
+                self.report(OutcomeReport::bare("not-sent"));
+                self.unconnected(error)
+            }
+            Unsent::Sent(error) => {
+                self.report(OutcomeReport {
+                    upstream_ms: self.upstream_ms(),
+                    ..OutcomeReport::bare("unknown")
+                });
+                Failure::Unanswered(error)
+            }
+        })
+    }
+
+    /// Leaves the outcome of a complete answer to be recorded, and hands the answer on.
+    fn close(&self, finished: answer::Finished) -> Result<Answered, Failure> {
+        let answer::Finished { result, status, replaced, suspected, psp_request_id } = finished;
+        measure::scrubbed(self.order.target.destination.route.name.as_str(), replaced, suspected);
+        let outcome = if matches!(result, Err(Failure::Undecodable(_))) { "unknown" } else { "answered" };
+        self.report(OutcomeReport {
+            outcome,
+            status: Some(status.as_u16()),
+            upstream_ms: self.upstream_ms(),
+            scrubbed: Some(replaced),
+            pan_suspected: Some(suspected),
+            psp_request_id,
+        });
+        result
+    }
+
+    fn report(&self, report: OutcomeReport) {
+        if let Some(id) = self.forward {
+            self.engine.outcomes.push(id, report);
+        }
+    }
+
+    fn upstream_ms(&self) -> Option<u64> {
+        self.stages.of(Stage::Upstream).map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn unconnected(&self, error: ConnectError) -> Failure {
+        measure::connect_failed(
+            self.order.target.destination.route.name.as_str(),
+            rescue::connect_reason(&error),
+        );
+        Failure::Connect(error)
+    }
+}
+
+enum Unsent {
+    Connect(ConnectError),
+    Sent(SendError),
+}
+
+/// One exchange. Only a request that came back untouched goes over a second, new connection.
+async fn exchange(
+    destination: &Destination,
+    ready: Ready,
+    request: Request<Full<Bytes>>,
+    answer_bytes_max: usize,
+) -> Result<Answer, Unsent> {
+    let timeout = destination.route.upstream_timeout;
+    let request = match ready.send(request, Instant::now() + timeout, answer_bytes_max).await {
+        Err(SendError::NotSent(request)) => *request,
+        answer => return answer.map_err(Unsent::Sent),
+    };
+    let fresh = destination.pool.connect().await.map_err(Unsent::Connect)?;
+    match fresh.send(request, Instant::now() + timeout, answer_bytes_max).await {
+        Err(SendError::NotSent(_)) => {
+            Err(Unsent::Connect(ConnectError::Tcp(std::io::ErrorKind::ConnectionAborted.into())))
+        }
+        answer => answer.map_err(Unsent::Sent),
+    }
+}
+
+fn request(order: &Order, headers: HeaderMap, body: Bytes) -> Request<Full<Bytes>> {
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = order.method.clone();
+    *request.uri_mut() = Uri::try_from(order.target.path_and_query.as_str())
+        .expect("path and query were part of a parsed target, and begin with a slash");
+    *request.headers_mut() = headers;
+    request
+}

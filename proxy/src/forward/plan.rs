@@ -1,0 +1,177 @@
+//! Everything that is decided before anything is connected, asked or sent.
+
+use std::borrow::Cow;
+
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName};
+use strongroom_domain::route::{AllowedCall, BodyFormat, Call, Route};
+
+use super::Order;
+use crate::inject::{self, Plan};
+use crate::rescue::Failure;
+use crate::{credential, fields, headers};
+
+/// Longest PSP idempotency key told to the vault: what PSPs take at most.
+const ATTEMPT_BYTES_MAX: usize = 255;
+
+/// A call that may go on.
+pub(super) struct Planned<'a> {
+    /// What the route says of it.
+    pub call: Call<'a>,
+    /// What to ask the vault for; nothing where the request holds no token.
+    pub plan: Option<Plan>,
+    /// The headers it leaves with.
+    pub headers: HeaderMap,
+}
+
+impl<'a> Planned<'a> {
+    pub(super) fn new(order: &'a Order) -> Result<Self, Failure> {
+        let destination = &*order.target.destination;
+        let route = &destination.route;
+        let call = route.call(order.method.as_str(), order.target.path()).ok_or(Failure::NotListed)?;
+        inject::check_clean(&order.target.path_and_query, &order.headers)?;
+        let content_type = content_type(&order.headers)?;
+        check_fields(route, order, content_type)?;
+        let plan = match call {
+            Call::Allowed(allowed) => {
+                check_media_type(allowed, content_type)?;
+                Some(inject::plan(allowed, &order.body)?).filter(|plan| !plan.is_empty())
+            }
+            Call::Passed(_) => {
+                inject::check_passed_body(&order.body)?;
+                None
+            }
+        };
+        let mut headers = headers::outgoing(&order.headers, &route.upstream);
+        let (place, own) = (&route.credential_place, destination.credential.as_ref());
+        credential::apply(route.credentials, place, &destination.account, own, &mut headers)?;
+        Ok(Self { call, plan, headers })
+    }
+
+    pub(super) const fn kind(&self) -> &'static str {
+        match self.call {
+            Call::Allowed(_) => "allow",
+            Call::Passed(_) => "pass",
+        }
+    }
+}
+
+/// The PSP's idempotency key, if the request has a usable one.
+pub(super) fn attempt<'a>(route: &Route, headers: &'a HeaderMap) -> Option<&'a str> {
+    let name = HeaderName::try_from(route.idempotency_header.as_deref()?).ok()?;
+    let key = only(headers, &name).ok()??;
+    (!key.is_empty() && key.len() <= ATTEMPT_BYTES_MAX).then_some(key)
+}
+
+/// What proxy and PSP must read alike, or they would see different fields: one content type, no compression.
+fn content_type(headers: &HeaderMap) -> Result<Option<&str>, Failure> {
+    let encoding = only(headers, &CONTENT_ENCODING)?;
+    if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
+        return Err(Failure::MediaType);
+    }
+    only(headers, &CONTENT_TYPE)
+}
+
+fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, Failure> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    match (value.to_str(), values.next()) {
+        (Ok(text), None) => Ok(Some(text)),
+        _ => Err(Failure::MediaType),
+    }
+}
+
+fn check_media_type(call: &AllowedCall, content_type: Option<&str>) -> Result<(), Failure> {
+    let text = content_type.ok_or(Failure::MediaType)?;
+    let essence = fields::essence(text);
+    let fits = match call.body {
+        BodyFormat::Form => essence == "application/x-www-form-urlencoded",
+        BodyFormat::Json => fields::is_json(&essence),
+    };
+    let mut parameters = text.split(';').skip(1).filter_map(|parameter| parameter.split_once('='));
+    let utf8 = parameters.all(|(name, value)| {
+        let value = value.trim().trim_matches('"');
+        !name.trim().eq_ignore_ascii_case("charset")
+            || value.eq_ignore_ascii_case("utf-8")
+            || value.eq_ignore_ascii_case("utf8")
+    });
+    if fits && utf8 { Ok(()) } else { Err(Failure::MediaType) }
+}
+
+fn check_fields(route: &Route, order: &Order, content_type: Option<&str>) -> Result<(), Failure> {
+    let place = &route.credential_place;
+    if place.refused_fields.is_empty() {
+        return Ok(());
+    }
+    let in_query = fields::form_names(order.target.query());
+    let in_body = fields::body_names(content_type, &order.body).into_iter().map(Cow::Owned);
+    Ok(credential::check_fields(route.credentials, place, in_query.chain(in_body))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use strongroom_domain::Environment;
+
+    const ROUTE: &str = r#"
+        [route.psp]
+        upstream = "https://api.psp.example"
+        credential = { header = "Authorization" }
+        idempotency = { header = "Idempotency-Key" }
+        [[route.psp.allow]]
+        method = "POST"
+        path = "/form"
+        body = "form"
+        inject = [{ at = "n", value = "number" }]
+        [[route.psp.allow]]
+        method = "POST"
+        path = "/json"
+        body = "json"
+        inject = [{ at = "/n", value = "number" }]
+    "#;
+
+    #[test]
+    fn proxy_and_psp_read_the_same_kind_of_body() {
+        let route = Route::parse("psp", ROUTE, Environment::Test).unwrap();
+        let (form, json) = (&route.allow[0], &route.allow[1]);
+        for (call, text, fits) in [
+            (form, "application/x-www-form-urlencoded", true),
+            (form, "Application/X-WWW-Form-URLencoded; charset=UTF-8", true),
+            (form, "application/json", false),
+            (form, "application/x-www-form-urlencoded; charset=utf-16", false),
+            (form, "multipart/form-data; boundary=x", false),
+            (json, "application/json", true),
+            (json, "application/json;charset=\"utf-8\"", true),
+            (json, "application/vnd.psp+json", true),
+            (json, "text/plain", false),
+        ] {
+            assert_eq!(check_media_type(call, Some(text)).is_ok(), fits, "{text}");
+        }
+        assert!(check_media_type(json, None).is_err());
+    }
+
+    #[test]
+    fn a_compressed_or_doubly_typed_body_is_refused() {
+        let mut headers = HeaderMap::new();
+        headers.append(CONTENT_TYPE, "application/json".parse().unwrap());
+        assert_eq!(content_type(&headers).unwrap(), Some("application/json"));
+        headers.append(CONTENT_ENCODING, "identity".parse().unwrap());
+        assert!(content_type(&headers).is_ok());
+        headers.append(CONTENT_TYPE, "text/plain".parse().unwrap());
+        assert!(content_type(&headers).is_err());
+        headers.remove(CONTENT_TYPE);
+        headers.insert(CONTENT_ENCODING, "gzip".parse().unwrap());
+        assert!(content_type(&headers).is_err());
+    }
+
+    #[test]
+    fn the_attempt_is_the_psp_s_idempotency_key() {
+        let route = Route::parse("psp", ROUTE, Environment::Test).unwrap();
+        let mut headers = HeaderMap::new();
+        assert_eq!(attempt(&route, &headers), None);
+        headers.insert("idempotency-key", "k-1".parse().unwrap());
+        assert_eq!(attempt(&route, &headers), Some("k-1"));
+        headers.insert("idempotency-key", "k".repeat(256).parse().unwrap());
+        assert_eq!(attempt(&route, &headers), None);
+    }
+}

@@ -1,0 +1,252 @@
+//! What proxy and vault say to each other, in JSON.
+//!
+//! Promises: card data read here goes straight into wiped strings. Fields this version does not know are passed over,
+//! because `/v1` only adds.
+
+use std::fmt;
+
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer, Serialize};
+use strongroom_domain::route::AttributeSet;
+use strongroom_domain::{Expiry, ForwardId, ProblemKind, WorkloadId};
+
+use crate::inject::ReleasedCard;
+
+/// `POST /v1/forwards`.
+#[derive(Serialize)]
+pub struct OpenRequest<'a> {
+    /// Who asked the proxy.
+    pub caller: &'a WorkloadId,
+    /// SHA-256 of the caller's certificate, hex.
+    pub caller_cert_sha256: String,
+    /// The route.
+    pub route: &'a str,
+    /// SHA-256 of the route file, hex: the vault answers only proxies that hold its own.
+    pub route_sha256: String,
+    /// The account at the PSP.
+    pub account: &'a str,
+    /// Upper case.
+    pub method: &'a str,
+    /// Below the route, without query.
+    pub path: &'a str,
+    /// The PSP's host.
+    pub host: &'a str,
+    /// Each token once.
+    pub cards: Vec<WantedCard<'a>>,
+    /// The PSP's idempotency key, if the request has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<&'a str>,
+    /// Where the caller connected from.
+    pub origin: String,
+}
+
+/// One token and what is asked of its card.
+#[derive(Serialize)]
+pub struct WantedCard<'a> {
+    /// The whole token.
+    pub token: &'a str,
+    /// What its places need.
+    pub attributes: AttributeSet,
+}
+
+impl OpenRequest<'_> {
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("strings, numbers and lists always serialise")
+    }
+}
+
+/// A forward that is open: card data for one request.
+#[derive(Debug)]
+pub struct Opened {
+    /// Its id.
+    pub id: ForwardId,
+    /// The cards, in the order asked.
+    pub cards: Vec<ReleasedCard>,
+}
+
+/// The vault's answer is not what this version reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the documented answer of `POST /v1/forwards`")]
+pub struct MalformedAnswer;
+
+impl Opened {
+    /// Reads a 201.
+    pub fn parse(body: &[u8]) -> Result<Self, MalformedAnswer> {
+        // serde's messages can quote the input, which is card data here: dropped on purpose.
+        let wire: OpenedWire = serde_json::from_slice(body).map_err(|_| MalformedAnswer)?;
+        let cards = wire.cards.into_iter().map(CardWire::into_card).collect::<Option<_>>();
+        Ok(Self { id: wire.id, cards: cards.ok_or(MalformedAnswer)? })
+    }
+}
+
+#[derive(Deserialize)]
+struct OpenedWire {
+    id: ForwardId,
+    cards: Vec<CardWire>,
+}
+
+#[derive(Deserialize)]
+struct CardWire {
+    number: Option<Secret>,
+    cvc: Option<Secret>,
+    exp_month: Option<u8>,
+    exp_year: Option<u16>,
+    holder: Option<Secret>,
+}
+
+impl CardWire {
+    fn into_card(self) -> Option<ReleasedCard> {
+        let expiry = match (self.exp_month, self.exp_year) {
+            (Some(month), Some(year)) => Some(Expiry::new(month, year).ok()?),
+            (None, None) => None,
+            _ => return None,
+        };
+        Some(ReleasedCard {
+            number: self.number.map(|secret| secret.0),
+            cvc: self.cvc.map(|secret| secret.0),
+            expiry,
+            holder: self.holder.map(|secret| secret.0),
+        })
+    }
+}
+
+struct Secret(SecretString);
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Secret;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Secret, E> {
+                Ok(Secret(SecretString::from(text)))
+            }
+        }
+        deserializer.deserialize_str(Visitor)
+    }
+}
+
+/// `PUT /v1/forwards/{id}/outcome`.
+#[derive(Serialize, Clone, PartialEq, Eq, Debug)]
+pub struct OutcomeReport {
+    /// `answered`, `not-sent` or `unknown`.
+    pub outcome: &'static str,
+    /// The PSP's status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// From the first byte sent to the last byte received.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_ms: Option<u64>,
+    /// Values replaced or masked in the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scrubbed: Option<u32>,
+    /// Digit runs that pass the check digit alone and were left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pan_suspected: Option<u32>,
+    /// The PSP's own name for the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub psp_request_id: Option<String>,
+}
+
+impl OutcomeReport {
+    /// An outcome of which nothing more is known.
+    #[must_use]
+    pub const fn bare(outcome: &'static str) -> Self {
+        Self {
+            outcome,
+            status: None,
+            upstream_ms: None,
+            scrubbed: None,
+            pan_suspected: None,
+            psp_request_id: None,
+        }
+    }
+
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("strings and numbers always serialise")
+    }
+}
+
+/// The type of a problem document, if it is one this version knows.
+pub(super) fn problem_kind(body: &[u8]) -> Option<ProblemKind> {
+    #[derive(Deserialize)]
+    struct Document<'a> {
+        #[serde(borrow, rename = "type")]
+        uri: &'a str,
+    }
+    let document: Document<'_> = serde_json::from_slice(body).ok()?;
+    ProblemKind::ALL.iter().copied().find(|kind| kind.type_uri() == document.uri)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use strongroom_domain::route::Attribute;
+
+    const ID: &str = "0190a0b0-c0d0-7e0f-8f00-112233445566";
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the test compares the number it wrote")]
+    fn an_opened_forward_is_read_into_wiped_strings() {
+        use secrecy::ExposeSecret as _;
+        let body = format!(
+            r#"{{"id":"{ID}","tenant":"acme","new_field":1,"cards":[
+            {{"number":"4111111111111111","cvc":"123","exp_month":12,"exp_year":2030,"holder":"Zo\u00eb"}},{{}}]}}"#
+        );
+        let opened = Opened::parse(body.as_bytes()).unwrap();
+        assert_eq!(opened.id.to_string(), ID);
+        assert_eq!(opened.cards[0].number.as_ref().unwrap().expose_secret(), "4111111111111111");
+        assert_eq!(opened.cards[0].holder.as_ref().unwrap().expose_secret(), "Zoë");
+        assert_eq!(opened.cards[0].expiry, Some(Expiry::new(12, 2030).unwrap()));
+        assert!(opened.cards[1].number.is_none() && opened.cards[1].expiry.is_none());
+        assert!(!format!("{opened:?}").contains("4111"));
+    }
+
+    #[test]
+    fn half_an_answer_is_none() {
+        for wrong in [
+            "",
+            "{}",
+            r#"{"id":"x","cards":[]}"#,
+            r#"{"id":"0190a0b0-c0d0-7e0f-8f00-112233445566","cards":[{"exp_month":12}]}"#,
+            r#"{"id":"0190a0b0-c0d0-7e0f-8f00-112233445566","cards":[{"exp_month":13,"exp_year":2030}]}"#,
+            r#"{"id":"0190a0b0-c0d0-7e0f-8f00-112233445566","cards":[{"number":4111111111111111}]}"#,
+        ] {
+            assert_eq!(Opened::parse(wrong.as_bytes()).unwrap_err(), MalformedAnswer, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_open_request_reads_as_documented() {
+        let caller = WorkloadId::parse("spiffe://strongroom.test/orchestrator").unwrap();
+        let attributes = [Attribute::Number, Attribute::Exp].into_iter().collect();
+        let asked = OpenRequest {
+            caller: &caller,
+            caller_cert_sha256: "00".into(),
+            route: "stripe",
+            route_sha256: "11".into(),
+            account: "default",
+            method: "POST",
+            path: "/v1/payment_methods",
+            host: "api.stripe.com",
+            cards: vec![WantedCard { token: "tok", attributes }],
+            attempt: None,
+            origin: "10.0.0.1:5000".into(),
+        };
+        let value: serde_json::Value = serde_json::from_slice(&asked.to_json()).unwrap();
+        assert_eq!(value["cards"][0]["attributes"], serde_json::json!(["number", "exp"]));
+        assert!(value.get("attempt").is_none());
+        let report = OutcomeReport { status: Some(200), ..OutcomeReport::bare("answered") };
+        assert_eq!(report.to_json(), br#"{"outcome":"answered","status":200}"#);
+    }
+
+    #[test]
+    fn problems_are_known_by_their_type() {
+        let known = br#"{"type":"urn:strongroom:problem:token-not-found","title":"x","status":404}"#;
+        assert_eq!(problem_kind(known), Some(ProblemKind::TokenNotFound));
+        assert_eq!(problem_kind(br#"{"type":"about:blank"}"#), None);
+        assert_eq!(problem_kind(b"<html>"), None);
+    }
+}
