@@ -1,0 +1,9 @@
+//! The proxy between a caller, a vault and a PSP: each scenario reads as the story of one connection.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
+mod pki;
+mod psp;
+mod scenarios;
+mod vault;
+mod world;

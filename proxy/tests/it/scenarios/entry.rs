@@ -1,0 +1,54 @@
+//! How callers reach a route.
+
+use http::HeaderValue;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::world::{HOST, World, usual_form};
+
+#[tokio::test]
+async fn a_route_is_reached_by_path_by_its_host_and_by_suffix() {
+    let world = World::usual().await;
+    for (host, path) in [
+        ("proxy.test", "/psp/v1/payment_methods"),
+        (HOST, "/v1/payment_methods"),
+        ("API.PSP.test:8443", "/v1/payment_methods"),
+        ("psp.proxy.test", "/v1/payment_methods"),
+    ] {
+        let mut request = world.form(path, &usual_form());
+        request.headers_mut().insert("host", HeaderValue::try_from(host).unwrap());
+        assert_eq!(world.send(request).await.status, 200, "{host}{path}");
+    }
+    let lines: Vec<_> = world.psp.seen().iter().map(|seen| seen.line()).collect();
+    assert_eq!(lines, ["POST /v1/payment_methods HTTP/1.1"; 4]);
+}
+
+#[tokio::test]
+async fn a_host_no_route_has_is_no_destination() {
+    let world = World::usual().await;
+    let mut request = world.form("/v1/payment_methods", &usual_form());
+    request.headers_mut().insert("host", HeaderValue::from_static("collect.evil.example"));
+    let reply = world.send(request).await;
+    assert_eq!((reply.status, reply.problem().as_str()), (403, "route-refused"));
+    assert_eq!((world.psp.connections(), world.vault.opens().len()), (0, 0));
+}
+
+#[tokio::test]
+async fn absolute_targets_and_connect_are_refused() {
+    let world = World::usual().await;
+    for head in [
+        format!("POST https://{HOST}/v1/payment_methods HTTP/1.1\r\nhost: {HOST}\r\n"),
+        format!("CONNECT {HOST}:443 HTTP/1.1\r\nhost: {HOST}:443\r\n"),
+        format!("POST /psp/v1/payment_methods HTTP/1.1\r\nhost: {HOST}\r\nhost: proxy.test\r\n"),
+    ] {
+        let mut stream = world.raw().await;
+        stream
+            .write_all(format!("{head}content-length: 0\r\nconnection: close\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.starts_with("HTTP/1.1 4"), "{head} {answer}");
+    }
+    assert_eq!((world.psp.connections(), world.vault.opens().len()), (0, 0));
+}

@@ -1,0 +1,311 @@
+//! A whole small world: caller, proxy, vault and PSP, each with its own certificate, on loopback.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderMap, Request};
+use http_body_util::Full;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use serde_json::{Value, json};
+use strongroom_perimeter::chance::SystemRandom;
+use strongroom_perimeter::clock::SystemClock;
+use strongroom_perimeter::tls::{ClientTlsConfig, client_config};
+use strongroom_proxy::app::{Ambient, Proxy};
+use strongroom_proxy::config::{LimitsConfig, ProxyConfig, VaultConfig};
+use strongroom_proxy::upstream::{Admission, Answer, Dialer, Pool, Resolve};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_rustls::client::TlsStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::pki::{Authority, Files};
+use crate::psp::Psp;
+use crate::vault::{Vault, listener_config};
+
+pub(crate) const TOKEN: &str = "tok_test_bkscltdmvfnwgpxhqzjrbkscltdmvfnwzv";
+pub(crate) const NUMBER: &str = "4242424242424242";
+pub(crate) const HOST: &str = "api.psp.test";
+
+pub(crate) struct World {
+    _folder: tempfile::TempDir,
+    pub(crate) house: Authority,
+    pub(crate) psp: Psp,
+    pub(crate) vault: Vault,
+    pub(crate) proxy: SocketAddr,
+    caller: Files,
+    pool: Pool,
+    stop: CancellationToken,
+    _vault_files: Files,
+}
+
+/// What differs from the usual world.
+pub(crate) struct Setup {
+    /// Text added inside the route's table.
+    pub(crate) route: String,
+    pub(crate) account: String,
+    /// What names resolve to.
+    pub(crate) resolves: Vec<SocketAddr>,
+    /// The upstream's host.
+    pub(crate) upstream_host: String,
+    /// The name in the PSP's certificate.
+    pub(crate) certificate_name: String,
+    /// Whether a CA the route does not pin signs that certificate.
+    pub(crate) foreign_ca: bool,
+    pub(crate) versions: Vec<&'static rustls::SupportedProtocolVersion>,
+    /// Vault addresses tried before the real one.
+    pub(crate) dead_vaults: Vec<String>,
+    pub(crate) private_addresses: String,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            route: "credentials = \"account\"".into(),
+            account: "tenants = [\"*\"]\ncredential_file = \"psp.key\"".into(),
+            resolves: vec!["127.0.0.1:0".parse().unwrap()],
+            upstream_host: HOST.into(),
+            certificate_name: HOST.into(),
+            foreign_ca: false,
+            versions: vec![&rustls::version::TLS13],
+            dead_vaults: Vec::new(),
+            private_addresses: "[\"127.0.0.1\"]".into(),
+        }
+    }
+}
+
+/// Answers every name with one list of addresses.
+struct Table(Vec<SocketAddr>);
+
+#[async_trait]
+impl Resolve for Table {
+    async fn resolve(&self, _: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        Ok(self.0.iter().map(|address| SocketAddr::new(address.ip(), port)).collect())
+    }
+}
+
+const CALLS: &str = r#"
+[[route.psp.allow]]
+method = "POST"
+path = "/v1/payment_methods"
+body = "form"
+inject = [
+    { at = "card[number]", value = "number" },
+    { at = "card[cvc]", value = "cvc", from = "card[number]" },
+    { at = "card[exp_month]", value = "exp", format = "M", from = "card[number]" },
+    { at = "card[exp_year]", value = "exp", format = "YYYY", from = "card[number]" },
+    { at = "holder", value = "holder" },
+]
+ids = ["id"]
+
+[[route.psp.allow]]
+method = "POST"
+path = "/payments"
+body = "json"
+inject = [
+    { at = "/source/number", value = "number" },
+    { at = "/source/expiry_month", value = "exp", format = "M", json = "integer", from = "/source/number" },
+]
+ids = ["id"]
+
+[[route.psp.pass]]
+method = "GET"
+path = "/v1/payment_methods/{id}"
+ids = ["id"]
+
+[[route.psp.pass]]
+method = "POST"
+path = "/v1/refunds"
+"#;
+
+impl World {
+    pub(crate) async fn usual() -> Self {
+        Self::new(Setup::default()).await
+    }
+
+    pub(crate) async fn new(setup: Setup) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path();
+        let house = Authority::new(at, "house");
+        let psp_ca = Authority::new(at, "psp-ca");
+        let foreign = Authority::new(at, "foreign-ca");
+        let signs = if setup.foreign_ca { &foreign } else { &psp_ca };
+        let psp = Psp::start(&signs.server(&setup.certificate_name), &setup.versions).await;
+        let vault_files = house.server("vault.test");
+        let vault = Vault::start(&house, &vault_files).await;
+        vault.knows(
+            TOKEN,
+            json!({ "number": NUMBER, "cvc": "737", "exp_month": 3, "exp_year": 2030, "holder": "JANE DOE" }),
+        );
+        write_policies(at, &setup, psp.address.port());
+
+        let mut urls = setup.dead_vaults.clone();
+        urls.push(format!("https://{}", vault.address));
+        let config = ProxyConfig {
+            environment: strongroom_domain::Environment::Test,
+            policies_folder: at.join("policies"),
+            secrets_folder: at.to_owned(),
+            routes: None,
+            host_suffix: Some("proxy.test".into()),
+            listener: listener_config("127.0.0.1:0".parse().unwrap(), &house, &house.server("proxy.test")),
+            ops: toml::from_str("address = \"127.0.0.1:0\"").unwrap(),
+            vault: VaultConfig {
+                urls,
+                tls: client_tls(&house, &house.client("proxy")),
+                open_timeout_ms: 1_000,
+            },
+            limits: LimitsConfig::default(),
+            telemetry: toml::from_str("").unwrap(),
+        };
+        let ambient = Ambient {
+            clock: Arc::new(SystemClock),
+            random: Arc::new(SystemRandom::new()),
+            resolver: Arc::new(Table(setup.resolves)),
+        };
+        let proxy = Proxy::bind(config, ambient).unwrap();
+        let address = proxy.local_addr();
+        let stop = CancellationToken::new();
+        let metrics = PrometheusBuilder::new().build_recorder().handle();
+        tokio::spawn(proxy.serve(metrics, stop.clone()));
+        let caller = house.client("orchestrator");
+        let pool = Pool::new(dialer(&house, &caller, address));
+        Self {
+            _folder: folder,
+            house,
+            psp,
+            vault,
+            proxy: address,
+            caller,
+            pool,
+            stop,
+            _vault_files: vault_files,
+        }
+    }
+
+    /// Sends a request as the orchestrator and gives the complete answer.
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Reply {
+        let ready = self.pool.ready().await.unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        Reply::from(ready.send(request, deadline, 8 << 20).await.unwrap())
+    }
+
+    /// A form to the call that takes card data.
+    pub(crate) async fn create(&self, form: &str) -> Reply {
+        self.send(self.form("/psp/v1/payment_methods", form)).await
+    }
+
+    /// The usual form: a token for a number, sentinels for the rest.
+    pub(crate) async fn create_usual(&self) -> Reply {
+        self.create(&usual_form()).await
+    }
+
+    pub(crate) fn form(&self, path: &str, form: &str) -> Request<Full<Bytes>> {
+        self.request("POST", path, "application/x-www-form-urlencoded", form.as_bytes())
+    }
+
+    pub(crate) fn json(&self, path: &str, body: &Value) -> Request<Full<Bytes>> {
+        self.request("POST", path, "application/json", body.to_string().as_bytes())
+    }
+
+    pub(crate) fn request(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> Request<Full<Bytes>> {
+        let mut request = Request::builder().method(method).uri(path).header("host", "proxy.test");
+        if !body.is_empty() {
+            request = request.header("content-type", kind);
+        }
+        request.body(Full::new(Bytes::copy_from_slice(body))).unwrap()
+    }
+
+    /// A bare TLS connection to the proxy, for requests no client library writes.
+    pub(crate) async fn raw(&self) -> TlsStream<TcpStream> {
+        dialer(&self.house, &self.caller, self.proxy).dial().await.unwrap()
+    }
+
+    /// Stops the proxy.
+    pub(crate) fn stop(&self) {
+        self.stop.cancel();
+    }
+}
+
+pub(crate) fn usual_form() -> String {
+    format!("type=card&card[number]={TOKEN}&card[cvc]=000&card[exp_month]=12&card[exp_year]=2099")
+}
+
+fn write_policies(at: &Path, setup: &Setup, port: u16) {
+    let Setup { route, account, upstream_host, private_addresses, .. } = setup;
+    let text = format!(
+        "[route.psp]\nupstream = \"https://{upstream_host}:{port}\"\nhosts = [\"{HOST}\"]\n\
+         roots_file = \"../../psp-ca.pem\"\nprivate_addresses = {private_addresses}\n\
+         credential = {{ header = \"Authorization\", scheme = \"Bearer\", refused_fields = [\"key\"] }}\n\
+         idempotency = {{ header = \"Idempotency-Key\" }}\n{route}\n{CALLS}"
+    );
+    for (path, text) in [
+        ("policies/routes/psp.toml", text.as_str()),
+        ("policies/accounts/psp/default.toml", account),
+        ("psp.key", "sk_own_account\n"),
+    ] {
+        let path = at.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+}
+
+fn client_tls(house: &Authority, files: &Files) -> ClientTlsConfig {
+    ClientTlsConfig {
+        certificate_file: files.certificate.clone(),
+        key_file: files.key.clone(),
+        ca_file: house.file.clone(),
+        crl_files: Vec::new(),
+    }
+}
+
+fn dialer(house: &Authority, caller: &Files, address: SocketAddr) -> Dialer {
+    let mut tls = client_config(&client_tls(house, caller)).unwrap();
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let resolver = Arc::new(Table(Vec::new()));
+    let second = Duration::from_secs(1);
+    Dialer::new(&address.ip().to_string(), address.port(), Admission::Any, resolver, Arc::new(tls), second)
+        .unwrap()
+}
+
+/// An answer as the caller sees it.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Self {
+        Self { status: answer.status.as_u16(), headers: answer.headers, body: answer.body }
+    }
+}
+
+impl Reply {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no json: {}", self.text()))
+    }
+
+    /// The problem's slug; also checks what SDKs look for.
+    pub(crate) fn problem(&self) -> String {
+        let document = self.json();
+        let uri = document["type"].as_str().unwrap_or_else(|| panic!("no problem: {document}"));
+        let slug = uri.rsplit(':').next().unwrap().to_owned();
+        assert_eq!(document["error"]["code"], slug.as_str(), "{document}");
+        assert_eq!(document["status"], self.status, "{document}");
+        assert!(document["message"].is_string() && document["request_id"].is_string(), "{document}");
+        slug
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}
