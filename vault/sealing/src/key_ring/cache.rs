@@ -120,7 +120,7 @@ impl Cache {
         jitter: u8,
     ) -> HeldKey {
         let (Request::Active(scope, purpose) | Request::ById(scope, purpose, _)) = request;
-        let Fetched { held, seals_until } = fetched;
+        let Fetched { held, from_kms, seals_until } = fetched;
         let refresh_after = self.max_age.mul_f64(0.8 - 0.1 * f64::from(jitter) / 255.0);
         let span = Span { from, refresh_after };
         if let (Request::Active(..), Some(seals_until)) = (request, seals_until) {
@@ -128,10 +128,12 @@ impl Cache {
             self.active.insert((scope.clone(), *purpose), active);
         }
         self.pauses.remove(request);
-        self.uses += 1;
-        let (key, used) = (Arc::clone(&held.key), self.uses);
-        self.entries.insert(held.id, Entry { scope: scope.clone(), purpose: *purpose, key, span, used });
-        self.evict();
+        if from_kms {
+            self.uses += 1;
+            let (key, used) = (Arc::clone(&held.key), self.uses);
+            self.entries.insert(held.id, Entry { scope: scope.clone(), purpose: *purpose, key, span, used });
+            self.evict();
+        }
         held
     }
 

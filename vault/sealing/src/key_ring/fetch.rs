@@ -13,6 +13,8 @@ use crate::store::KeyStoreError;
 /// A key, and until when it seals if it is the active one.
 pub(super) struct Fetched {
     pub(super) held: HeldKey,
+    /// Whether the KMS was asked. If not, the key keeps the age it has.
+    pub(super) from_kms: bool,
     pub(super) seals_until: Option<Timestamp>,
 }
 
@@ -61,7 +63,7 @@ impl Inner {
             None => return Err(self.drop_key(id, KeyError::Unknown)),
         };
         let held = self.unwrap(scope, purpose, id, &row).await?;
-        Ok(Fetched { held, seals_until: None })
+        Ok(Fetched { held, from_kms: true, seals_until: None })
     }
 
     async fn fetch_active(&self, scope: &KeyScope, purpose: Purpose) -> Result<Fetched, KeyError> {
@@ -82,11 +84,12 @@ impl Inner {
         row: &WrappedKey,
     ) -> Result<Fetched, KeyError> {
         let known = self.state().cache.fresh(scope, purpose, row.id, self.clock.now());
+        let from_kms = known.is_none();
         let held = match known {
             Some(held) => held,
             None => self.unwrap(scope, purpose, row.id, row).await?,
         };
-        Ok(Fetched { held, seals_until: Some(period_end(row)) })
+        Ok(Fetched { held, from_kms, seals_until: Some(period_end(row)) })
     }
 
     /// Makes the first active key, or the successor of one whose period is over. Of replicas that do so at once the
@@ -113,7 +116,7 @@ impl Inner {
         if winner.id == id {
             tracing::info!(%scope, %purpose, key_id = %id, kms_key = winner.kms_key, "made a data key");
             let held = HeldKey { id, key: Arc::new(key) };
-            return Ok(Fetched { held, seals_until: Some(period_end(&winner)) });
+            return Ok(Fetched { held, from_kms: true, seals_until: Some(period_end(&winner)) });
         }
         drop(key);
         if self.seals_now(&winner) {

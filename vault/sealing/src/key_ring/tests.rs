@@ -365,6 +365,18 @@ async fn age_counts_from_before_the_call() {
 }
 
 #[tokio::test]
+async fn learning_that_a_held_key_is_the_active_one_does_not_make_it_younger() {
+    let house = House::new();
+    let id = house.active().await.unwrap().id;
+    let replica = house.replica(1);
+    replica.by_id(&tenant("acme"), Purpose::Card, id).await.unwrap();
+    house.later(100);
+    assert_eq!(replica.active(&tenant("acme"), Purpose::Card).await.unwrap().id, id);
+    assert_eq!(house.kms.calls(), (1, 1), "the held key is used");
+    assert_eq!(replica.ages(), [(id, Duration::from_secs(100))]);
+}
+
+#[tokio::test]
 async fn unreachable_serves_while_fresh_and_fails_afterwards() {
     for error in [KmsError::Unreachable, KmsError::Throttled, KmsError::Credentials, KmsError::Unexpected] {
         let house = House::new();

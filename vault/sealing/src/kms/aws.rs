@@ -35,6 +35,9 @@ use error::classify;
 /// First pause before a second attempt; it doubles, and up to as much again is added by chance.
 const BACKOFF: Duration = Duration::from_millis(50);
 
+/// Longest `CiphertextBlob` the protocol knows. Anything else never came from a KMS, and need not go to one.
+const WRAPPED_BYTES_MAX: usize = 6_144;
+
 /// Where the KMS is and which of its keys wraps ours.
 #[derive(Debug)]
 pub struct AwsKmsConfig {
@@ -252,6 +255,9 @@ impl Kms for AwsKms {
     }
 
     async fn unwrap(&self, context: &KeyContext, wrapped: &[u8], kms_key: &str) -> Result<DataKey, KmsError> {
+        if wrapped.is_empty() || wrapped.len() > WRAPPED_BYTES_MAX {
+            return Err(KmsError::Mismatch);
+        }
         let key = self.trusted_key(kms_key);
         self.attempt(|| self.decrypt(context, wrapped, key)).await
     }

@@ -125,6 +125,18 @@ fn every_case_seals_to_its_record_and_opens_again() {
 }
 
 #[test]
+fn the_worked_example_of_the_specification_is_the_first_case() {
+    let specification = include_str!("../../../docs/record-format.md").replace('\n', "");
+    let case = &vectors()["cases"][0];
+    for field in ["data_key", "data_key_id", "salt", "nonce", "token"] {
+        assert!(specification.contains(case["input"][field].as_str().unwrap()), "{field}");
+    }
+    for field in ["aad", "aad_sha256", "record_key", "commitment", "plaintext", "record"] {
+        assert!(specification.contains(case["output"][field].as_str().unwrap()), "{field}");
+    }
+}
+
+#[test]
 fn every_failure_has_its_name() {
     let vectors = vectors();
     let cases = vectors["cases"].as_array().unwrap();
