@@ -1,7 +1,7 @@
 //! Where a sealed card lives.
 //!
 //! Promises: no two contexts encode alike; every field is length-prefixed.
-//! Upholds: C-04.
+//! Upholds: C-01.
 
 use strongroom_domain::{CardFacts, DataKeyId, Environment, TenantId, Timestamp, TokenHash};
 

@@ -6,7 +6,7 @@
 //! Promises: no `Clone`, no `Serialize`, no comparison, nothing in `Debug`; the slot is zero once the key is dropped.
 //! Does not promise: locked memory where the limit (`ulimit -l`) is reached. Then keys still work; the gap is counted
 //! in `strongroom_key_pages_unlocked_total` and logged once.
-//! Upholds: C-05 (keys in memory).
+//! Upholds: C-12, C-21.
 
 use std::fmt;
 use std::sync::{Mutex, Once, PoisonError, RwLock};

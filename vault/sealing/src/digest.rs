@@ -1,7 +1,7 @@
 //! Keyed digests: fingerprints, idempotency digests and the MAC of audit entries. All are HMAC-SHA-256 (RFC 2104).
 //!
 //! Promises: no unkeyed hash of a card number; BIN and last four leave 1,000 candidates, so one would be no secret.
-//! Upholds: C-06 (keyed digests only).
+//! Upholds: C-14 (keyed digests only).
 
 use std::fmt;
 

@@ -8,7 +8,7 @@
 //! Does not promise: that a key wiped here was the only copy; a caller may hold it until its request ends.
 //! Trusts: the store for availability only: scope, purpose and id of a key come from the caller and are bound in by
 //! the KMS, and a key's period counts from the time inside its own id.
-//! Upholds: C-03, C-05.
+//! Upholds: C-12.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

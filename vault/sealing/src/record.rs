@@ -5,7 +5,7 @@
 //! Does not promise: that the record is the newest. The row's version is bound in; that the row itself is the newest is
 //! the audit log's to say.
 //! Trusts: the store for availability only; a record it altered does not open.
-//! Upholds: C-03, C-04.
+//! Upholds: C-01, C-06.
 
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, KeyInit};

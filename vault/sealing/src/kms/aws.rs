@@ -5,7 +5,7 @@
 //! they took seconds, and the ring has keys to serve meanwhile.
 //! Does not promise: that the SDK's buffers are wiped; the allocator zeroes what they free.
 //! Trusts: the KMS, the TLS roots of the system, and the credentials it was given.
-//! Upholds: C-03.
+//! Upholds: C-12.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;

@@ -5,7 +5,7 @@
 //!
 //! Promises: refuses to start when the environment is `live`, or when others may read the file.
 //! Does not promise: what a KMS does. Whoever copies the file and the store can unwrap every key, and nothing logs it.
-//! Upholds: C-03.
+//! Upholds: C-12.
 
 use std::fs::File;
 use std::io::Read;
