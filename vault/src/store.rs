@@ -5,42 +5,46 @@
 //! Trusts: the database to keep what it acknowledged. A record it altered does not open; an entry it altered fails its MAC.
 //! Upholds: design §8 and §9.
 
+mod audited_keys;
 mod change;
 mod committer;
+mod decode;
+mod encode;
+mod error;
 pub mod keys;
+mod postgres;
 mod reader;
 mod rows;
+mod schema;
+mod sqlite;
+mod writer;
 
+pub use audited_keys::AuditedKeys;
 pub use change::{Change, CommitError, Committed};
-pub use committer::Committer;
+pub use committer::{Committer, CommitterTask, LogIdentity, StartError};
+pub use error::{StoreError, WriteError};
+pub use postgres::{PostgresOptions, PostgresStore, PostgresTls};
 pub use reader::CardReader;
 pub use rows::{
     BootRow, CardRow, Dedupe, ForwardRow, ForwardState, IdempotencyRow, Retention, StoredEntry, TenantRow,
     TenantSettings, TenantStatus, TokenFormat,
 };
+pub use schema::{SchemaError, schema_version};
+pub use sqlite::SqliteStore;
+pub use writer::{Batch, Writer};
 
 use async_trait::async_trait;
-use strongroom_domain::{ForwardId, TenantId, Timestamp, TokenHash};
+use strongroom_domain::{BootId, ForwardId, TenantId, Timestamp, TokenHash};
 
-use crate::audit::{EntryId, Leaf};
+use self::keys::KeyStore;
+use crate::audit::{EntryId, InstanceId, Leaf};
 
-/// Why the store gave no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The database is away or too slow. Safe to try again.
-    #[error("the store is not available")]
-    Unavailable(#[source] sqlx::Error),
-    /// Too many reads wait.
-    #[error("the read queue is full")]
-    Full,
-    /// A row does not hold what this program writes.
-    #[error("the store holds a row this program did not write: {0}")]
-    Corrupt(&'static str),
-}
+/// Most tokens of one [`Store::cards`]: one answer stays below a megabyte.
+pub const CARDS_READ_MAX: usize = 1_024;
 
 /// The store. Object safe: `Arc<dyn Store>`. Writes go through a [`Committer`].
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Store: KeyStore + Send + Sync {
     /// One tenant's card. Hidden and expired cards are returned as they are; another tenant's is `None`.
     async fn card(&self, tenant: &TenantId, token: TokenHash) -> Result<Option<CardRow>, StoreError>;
 
@@ -60,24 +64,33 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> Result<Option<IdempotencyRow>, StoreError>;
 
+    /// Removes answers whose time was over at `before`, oldest first. Gives how many.
+    async fn forget_idempotent(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
+
     /// One forward.
     async fn forward(&self, id: ForwardId) -> Result<Option<ForwardRow>, StoreError>;
+
+    /// Forwards opened before `before` whose proxy never said what became of them, oldest first.
+    async fn silent_forwards(&self, before: Timestamp, limit: u32) -> Result<Vec<ForwardRow>, StoreError>;
 
     /// Audit entries by boot and number, after the cursor.
     async fn entries(&self, after: Option<EntryId>, limit: u32) -> Result<Vec<StoredEntry>, StoreError>;
 
+    /// One boot's audit entries, by number.
+    async fn entries_of(&self, boot: BootId, from: u64, limit: u32) -> Result<Vec<StoredEntry>, StoreError>;
+
     /// One audit entry.
     async fn entry(&self, id: EntryId) -> Result<Option<Leaf>, StoreError>;
-
-    /// The newest entries of all instances, oldest first.
-    async fn newest_entries(&self, n: usize) -> Result<Vec<(EntryId, Leaf)>, StoreError>;
 
     /// Every start of every instance, by boot.
     async fn boots(&self) -> Result<Vec<BootRow>, StoreError>;
 
+    /// The newest start of one instance.
+    async fn last_boot(&self, instance: &InstanceId) -> Result<Option<BootRow>, StoreError>;
+
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;
-}
 
-/// Most tokens of one [`Store::cards`].
-pub const CARDS_READ_MAX: usize = 1_024;
+    /// A connection that writes. For the [`Committer`] alone.
+    async fn writer(&self) -> Result<Box<dyn Writer>, StoreError>;
+}

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
-use strongroom_domain::BootId;
+use strongroom_domain::{BootId, Timestamp};
 use subtle::ConstantTimeEq;
 
 use super::entry::{Actor, CardChange, Destination, Draft, InstanceId, KeyRef, Object, Pol, Req, Source};
@@ -42,7 +42,10 @@ impl fmt::Display for EntryId {
 
 /// The MAC of one boot: a function of the bytes, so that no key passes through here.
 #[derive(Clone)]
-pub struct EntryMac(Arc<dyn Fn(&[u8]) -> [u8; 32] + Send + Sync>);
+pub struct EntryMac(Arc<MacFunction>);
+
+/// HMAC under a key this module never sees.
+type MacFunction = dyn Fn(&[u8]) -> [u8; 32] + Send + Sync;
 
 impl EntryMac {
     /// From the function that holds the key.
@@ -52,6 +55,12 @@ impl EntryMac {
 
     fn of(&self, bytes: &[u8]) -> [u8; 32] {
         (self.0)(bytes)
+    }
+}
+
+impl From<strongroom_sealing::InstanceMac> for EntryMac {
+    fn from(mac: strongroom_sealing::InstanceMac) -> Self {
+        Self::new(move |bytes| mac.mac(bytes))
     }
 }
 
@@ -107,6 +116,16 @@ impl Leaf {
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.0
+    }
+
+    /// When it happened, if the bytes are an entry's. Nothing else is checked.
+    #[must_use]
+    pub fn time(&self) -> Option<Timestamp> {
+        #[derive(serde::Deserialize)]
+        struct Timed {
+            ts: Timestamp,
+        }
+        serde_json::from_slice::<Timed>(&self.0).ok().map(|timed| timed.ts)
     }
 
     /// The entry, if the bytes are one: canonical, and with the fields that say where it stands.
@@ -226,6 +245,6 @@ struct Tail<'a> {
     rsn: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "wire::some_source")]
     src: Option<&'a Source>,
-    ts: strongroom_domain::Timestamp,
+    ts: Timestamp,
     v: u32,
 }

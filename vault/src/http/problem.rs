@@ -109,6 +109,7 @@ fn problem_of(error: &OperationError, denial: Denial) -> Problem {
             "keys are not available at the moment; a retry is safe",
         ),
         OperationError::Keys(KeyError::Unknown | KeyError::Tampered)
+        | OperationError::Commit(CommitError::Refused)
         | OperationError::Seal(_)
         | OperationError::Unsealed(_)
         | OperationError::Defect(_) => Problem::new(ProblemKind::Internal),

@@ -83,6 +83,35 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// Its audit entries.
+    pub(super) fn entries(&self) -> &[Draft] {
+        match self {
+            Self::InsertCard { entry, .. }
+            | Self::EraseCard { entry, .. }
+            | Self::RecordOutcome { entry, .. }
+            | Self::PutTenant { entry, .. }
+            | Self::InsertKey { entry, .. }
+            | Self::Entry { entry } => std::slice::from_ref(entry),
+            Self::OpenForward { entries, .. } => entries,
+        }
+    }
+
+    /// The answer it holds under an idempotency key.
+    pub(super) fn idempotency(&self) -> Option<&IdempotencyRow> {
+        match self {
+            Self::InsertCard { idempotency, .. } | Self::EraseCard { idempotency, .. } => {
+                idempotency.as_deref()
+            }
+            Self::OpenForward { .. }
+            | Self::RecordOutcome { .. }
+            | Self::PutTenant { .. }
+            | Self::InsertKey { .. }
+            | Self::Entry { .. } => None,
+        }
+    }
+}
+
 /// What became of a [`Change`] whose transaction is durable.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Committed {
@@ -105,6 +134,9 @@ pub enum CommitError {
     /// The queue is full: nothing happened.
     #[error("the commit queue is full")]
     Full,
+    /// The store does not take the row: a defect of this program. Nothing happened.
+    #[error("the store does not accept the change")]
+    Refused,
     /// The store is away. As a rule nothing happened; if the connection broke during COMMIT it may have.
     #[error("the store is not available")]
     Unavailable,

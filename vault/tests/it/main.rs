@@ -2,3 +2,7 @@
 
 #[cfg(test)] // so that lints see tests
 mod authz_matrix;
+#[cfg(test)]
+mod postgres;
+#[cfg(test)]
+mod store;

@@ -1,0 +1,112 @@
+//! Which of the waiting changes make the next transaction.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use strongroom_domain::{ForwardId, TenantId, TokenHash};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::{BATCH_MAX, WAIT_TIME_MAX};
+use crate::store::change::{Change, CommitError, Committed};
+use crate::store::keys::{KeyScope, Purpose};
+use crate::store::rows::IdempotencyRow;
+
+/// One waiting change and whoever waits for it.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) change: Change,
+    reply: oneshot::Sender<Result<Committed, CommitError>>,
+    queued: Instant,
+    /// Changes under the same idempotency scope that came after this one: its answer is theirs.
+    followers: Vec<Item>,
+}
+
+/// A row that a change touches.
+#[derive(PartialEq, Eq, Hash)]
+enum Touched {
+    Card(TokenHash),
+    Forward(ForwardId),
+    Tenant(TenantId),
+    Key(KeyScope, Purpose),
+}
+
+impl Item {
+    pub(super) fn new(
+        change: Change,
+        reply: oneshot::Sender<Result<Committed, CommitError>>,
+        queued: Instant,
+    ) -> Self {
+        Self { change, reply, queued, followers: Vec::new() }
+    }
+
+    /// Answers, and gives back the followers that must be tried for themselves.
+    pub(super) fn answer(self, result: Result<Committed, CommitError>) -> Vec<Self> {
+        let again = match (&result, self.change.idempotency()) {
+            (Ok(Committed::Done), Some(row)) => replay(self.followers, row),
+            (Ok(Committed::Replay(row)), _) => replay(self.followers, row),
+            (Err(error), _) => {
+                let error = *error;
+                self.followers.into_iter().flat_map(|follower| follower.answer(Err(error))).collect()
+            }
+            (Ok(_), _) => self.followers,
+        };
+        // Nobody listens any more if the caller went away; the change is durable all the same.
+        let _ = self.reply.send(result);
+        again
+    }
+}
+
+fn replay(followers: Vec<Item>, row: &IdempotencyRow) -> Vec<Item> {
+    followers.into_iter().flat_map(|follower| follower.answer(Ok(Committed::Replay(row.clone())))).collect()
+}
+
+/// Takes the next transaction's changes, in order. A change that touches what an earlier one touches stays for the next
+/// round; one whose idempotency scope an earlier one claims follows that one; one nobody waits for is dropped.
+pub(super) fn next(waiting: &mut VecDeque<Item>, now: Instant) -> Vec<Item> {
+    let mut round: Vec<Item> = Vec::with_capacity(waiting.len().min(BATCH_MAX));
+    let mut touched = HashSet::with_capacity(round.capacity());
+    let mut scopes: HashMap<[u8; 32], usize> = HashMap::new();
+    let mut later = VecDeque::new();
+    while let Some(item) = waiting.pop_front() {
+        if item.reply.is_closed() {
+            continue;
+        }
+        if now.duration_since(item.queued) > WAIT_TIME_MAX {
+            item.answer(Err(CommitError::Unavailable));
+            continue;
+        }
+        if round.len() == BATCH_MAX {
+            later.push_back(item);
+            break;
+        }
+        let scope = item.change.idempotency().map(|row| row.scope);
+        if let Some(first) = scope.and_then(|scope| scopes.get(&scope)) {
+            round[*first].followers.push(item);
+            continue;
+        }
+        match touches(&item.change) {
+            Some(row) if touched.contains(&row) => later.push_back(item),
+            row => {
+                touched.extend(row);
+                scopes.extend(scope.map(|scope| (scope, round.len())));
+                round.push(item);
+            }
+        }
+    }
+    while let Some(item) = later.pop_back() {
+        waiting.push_front(item);
+    }
+    round
+}
+
+fn touches(change: &Change) -> Option<Touched> {
+    Some(match change {
+        Change::InsertCard { card, .. } => Touched::Card(card.token.hash()),
+        Change::EraseCard { token, .. } => Touched::Card(*token),
+        Change::OpenForward { forward, .. } => Touched::Forward(forward.id),
+        Change::RecordOutcome { id, .. } => Touched::Forward(*id),
+        Change::PutTenant { tenant, .. } => Touched::Tenant(tenant.id.clone()),
+        Change::InsertKey { key, .. } => Touched::Key(key.scope.clone(), key.purpose),
+        Change::Entry { .. } => return None,
+    })
+}

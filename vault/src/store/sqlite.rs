@@ -1,0 +1,296 @@
+//! The SQLite driver: a small pool that reads, one connection that writes. The embedded default.
+//!
+//! Promises: WAL and `synchronous=FULL`: what was committed survives a power cut, if the disk keeps what it acknowledged.
+//! The file is its owner's alone.
+
+mod keys;
+mod migrate;
+mod writer;
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
+use strongroom_domain::{BootId, ForwardId, TenantId, Timestamp, TokenHash};
+
+use super::Store;
+use super::decode::{
+    boot_columns, card_columns, forward_columns, idempotency_columns, sqlite as read, tenant_columns,
+};
+use super::encode::signed;
+use super::error::StoreError;
+use super::rows::{BootRow, CardRow, ForwardRow, IdempotencyRow, StoredEntry, TenantRow};
+use super::schema::{self, SchemaError};
+use super::writer::Writer;
+use crate::audit::{EntryId, InstanceId, Leaf};
+
+/// How long a statement waits for another writer: a commit takes milliseconds, a command line's import batch less than this.
+const BUSY_TIME_MAX: Duration = Duration::from_secs(4);
+/// Connections that read. Each is a thread; on WAL they do not wait for the writer.
+const READERS: u32 = 2;
+/// Page cache of one connection in KiB (SQLite takes it negative).
+const CACHE_KIB: &str = "-8192";
+/// The WAL file is cut back to this once it was folded into the database.
+const WAL_BYTES_KEPT: &str = "67108864";
+/// Readable and writable by its owner, by nobody else.
+const FILE_MODE: u32 = 0o600;
+
+/// A SQLite store.
+#[derive(Clone, Debug)]
+pub struct SqliteStore {
+    readers: SqlitePool,
+    sweeper: SqlitePool,
+    connect: SqliteConnectOptions,
+}
+
+impl SqliteStore {
+    /// Opens a database file whose schema is the one this program knows.
+    pub async fn open(path: &Path) -> Result<Self, SchemaError> {
+        match std::fs::metadata(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(SchemaError::Missing),
+            Err(error) => return Err(error.into()),
+            Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => return Err(SchemaError::FileMode),
+            Ok(_) => {}
+        }
+        let store = Self::connect(path);
+        let mut connection = store.connection().await.map_err(StoreError::from)?;
+        let applied = migrate::versions(&mut connection).await?;
+        schema::refuse_unless_current(applied.as_deref(), |migration| migration.sqlite)?;
+        Ok(store)
+    }
+
+    /// Creates or updates the file and its schema. Gives the versions that were added.
+    pub async fn migrate(path: &Path) -> Result<Vec<u32>, SchemaError> {
+        create(path)?;
+        let mut connection = Self::connect(path).connection().await.map_err(StoreError::from)?;
+        let added = migrate::up(&mut connection).await?;
+        connection.close().await.map_err(StoreError::from)?;
+        Ok(added)
+    }
+
+    fn connect(path: &Path) -> Self {
+        let connect = SqliteConnectOptions::new()
+            .filename(PathBuf::from(path))
+            .create_if_missing(false)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY_TIME_MAX)
+            .pragma("cache_size", CACHE_KIB)
+            .pragma("journal_size_limit", WAL_BYTES_KEPT)
+            .pragma("secure_delete", "on")
+            .pragma("trusted_schema", "off")
+            .disable_statement_logging();
+        let lazy = |connections, options| {
+            SqlitePoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(BUSY_TIME_MAX)
+                .test_before_acquire(false)
+                .connect_lazy_with(options)
+        };
+        let readers = lazy(READERS, connect.clone().read_only(true));
+        let sweeper = lazy(1, connect.clone());
+        Self { readers, sweeper, connect }
+    }
+
+    async fn connection(&self) -> Result<SqliteConnection, sqlx::Error> {
+        SqliteConnection::connect_with(&self.connect).await
+    }
+}
+
+/// Creates the file before SQLite would, under its owner's eyes only: SQLite gives the WAL the same mode.
+fn create(path: &Path) -> Result<(), SchemaError> {
+    let created: Result<File, _> =
+        OpenOptions::new().read(true).write(true).create_new(true).mode(FILE_MODE).open(path);
+    match created {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// `?, ?, …`
+fn placeholders(count: usize) -> String {
+    let mut text = "?,".repeat(count);
+    text.pop();
+    text
+}
+
+/// `(?, ?, …), (?, ?, …), …`
+fn rows_of_placeholders(rows: usize, columns: usize) -> String {
+    let row = format!("({}),", placeholders(columns));
+    let mut text = row.repeat(rows);
+    text.pop();
+    text
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn card(&self, tenant: &TenantId, token: TokenHash) -> Result<Option<CardRow>, StoreError> {
+        sqlx::query(concat!("SELECT ", card_columns!(), " FROM cards WHERE token_hash = ?1 AND tenant = ?2"))
+            .bind(token.as_bytes().as_slice())
+            .bind(tenant.as_str())
+            .fetch_optional(&self.readers)
+            .await?
+            .map(|row| read::card(&row))
+            .transpose()
+    }
+
+    async fn cards(&self, tokens: &[TokenHash]) -> Result<Vec<CardRow>, StoreError> {
+        if tokens.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = format!(
+            concat!("SELECT ", card_columns!(), " FROM cards WHERE token_hash IN ({})"),
+            placeholders(tokens.len())
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
+        for token in tokens {
+            query = query.bind(token.as_bytes().as_slice());
+        }
+        query.fetch_all(&self.readers).await?.iter().map(read::card).collect()
+    }
+
+    async fn tenant(&self, tenant: &TenantId) -> Result<Option<TenantRow>, StoreError> {
+        sqlx::query(concat!("SELECT ", tenant_columns!(), " FROM tenants WHERE id = ?1"))
+            .bind(tenant.as_str())
+            .fetch_optional(&self.readers)
+            .await?
+            .map(|row| read::tenant(&row))
+            .transpose()
+    }
+
+    async fn tenants(&self) -> Result<Vec<TenantRow>, StoreError> {
+        let sql = concat!("SELECT ", tenant_columns!(), " FROM tenants ORDER BY id");
+        sqlx::query(sql).fetch_all(&self.readers).await?.iter().map(read::tenant).collect()
+    }
+
+    async fn idempotent(
+        &self,
+        scope: &[u8; 32],
+        now: Timestamp,
+    ) -> Result<Option<IdempotencyRow>, StoreError> {
+        sqlx::query(concat!(
+            "SELECT ",
+            idempotency_columns!(),
+            " FROM idempotency_keys WHERE scope = ?1 AND expires_at > ?2"
+        ))
+        .bind(scope.as_slice())
+        .bind(now.unix_micros())
+        .fetch_optional(&self.readers)
+        .await?
+        .map(|row| read::idempotency(&row))
+        .transpose()
+    }
+
+    async fn forget_idempotent(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        let done = sqlx::query(
+            "DELETE FROM idempotency_keys WHERE scope IN \
+             (SELECT scope FROM idempotency_keys WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)",
+        )
+        .bind(before.unix_micros())
+        .bind(i64::from(limit))
+        .execute(&self.sweeper)
+        .await?;
+        Ok(done.rows_affected())
+    }
+
+    async fn forward(&self, id: ForwardId) -> Result<Option<ForwardRow>, StoreError> {
+        sqlx::query(concat!("SELECT ", forward_columns!(), " FROM forwards WHERE id = ?1"))
+            .bind(id.as_uuid())
+            .fetch_optional(&self.readers)
+            .await?
+            .map(|row| read::forward(&row))
+            .transpose()
+    }
+
+    async fn silent_forwards(&self, before: Timestamp, limit: u32) -> Result<Vec<ForwardRow>, StoreError> {
+        sqlx::query(concat!(
+            "SELECT ",
+            forward_columns!(),
+            " FROM forwards WHERE state = 'open' AND opened_at < ?1 ORDER BY opened_at LIMIT ?2"
+        ))
+        .bind(before.unix_micros())
+        .bind(i64::from(limit))
+        .fetch_all(&self.readers)
+        .await?
+        .iter()
+        .map(read::forward)
+        .collect()
+    }
+
+    async fn entries(&self, after: Option<EntryId>, limit: u32) -> Result<Vec<StoredEntry>, StoreError> {
+        let (boot, seq) =
+            after.map_or((uuid::Uuid::nil(), -1), |after| (after.boot.as_uuid(), signed(after.seq)));
+        sqlx::query(
+            "SELECT boot_id, instance_seq, leaf FROM audit_entries WHERE (boot_id, instance_seq) > (?1, ?2) \
+             ORDER BY boot_id, instance_seq LIMIT ?3",
+        )
+        .bind(boot)
+        .bind(seq)
+        .bind(i64::from(limit))
+        .fetch_all(&self.readers)
+        .await?
+        .iter()
+        .map(read::entry)
+        .collect()
+    }
+
+    async fn entries_of(&self, boot: BootId, from: u64, limit: u32) -> Result<Vec<StoredEntry>, StoreError> {
+        sqlx::query(
+            "SELECT boot_id, instance_seq, leaf FROM audit_entries WHERE boot_id = ?1 AND instance_seq >= ?2 \
+             ORDER BY instance_seq LIMIT ?3",
+        )
+        .bind(boot.as_uuid())
+        .bind(signed(from))
+        .bind(i64::from(limit))
+        .fetch_all(&self.readers)
+        .await?
+        .iter()
+        .map(read::entry)
+        .collect()
+    }
+
+    async fn entry(&self, id: EntryId) -> Result<Option<Leaf>, StoreError> {
+        let leaf: Option<Vec<u8>> =
+            sqlx::query_scalar("SELECT leaf FROM audit_entries WHERE boot_id = ?1 AND instance_seq = ?2")
+                .bind(id.boot.as_uuid())
+                .bind(signed(id.seq))
+                .fetch_optional(&self.readers)
+                .await?;
+        Ok(leaf.map(Leaf::from_bytes))
+    }
+
+    async fn boots(&self) -> Result<Vec<BootRow>, StoreError> {
+        let sql = concat!("SELECT ", boot_columns!(), " FROM audit_boots ORDER BY boot_id");
+        sqlx::query(sql).fetch_all(&self.readers).await?.iter().map(read::boot).collect()
+    }
+
+    async fn last_boot(&self, instance: &InstanceId) -> Result<Option<BootRow>, StoreError> {
+        sqlx::query(concat!(
+            "SELECT ",
+            boot_columns!(),
+            " FROM audit_boots WHERE instance = ?1 ORDER BY boot_id DESC LIMIT 1"
+        ))
+        .bind(instance.as_str())
+        .fetch_optional(&self.readers)
+        .await?
+        .map(|row| read::boot(&row))
+        .transpose()
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT 1").execute(&self.readers).await?;
+        Ok(())
+    }
+
+    async fn writer(&self) -> Result<Box<dyn Writer>, StoreError> {
+        Ok(Box::new(writer::SqliteWriter::new(SqliteConnection::connect_with(&self.connect).await?)))
+    }
+}

@@ -1,0 +1,173 @@
+//! Batches as SQLite statements: many rows of values in one statement for each kind of change.
+//!
+//! A transaction begins with the file's write lock, so what it reads first cannot change before it commits.
+
+mod cards;
+mod forwards;
+mod tenants;
+
+use async_trait::async_trait;
+use sqlx::AssertSqlSafe;
+use sqlx::sqlite::SqliteConnection;
+use strongroom_domain::{BootId, Timestamp};
+
+use super::{keys, rows_of_placeholders};
+use crate::audit::Leaf;
+use crate::store::change::Committed;
+use crate::store::encode::signed;
+use crate::store::error::{StoreError, WriteError};
+use crate::store::rows::BootRow;
+use crate::store::writer::{Batch, Writer};
+
+/// Most rows of one statement: SQLite takes 32,766 parameters, the widest row has 15.
+const STATEMENT_ROWS_MAX: usize = 1_024;
+
+/// The writing connection.
+pub(super) struct SqliteWriter {
+    connection: SqliteConnection,
+}
+
+impl SqliteWriter {
+    pub(super) fn new(connection: SqliteConnection) -> Self {
+        Self { connection }
+    }
+
+    async fn run(&mut self, sql: &'static str) -> Result<(), WriteError> {
+        sqlx::raw_sql(sql).execute(&mut self.connection).await.map_err(failed)?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Writer for SqliteWriter {
+    async fn open_boot(&mut self, boot: &BootRow, leaf: &Leaf) -> Result<(), WriteError> {
+        self.run("BEGIN IMMEDIATE").await?;
+        sqlx::query(
+            "INSERT INTO audit_boots (boot_id, instance, mac_key, started_at, written_at, next_seq) \
+             VALUES (?1, ?2, ?3, ?4, ?4, 0)",
+        )
+        .bind(boot.boot.as_uuid())
+        .bind(boot.instance.as_str())
+        .bind(boot.mac_key.as_uuid())
+        .bind(boot.started_at.unix_micros())
+        .execute(&mut self.connection)
+        .await
+        .map_err(failed)?;
+        self.append(boot.boot, 0, std::slice::from_ref(leaf), boot.started_at).await?;
+        self.commit().await
+    }
+
+    async fn next_seq(&mut self, boot: BootId) -> Result<Option<u64>, WriteError> {
+        // The write lock waits for a commit whose answer was lost: after it, the answer is final.
+        self.run("BEGIN IMMEDIATE").await?;
+        let next: Option<i64> = sqlx::query_scalar("SELECT next_seq FROM audit_boots WHERE boot_id = ?1")
+            .bind(boot.as_uuid())
+            .fetch_optional(&mut self.connection)
+            .await
+            .map_err(failed)?;
+        self.run("ROLLBACK").await?;
+        Ok(next.map(i64::unsigned_abs))
+    }
+
+    async fn apply(&mut self, batch: &Batch<'_>) -> Result<Vec<Committed>, WriteError> {
+        self.all_of(batch).await.map_err(failed)
+    }
+
+    async fn append(
+        &mut self,
+        boot: BootId,
+        from: u64,
+        leaves: &[Leaf],
+        now: Timestamp,
+    ) -> Result<(), WriteError> {
+        let moved = sqlx::query(
+            "UPDATE audit_boots SET next_seq = next_seq + ?3, written_at = ?4 WHERE boot_id = ?1 AND next_seq = ?2",
+        )
+        .bind(boot.as_uuid())
+        .bind(signed(from))
+        .bind(i64::try_from(leaves.len()).unwrap_or(i64::MAX))
+        .bind(now.unix_micros())
+        .execute(&mut self.connection)
+        .await
+        .map_err(failed)?;
+        if moved.rows_affected() != 1 {
+            return Err(WriteError::Fenced);
+        }
+        let mut seq = signed(from);
+        for leaves in leaves.chunks(STATEMENT_ROWS_MAX) {
+            let sql = format!(
+                "INSERT INTO audit_entries (boot_id, instance_seq, leaf) VALUES {}",
+                rows_of_placeholders(leaves.len(), 3)
+            );
+            let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
+            for leaf in leaves {
+                query = query.bind(boot.as_uuid()).bind(seq).bind(leaf.as_bytes());
+                seq += 1;
+            }
+            query.execute(&mut self.connection).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    async fn commit(&mut self) -> Result<(), WriteError> {
+        match self.run("COMMIT").await {
+            Err(WriteError::Lost(source)) => Err(WriteError::InDoubt(source)),
+            other => other,
+        }
+    }
+
+    async fn roll_back(&mut self) -> Result<(), WriteError> {
+        self.run("ROLLBACK").await
+    }
+}
+
+impl SqliteWriter {
+    async fn all_of(&mut self, batch: &Batch<'_>) -> Result<Vec<Committed>, sqlx::Error> {
+        let connection = &mut self.connection;
+        let mut became = vec![Committed::Done; batch.len];
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await?;
+        for (at, key) in &batch.keys {
+            if !keys::insert_if_first(connection, key).await? {
+                became[*at] = Committed::Conflict;
+            }
+        }
+        for put in &batch.tenants {
+            became[put.at] = tenants::put(connection, put).await?;
+        }
+        if !batch.uses.is_empty() {
+            cards::count_uses(connection, batch.uses).await?;
+        }
+        if !batch.inserts.is_empty() {
+            cards::insert(connection, batch, &mut became).await?;
+        }
+        for erasure in &batch.erasures {
+            cards::erase(connection, erasure, batch.now, &mut became).await?;
+        }
+        if !batch.forwards.is_empty() {
+            forwards::open(connection, &batch.forwards).await?;
+        }
+        for told in &batch.outcomes {
+            became[told.at] = forwards::tell(connection, told).await?;
+        }
+        Ok(became)
+    }
+}
+
+/// What an error before COMMIT means, by SQLite's extended result codes.
+fn failed(error: sqlx::Error) -> WriteError {
+    const BUSY: i64 = 5;
+    const LOCKED: i64 = 6;
+    const CONSTRAINT: i64 = 19;
+    const CONSTRAINT_PRIMARY_KEY: i64 = 1555;
+    const CONSTRAINT_UNIQUE: i64 = 2067;
+    let code =
+        error.as_database_error().and_then(|error| error.code()).and_then(|code| code.parse::<i64>().ok());
+    match code {
+        Some(code) if matches!(code & 0xff, BUSY | LOCKED) => WriteError::Retry("busy"),
+        Some(code) if code & 0xff == CONSTRAINT => {
+            let taken = matches!(code, CONSTRAINT_PRIMARY_KEY | CONSTRAINT_UNIQUE);
+            WriteError::Refused { taken, source: error }
+        }
+        _ => WriteError::Lost(StoreError::from(error)),
+    }
+}

@@ -1,0 +1,198 @@
+//! Cards of one batch.
+
+use std::collections::{HashMap, HashSet};
+
+use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
+use sqlx::{AssertSqlSafe, query::Query};
+use strongroom_domain::{DataKeyId, Timestamp};
+use uuid::Uuid;
+
+use super::STATEMENT_ROWS_MAX;
+use crate::store::change::Committed;
+use crate::store::decode::{idempotency_columns, sqlite as read};
+use crate::store::encode::{metadata, micros, signed};
+use crate::store::rows::IdempotencyRow;
+use crate::store::sqlite::{placeholders, rows_of_placeholders};
+use crate::store::writer::{Batch, Erasure, Insert, KEY_RECORDS_MAX};
+
+/// Adds cards whose key still seals and whose idempotency scope is free.
+pub(super) async fn insert(
+    connection: &mut SqliteConnection,
+    batch: &Batch<'_>,
+    became: &mut [Committed],
+) -> Result<(), sqlx::Error> {
+    let items = &batch.inserts;
+    let keys: HashSet<Uuid> = items.iter().map(|item| item.card.data_key.as_uuid()).collect();
+    let usable = usable(connection, &keys, batch.now).await?;
+    let scopes: Vec<&[u8]> =
+        items.iter().filter_map(|item| Some(item.idempotency?.scope.as_slice())).collect();
+    let mut held = held(connection, &scopes, batch.now).await?;
+    let mut winners = Vec::with_capacity(items.len());
+    for item in items {
+        if let Some(row) = item.idempotency.and_then(|row| held.remove(&row.scope)) {
+            became[item.at] = Committed::Replay(row);
+        } else if usable.contains(&item.card.data_key.as_uuid()) {
+            winners.push(item);
+        } else {
+            became[item.at] = Committed::KeyNotActive;
+        }
+    }
+    for winners in winners.chunks(STATEMENT_ROWS_MAX) {
+        add(connection, winners).await?;
+    }
+    let answers: Vec<_> = winners.iter().filter_map(|item| item.idempotency).collect();
+    for answers in answers.chunks(STATEMENT_ROWS_MAX) {
+        remember(connection, answers).await?;
+    }
+    Ok(())
+}
+
+/// The keys that still seal.
+async fn usable(
+    connection: &mut SqliteConnection,
+    keys: &HashSet<Uuid>,
+    now: Timestamp,
+) -> Result<HashSet<Uuid>, sqlx::Error> {
+    let sql = format!(
+        "SELECT id FROM data_keys WHERE state = 'active' AND seals_until > ? AND records < ? AND id IN ({})",
+        placeholders(keys.len())
+    );
+    let mut query = sqlx::query_scalar(AssertSqlSafe(sql))
+        .persistent(false)
+        .bind(now.unix_micros())
+        .bind(KEY_RECORDS_MAX);
+    for key in keys {
+        query = query.bind(*key);
+    }
+    Ok(query.fetch_all(connection).await?.into_iter().collect())
+}
+
+/// The answers held under these scopes.
+async fn held(
+    connection: &mut SqliteConnection,
+    scopes: &[&[u8]],
+    now: Timestamp,
+) -> Result<HashMap<[u8; 32], IdempotencyRow>, sqlx::Error> {
+    let mut held = HashMap::new();
+    for scopes in scopes.chunks(STATEMENT_ROWS_MAX) {
+        let sql = format!(
+            concat!(
+                "SELECT ",
+                idempotency_columns!(),
+                " FROM idempotency_keys WHERE expires_at > ? AND scope IN ({})"
+            ),
+            placeholders(scopes.len())
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(false).bind(now.unix_micros());
+        for scope in scopes {
+            query = query.bind(*scope);
+        }
+        for row in query.fetch_all(&mut *connection).await? {
+            let row = read::idempotency(&row).map_err(|error| sqlx::Error::Decode(error.into()))?;
+            held.insert(row.scope, row);
+        }
+    }
+    Ok(held)
+}
+
+async fn add(connection: &mut SqliteConnection, items: &[&Insert<'_>]) -> Result<(), sqlx::Error> {
+    let sql = format!(
+        "INSERT INTO cards (token_hash, token, tenant, record, data_key, bin, last4, exp, brand, length, \
+         row_version, expires_at, metadata, created_at, updated_at) VALUES {}",
+        rows_of_placeholders(items.len(), 15)
+    );
+    let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
+    for item in items {
+        query = bind(query, item);
+    }
+    query.execute(connection).await?;
+    Ok(())
+}
+
+fn bind<'q>(
+    query: Query<'q, Sqlite, SqliteArguments>,
+    item: &Insert<'q>,
+) -> Query<'q, Sqlite, SqliteArguments> {
+    let card = item.card;
+    query
+        .bind(item.hash.as_bytes().to_vec())
+        .bind(card.token.as_str())
+        .bind(card.tenant.as_str())
+        .bind(card.record.as_slice())
+        .bind(card.data_key.as_uuid())
+        .bind(card.facts.bin.as_str().to_owned())
+        .bind(card.facts.last4.as_str().to_owned())
+        .bind(card.facts.expiry.map(|expiry| expiry.to_string()))
+        .bind(card.brand.map(strongroom_domain::Brand::as_str))
+        .bind(card.length.map(i32::from))
+        .bind(signed(card.row_version))
+        .bind(micros(card.expires_at))
+        .bind(metadata(&card.metadata))
+        .bind(card.created_at.unix_micros())
+        .bind(card.updated_at.unix_micros())
+}
+
+/// Holds answers. A row that is there has expired: whoever looked for it first found nothing.
+async fn remember(connection: &mut SqliteConnection, answers: &[&IdempotencyRow]) -> Result<(), sqlx::Error> {
+    let sql = format!(
+        "INSERT OR REPLACE INTO idempotency_keys (scope, digest, status, answer, expires_at) VALUES {}",
+        rows_of_placeholders(answers.len(), 5)
+    );
+    let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
+    for row in answers {
+        query = query
+            .bind(row.scope.as_slice())
+            .bind(row.digest.as_slice())
+            .bind(i32::from(row.status))
+            .bind(row.answer.as_slice())
+            .bind(row.expires_at.unix_micros());
+    }
+    query.execute(connection).await?;
+    Ok(())
+}
+
+/// Hides a card that is there, if its idempotency scope is free.
+pub(super) async fn erase(
+    connection: &mut SqliteConnection,
+    item: &Erasure<'_>,
+    now: Timestamp,
+    became: &mut [Committed],
+) -> Result<(), sqlx::Error> {
+    if let Some(row) = item.idempotency
+        && let Some(held) = held(connection, &[&row.scope], now).await?.remove(&row.scope)
+    {
+        became[item.at] = Committed::Replay(held);
+        return Ok(());
+    }
+    let hidden = sqlx::query(
+        "UPDATE cards SET deleted_at = ?3, destroy_after = ?4, updated_at = ?3 \
+         WHERE token_hash = ?1 AND tenant = ?2 AND deleted_at IS NULL",
+    )
+    .bind(item.hash.as_bytes().as_slice())
+    .bind(item.tenant.as_str())
+    .bind(item.time.unix_micros())
+    .bind(item.destroy_after.unix_micros())
+    .execute(&mut *connection)
+    .await?;
+    match (hidden.rows_affected(), item.idempotency) {
+        (0, _) => became[item.at] = Committed::Missing,
+        (_, Some(row)) => remember(connection, &[row]).await?,
+        (_, None) => {}
+    }
+    Ok(())
+}
+
+/// Adds to how much keys sealed.
+pub(super) async fn count_uses(
+    connection: &mut SqliteConnection,
+    uses: &[(DataKeyId, u64)],
+) -> Result<(), sqlx::Error> {
+    for (key, records) in uses {
+        sqlx::query("UPDATE data_keys SET records = records + ?2 WHERE id = ?1")
+            .bind(key.as_uuid())
+            .bind(signed(*records))
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! What a driver does for the committer: one connection, one transaction at a time, each kind of change in one statement.
+
+use async_trait::async_trait;
+use strongroom_domain::{BootId, DataKeyId, ForwardId, TenantId, Timestamp, TokenHash, WorkloadId};
+
+use super::change::{Change, Committed};
+use super::error::WriteError;
+use super::keys::WrappedKey;
+use super::rows::{BootRow, CardRow, ForwardRow, ForwardState, IdempotencyRow, TenantRow};
+use crate::audit::Leaf;
+
+/// Most records one data key seals (design §4: 2^24), less room for what instances sealed and have not counted yet.
+pub(super) const KEY_RECORDS_MAX: i64 = (1 << 24) - (1 << 17);
+
+/// The writing connection. Calls come in the order [`Self::apply`], [`Self::append`], [`Self::commit`]; after an error
+/// of any of them [`Self::roll_back`], or the writer is dropped.
+#[async_trait]
+pub trait Writer: Send {
+    /// Writes a boot's row and its first entry, number 0, in a transaction of its own.
+    async fn open_boot(&mut self, boot: &BootRow, leaf: &Leaf) -> Result<(), WriteError>;
+
+    /// The number of this boot's next entry, once every transaction that could change it has ended.
+    async fn next_seq(&mut self, boot: BootId) -> Result<Option<u64>, WriteError>;
+
+    /// Begins a transaction and makes a batch's changes. Says for each what became of it, in order.
+    async fn apply(&mut self, batch: &Batch<'_>) -> Result<Vec<Committed>, WriteError>;
+
+    /// Writes entries under the numbers from `from`, if that is the boot's next.
+    async fn append(
+        &mut self,
+        boot: BootId,
+        from: u64,
+        leaves: &[Leaf],
+        now: Timestamp,
+    ) -> Result<(), WriteError>;
+
+    /// Makes it durable.
+    async fn commit(&mut self) -> Result<(), WriteError>;
+
+    /// Undoes everything since [`Self::apply`].
+    async fn roll_back(&mut self) -> Result<(), WriteError>;
+}
+
+/// The changes of one transaction by kind, each with its place in the answer. No two touch the same row.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    /// The time of the transaction: keys and answers that end before it are over.
+    pub now: Timestamp,
+    /// How many changes there are.
+    pub len: usize,
+    /// How much each data key sealed since this was last written.
+    pub uses: &'a [(DataKeyId, u64)],
+    pub(super) inserts: Vec<Insert<'a>>,
+    pub(super) erasures: Vec<Erasure<'a>>,
+    pub(super) forwards: Vec<&'a ForwardRow>,
+    pub(super) outcomes: Vec<Told<'a>>,
+    pub(super) tenants: Vec<TenantPut<'a>>,
+    pub(super) keys: Vec<(usize, &'a WrappedKey)>,
+}
+
+/// A card to add.
+#[derive(Debug)]
+pub(super) struct Insert<'a> {
+    pub(super) at: usize,
+    pub(super) card: &'a CardRow,
+    pub(super) hash: TokenHash,
+    pub(super) idempotency: Option<&'a IdempotencyRow>,
+}
+
+/// A card to hide.
+#[derive(Debug)]
+pub(super) struct Erasure<'a> {
+    pub(super) at: usize,
+    pub(super) tenant: &'a TenantId,
+    pub(super) hash: TokenHash,
+    pub(super) time: Timestamp,
+    pub(super) destroy_after: Timestamp,
+    pub(super) idempotency: Option<&'a IdempotencyRow>,
+}
+
+/// An outcome to write.
+#[derive(Debug)]
+pub(super) struct Told<'a> {
+    pub(super) at: usize,
+    pub(super) id: ForwardId,
+    pub(super) proxy: &'a WorkloadId,
+    pub(super) state: ForwardState,
+    pub(super) outcome: &'a serde_json::Value,
+    pub(super) time: Timestamp,
+}
+
+/// A tenant to write.
+#[derive(Debug)]
+pub(super) struct TenantPut<'a> {
+    pub(super) at: usize,
+    pub(super) tenant: &'a TenantRow,
+    pub(super) expected_version: Option<u64>,
+}
+
+impl<'a> Batch<'a> {
+    /// Sorts changes by kind. That no two touch the same row is the caller's to see to.
+    #[must_use]
+    pub fn of(
+        changes: impl Iterator<Item = &'a Change>,
+        now: Timestamp,
+        uses: &'a [(DataKeyId, u64)],
+    ) -> Self {
+        let mut batch = Self {
+            now,
+            len: 0,
+            uses,
+            inserts: Vec::new(),
+            erasures: Vec::new(),
+            forwards: Vec::new(),
+            outcomes: Vec::new(),
+            tenants: Vec::new(),
+            keys: Vec::new(),
+        };
+        for (at, change) in changes.enumerate() {
+            batch.len = at + 1;
+            batch.add(at, change);
+        }
+        batch
+    }
+
+    fn add(&mut self, at: usize, change: &'a Change) {
+        match change {
+            Change::InsertCard { card, idempotency, .. } => {
+                let (hash, idempotency) = (card.token.hash(), idempotency.as_deref());
+                self.inserts.push(Insert { at, card, hash, idempotency });
+            }
+            Change::EraseCard { tenant, token, at: time, destroy_after, idempotency, .. } => {
+                let (time, destroy_after, idempotency) = (*time, *destroy_after, idempotency.as_deref());
+                self.erasures.push(Erasure { at, tenant, hash: *token, time, destroy_after, idempotency });
+            }
+            Change::OpenForward { forward, .. } => self.forwards.push(forward),
+            Change::RecordOutcome { id, proxy, state, outcome, at: time, .. } => {
+                self.outcomes.push(Told { at, id: *id, proxy, state: *state, outcome, time: *time });
+            }
+            Change::PutTenant { tenant, expected_version, .. } => {
+                self.tenants.push(TenantPut { at, tenant, expected_version: *expected_version });
+            }
+            Change::InsertKey { key, .. } => self.keys.push((at, key)),
+            Change::Entry { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The store: one suite, both drivers.
+
+mod audit;
+mod commits;
+mod ground;
+mod outage;
+mod reads;
+mod schema;
+
+/// One test for each driver.
+macro_rules! both {
+    ($($(#[$doc:meta])* $name:ident;)*) => {
+        mod sqlite {
+            $($(#[$doc])* #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() { super::$name($crate::store::ground::Ground::sqlite().await).await; })*
+        }
+        mod postgres {
+            $($(#[$doc])* #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() { super::$name($crate::store::ground::Ground::postgres().await).await; })*
+        }
+    };
+}
+use both;
