@@ -108,3 +108,73 @@ fn identifier(algorithm: &ParsedAlgorithm<'_>) -> Vec<u8> {
     }
     der
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertificateRevocationListParams, IsCa, Issuer, KeyIdMethod,
+        KeyPair, KeyUsagePurpose, SerialNumber, date_time_ymd,
+    };
+
+    use super::*;
+
+    fn authority(key: KeyPair) -> (CertificateDer<'static>, CertificateRevocationListDer<'static>) {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let certificate = params.self_signed(&key).unwrap().der().clone();
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2026, 1, 1),
+            next_update: date_time_ymd(2026, 2, 1),
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: vec![],
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&Issuer::new(params, key)).unwrap();
+        (certificate, list.der().clone())
+    }
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse_rfc3339(text).unwrap()
+    }
+
+    #[test]
+    fn lists_of_every_kind_of_ca_are_verified() {
+        let provider = crate::tls::provider();
+        let keys = [
+            KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256),
+            KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384),
+            KeyPair::generate_for(&rcgen::PKCS_ED25519),
+            KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048),
+        ];
+        for key in keys {
+            let (authority_certificate, list) = authority(key.unwrap());
+            let (stranger, _) = authority(KeyPair::generate().unwrap());
+            let now = at("2026-01-15T00:00:00Z");
+            let check = |by| Lists::check(std::slice::from_ref(&list), &[by], &provider, now, None);
+            let checked = check(authority_certificate).unwrap();
+            assert_eq!(checked.next_update, Some(at("2026-02-01T00:00:00Z")));
+            assert!(
+                check(stranger).unwrap_err().starts_with("no ca of client_ca_file"),
+                "same name, other key"
+            );
+        }
+    }
+
+    #[test]
+    fn a_list_is_used_until_it_ends_and_not_a_second_longer() {
+        let (certificate, list) = authority(KeyPair::generate().unwrap());
+        let check = |now| {
+            Lists::check(
+                std::slice::from_ref(&list),
+                std::slice::from_ref(&certificate),
+                &crate::tls::provider(),
+                now,
+                None,
+            )
+        };
+        assert!(check(at("2026-01-31T23:59:59Z")).is_ok());
+        assert!(check(at("2026-02-01T00:00:00Z")).is_err());
+    }
+}

@@ -193,3 +193,16 @@ fn client_hello_of_tls_1_2() -> Vec<u8> {
     record.extend(handshake);
     record
 }
+
+#[tokio::test]
+async fn our_own_client_refuses_a_stranger_s_and_a_revoked_server() {
+    let house = House::open().await;
+    let caller = Leaf { serial: 8, ..Leaf::client(&[CHECKOUT]) };
+    assert!(house.tls(house.client(&caller)).await.is_ok());
+    house.write("crl.pem", &house.ca.list(&[Leaf::server().serial], (-1, 24)));
+    assert!(house.tls(house.client(&caller)).await.is_err(), "the list revokes the server's certificate");
+    let elsewhere = House::open().await;
+    house.write("crl.pem", &house.ca.list(&[], (-1, 24)));
+    let stranger = house.client(&caller);
+    assert!(elsewhere.tls(stranger).await.is_err(), "another ca signed the server's certificate");
+}
