@@ -27,6 +27,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serves until SIGTERM or SIGINT, then drains.
+    #[command(after_long_help = SETTINGS)]
     Serve {
         /// The TOML file of settings.
         #[arg(long, value_name = "FILE")]
@@ -36,6 +37,10 @@ enum Command {
     #[command(subcommand)]
     Route(RouteCommand),
 }
+
+/// What `serve --help` shows: the shipped file, which a test holds to the defaults.
+const SETTINGS: &str =
+    concat!("Settings, with their defaults:\n\n", include_str!("../../deploy/config/proxy.full.toml"));
 
 #[derive(Debug, Subcommand)]
 enum RouteCommand {

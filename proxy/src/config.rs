@@ -69,7 +69,7 @@ impl VaultConfig {
 }
 
 /// Bounds besides those of the listener.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {
     /// Largest answer of a PSP, encoded and decoded. A list of a hundred payments is under 1 MiB.

@@ -5,8 +5,8 @@
 //! Upholds: design §6.
 
 use http::header::{
-    ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE, VIA,
+    ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, FORWARDED, HOST, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use strongroom_domain::route::Upstream;
@@ -47,8 +47,11 @@ fn without_hop(from: &HeaderMap) -> HeaderMap {
     let mut headers = from.clone();
     let named = from.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
     for name in named.flat_map(|value| value.split(',')).map(str::trim) {
-        if let Ok(name) = HeaderName::try_from(name) {
-            headers.remove(name);
+        // Never the content type, though a caller may name it: without it the PSP could read another kind of body than
+        // the one the places were found in.
+        match HeaderName::try_from(name) {
+            Ok(name) if name != CONTENT_TYPE => drop(headers.remove(name)),
+            Ok(_) | Err(_) => {}
         }
     }
     for name in [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE] {
@@ -96,7 +99,8 @@ mod tests {
         let sent = outgoing(
             &headers(&[
                 ("host", "proxy.internal"),
-                ("connection", "keep-alive, X-Hop"),
+                ("connection", "keep-alive, X-Hop, Content-Type"),
+                ("content-type", "application/json"),
                 ("x-hop", "1"),
                 ("keep-alive", "timeout=5"),
                 ("transfer-encoding", "chunked"),
@@ -116,6 +120,7 @@ mod tests {
         let expected = headers(&[
             ("host", "api.psp.example"),
             ("accept-encoding", "identity"),
+            ("content-type", "application/json"),
             ("stripe-version", "2026-01-01"),
             ("idempotency-key", "k"),
         ]);

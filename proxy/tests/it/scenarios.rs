@@ -1,6 +1,7 @@
 //! The scenarios.
 
 mod charge;
+mod command;
 mod credentials;
 mod destination;
 mod entry;

@@ -32,7 +32,7 @@ pub(crate) const NUMBER: &str = "4242424242424242";
 pub(crate) const HOST: &str = "api.psp.test";
 
 pub(crate) struct World {
-    _folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
     pub(crate) house: Authority,
     pub(crate) psp: Psp,
     pub(crate) vault: Vault,
@@ -172,18 +172,8 @@ impl World {
         let metrics = PrometheusBuilder::new().build_recorder().handle();
         tokio::spawn(proxy.serve(metrics, stop.clone()));
         let caller = house.client("orchestrator");
-        let pool = Pool::new(dialer(&house, &caller, address));
-        Self {
-            _folder: folder,
-            house,
-            psp,
-            vault,
-            proxy: address,
-            caller,
-            pool,
-            stop,
-            _vault_files: vault_files,
-        }
+        let pool = Pool::new(dialer(&house, &caller, address, b"http/1.1"));
+        Self { folder, house, psp, vault, proxy: address, caller, pool, stop, _vault_files: vault_files }
     }
 
     /// Sends a request as the orchestrator and gives the complete answer.
@@ -221,7 +211,12 @@ impl World {
 
     /// A bare TLS connection to the proxy, for requests no client library writes.
     pub(crate) async fn raw(&self) -> TlsStream<TcpStream> {
-        dialer(&self.house, &self.caller, self.proxy).dial().await.unwrap()
+        self.raw_with(b"http/1.1").await
+    }
+
+    /// The same, speaking another protocol.
+    pub(crate) async fn raw_with(&self, alpn: &[u8]) -> TlsStream<TcpStream> {
+        dialer(&self.house, &self.caller, self.proxy, alpn).dial().await.unwrap()
     }
 
     /// Stops the proxy.
@@ -262,9 +257,9 @@ fn client_tls(house: &Authority, files: &Files) -> ClientTlsConfig {
     }
 }
 
-fn dialer(house: &Authority, caller: &Files, address: SocketAddr) -> Dialer {
+fn dialer(house: &Authority, caller: &Files, address: SocketAddr, alpn: &[u8]) -> Dialer {
     let mut tls = client_config(&client_tls(house, caller)).unwrap();
-    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    tls.alpn_protocols = vec![alpn.to_vec()];
     let resolver = Arc::new(Table(Vec::new()));
     let second = Duration::from_secs(1);
     Dialer::new(&address.ip().to_string(), address.port(), Admission::Any, resolver, Arc::new(tls), second)

@@ -45,6 +45,7 @@ async fn a_form_with_a_token_reaches_the_psp_with_the_card() {
         "Stripe-Version: 2026-01-01",
         "Authorization: Bearer sk_own_account",
         "Accept-Encoding: identity",
+        "Content-Type: application/x-www-form-urlencoded",
         &format!("Host: api.psp.test:{}", world.psp.address.port()),
     ] {
         assert!(seen.holds(expected), "{expected} in {}", seen.text());

@@ -1,6 +1,9 @@
 //! How callers reach a route.
 
-use http::HeaderValue;
+use bytes::Bytes;
+use http::{HeaderValue, Request, Version};
+use http_body_util::Full;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::world::{HOST, World, usual_form};
@@ -51,4 +54,44 @@ async fn absolute_targets_and_connect_are_refused() {
         assert!(answer.starts_with("HTTP/1.1 4"), "{head} {answer}");
     }
     assert_eq!((world.psp.connections(), world.vault.opens().len()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_caller_may_speak_http_2() {
+    let world = World::usual().await;
+    let stream = world.raw_with(b"h2").await;
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::builder()
+        .method("POST")
+        .version(Version::HTTP_2)
+        .uri(format!("https://{HOST}/v1/payment_methods"))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(Full::new(Bytes::from(usual_form())))
+        .unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    assert_eq!((response.status().as_u16(), response.version()), (200, Version::HTTP_2));
+    assert!(world.psp.seen()[0].holds("POST /v1/payment_methods HTTP/1.1"));
+}
+
+#[tokio::test]
+async fn a_chunked_body_leaves_with_its_length() {
+    let world = World::usual().await;
+    let form = usual_form();
+    let (first, second) = form.split_at(20);
+    let mut stream = world.raw().await;
+    let request = format!(
+        "POST /psp/v1/payment_methods HTTP/1.1\r\nhost: proxy.test\r\nconnection: close\r\n\
+         content-type: application/x-www-form-urlencoded\r\ntransfer-encoding: chunked\r\n\r\n\
+         {:x}\r\n{first}\r\n{:x}\r\n{second}\r\n0\r\n\r\n",
+        first.len(),
+        second.len()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    let seen = &world.psp.seen()[0];
+    assert!(seen.holds("Content-Length: ") && !seen.holds("Transfer-Encoding"), "{}", seen.text());
 }

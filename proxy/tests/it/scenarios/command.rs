@@ -1,0 +1,114 @@
+//! The program as people run it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use strongroom_perimeter::limits::Limits;
+use strongroom_proxy::config::{LimitsConfig, ProxyConfig};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::world::World;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_strongroom-proxy")).args(arguments).current_dir(root()).output().unwrap()
+}
+
+#[test]
+fn every_shipped_config_is_read_and_shows_the_true_defaults() {
+    let config = |name: &str| ProxyConfig::read(&root().join("deploy/config").join(name)).unwrap();
+    let (minimal, full) = (config("proxy.minimal.toml"), config("proxy.full.toml"));
+    for config in [&minimal, &full] {
+        assert_eq!(config.listener.limits, Limits::default());
+        assert_eq!(config.limits, LimitsConfig::default());
+        assert_eq!(config.vault.open_timeout_ms, 1_000);
+    }
+}
+
+#[test]
+fn help_shows_every_setting() {
+    let help = run(&["serve", "--help"]);
+    let text = String::from_utf8(help.stdout).unwrap();
+    assert!(help.status.success() && text.contains("answer_bytes_max = 4194304"), "{text}");
+}
+
+#[test]
+fn route_check_tells_what_each_route_allows() {
+    let checked = run(&["route", "check", "--environment", "test"]);
+    let text = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    assert!(text.contains("stripe: https://api.stripe.com:443, 4 calls with card data"), "{text}");
+}
+
+#[test]
+fn a_start_that_cannot_succeed_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let typo = folder.path().join("typo.toml");
+    std::fs::write(&typo, "enviroment = \"live\"").unwrap();
+    for (path, says) in [
+        (folder.path().join("none.toml"), "--config"),
+        (typo, "unknown field"),
+        (root().join("deploy/config/proxy.minimal.toml"), "check that it exists"),
+    ] {
+        let failed = run(&["serve", "--config", path.to_str().unwrap()]);
+        let text = String::from_utf8_lossy(&failed.stderr).into_owned();
+        assert!(!failed.status.success() && text.contains(says), "{says}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn the_program_serves_says_what_it_depends_on_and_drains() {
+    let world = World::usual().await;
+    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (address, ops, at) = (free(), free(), world.folder.path());
+    let config = format!(
+        "environment = \"test\"\npolicies_folder = \"policies\"\nsecrets_folder = \".\"\n\
+         [listener]\naddress = \"{address}\"\ncertificate_file = \"proxy.test.leaf.pem\"\nkey_file = \"proxy.test.key\"\n\
+         client_ca_file = \"house.pem\"\n[ops]\naddress = \"{ops}\"\n\
+         [vault]\nurls = [\"https://{}\"]\n\
+         tls = {{ certificate_file = \"proxy.leaf.pem\", key_file = \"proxy.key\", ca_file = \"house.pem\" }}\n",
+        world.vault.address
+    );
+    std::fs::write(at.join("proxy.toml"), config).unwrap();
+    let program = Command::new(env!("CARGO_BIN_EXE_strongroom-proxy"))
+        .args(["serve", "--config", "proxy.toml"])
+        .current_dir(at)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+
+    let ready = poll(ops, "/readyz", |page| page.contains("\"vault\":\"ok\"")).await;
+    assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
+    world.vault.die();
+    poll(ops, "/readyz", |page| page.contains("no vault address takes a connection")).await;
+
+    let id = program.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    let status = tokio::task::spawn_blocking(move || program.wait_with_output()).await.unwrap().unwrap();
+    let log = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(status.status.success(), "{log}");
+    assert!(log.contains("the proxy takes calls") && log.contains("SIGTERM"), "{log}");
+}
+
+/// Asks until the page says what is awaited.
+async fn poll(address: std::net::SocketAddr, path: &str, done: impl Fn(&str) -> bool) -> String {
+    let mut last = String::new();
+    for _ in 0..200 {
+        if let Ok(mut stream) = TcpStream::connect(address).await {
+            let request = format!("GET {path} HTTP/1.1\r\nhost: ops\r\nconnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            last.clear();
+            let _ = stream.read_to_string(&mut last).await;
+            if done(&last) {
+                return last;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("never came: {last}");
+}
