@@ -1,1 +1,235 @@
-//! Not written yet.
+//! Wires the vault: the one module that knows everything else.
+//!
+//! Promises: everything is read and checked before anything is bound; a start that fails leaves nothing bound.
+
+mod open;
+mod refusals;
+mod reload;
+
+pub use open::{check_audit, migrate, open_store};
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use metrics_exporter_prometheus::PrometheusHandle;
+use strongroom_domain::ids::BootId;
+use strongroom_domain::{Clock, Random};
+use strongroom_perimeter::listener::{ListenError, Listener};
+use strongroom_perimeter::ops::{Ops, Readiness};
+use strongroom_sealing::{InstanceMac, KeyRing, KeyScope, Kms, Purpose};
+use tokio_util::sync::CancellationToken;
+
+use crate::audit::{EntryMac, InstanceId};
+use crate::authz::{Authorizer, BundleError, PolicySource};
+use crate::config::VaultConfig;
+use crate::http;
+use crate::operation::limits::Limits;
+use crate::operation::tenant::Directory;
+use crate::operation::{InFlight, Vault};
+use crate::sad::{CvcShelf, CvcShelfConfig};
+use crate::store::{
+    AuditedKeys, CardReader, Committer, CommitterTask, LogIdentity, SchemaError, StartError as LogError,
+    Store,
+};
+
+/// How often late verification codes are wiped.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// Why the vault does not start. Each message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting that only shows itself when used.
+    #[error("{0}")]
+    Config(String),
+    /// The key file of the file KMS.
+    #[error(transparent)]
+    FileKms(#[from] strongroom_sealing::kms::file::FileKmsError),
+    /// The settings of AWS KMS.
+    #[error(transparent)]
+    AwsKms(#[from] strongroom_sealing::kms::aws::AwsKmsConfigError),
+    /// The database.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// The policy bundle.
+    #[error("the policy bundle is not valid: {0}")]
+    Bundle(#[from] BundleError),
+    /// The key that authenticates audit entries.
+    #[error(
+        "the KMS gave no key to begin the audit log with: {0}; check that it is reachable and allows this service its key"
+    )]
+    Keys(#[from] strongroom_sealing::KeyError),
+    /// The audit log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The api listener.
+    #[error("api: {0}")]
+    Listen(#[from] ListenError),
+    /// The ops listener.
+    #[error("ops: cannot listen on {address}: {source}; choose a free address of this host")]
+    Ops {
+        /// The configured address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No randomness.
+    #[error(transparent)]
+    Random(#[from] strongroom_domain::RandomUnavailable),
+}
+
+/// A vault that is bound and ready to serve.
+pub struct App {
+    vault: Arc<Vault>,
+    kms: Arc<dyn Kms>,
+    policies: PolicySource,
+    log: CommitterTask,
+    listener: Listener,
+    ops: Ops,
+    metrics: PrometheusHandle,
+    refusals: refusals::Refusals,
+}
+
+impl App {
+    /// Reads everything, opens the store, begins the audit log, and binds.
+    pub async fn start(
+        config: VaultConfig,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        metrics: PrometheusHandle,
+    ) -> Result<Self, StartError> {
+        let accepted = config.accepted_numbers().map_err(StartError::Config)?;
+        let policies = PolicySource::Folder(config.policies.folder.clone());
+        let authorizer =
+            Authorizer::load(&policies, config.environment, Arc::clone(&clock), Arc::clone(&random))?;
+        let kms = open::open_kms(&config, &random).await?;
+        let store = open_store(&config.store).await?;
+        let (committer, log) = begin_log(&config, &kms, &store, &clock, &random).await?;
+        let audited = AuditedKeys::new(Arc::clone(&store), committer.clone(), Arc::clone(&clock));
+        let ring = config.keys.ring().map_err(StartError::Config)?;
+        let keys = KeyRing::new(
+            Arc::clone(&kms),
+            Arc::new(audited),
+            Arc::clone(&clock),
+            Arc::clone(&random),
+            config.environment,
+            ring,
+        );
+        let (observer, refusals) = refusals::channel(committer.clone(), Arc::clone(&clock));
+        let listener = Listener::bind(config.api.clone(), Arc::clone(&clock), Arc::clone(&random))?;
+        let listener = listener.named("vault").observed_by(Arc::new(observer));
+        let ops = Ops::bind(&config.ops)
+            .map_err(|source| StartError::Ops { address: config.ops.address, source })?;
+        let cvcs = CvcShelfConfig {
+            ttl: Duration::from_secs(config.cards.cvc_seconds),
+            ..CvcShelfConfig::default()
+        };
+        let vault = Arc::new(Vault {
+            environment: config.environment,
+            accepted,
+            keys,
+            reader: CardReader::start(Arc::clone(&store)),
+            store,
+            committer,
+            authorizer: ArcSwap::from_pointee(authorizer),
+            cvcs: CvcShelf::new(cvcs, Arc::clone(&clock)),
+            limits: Limits::new(config.limits, Arc::clone(&clock)),
+            tenants: Directory::new(Arc::clone(&clock)),
+            in_flight: InFlight::default(),
+            erase_hold: config.erase_hold(),
+            clock,
+            random,
+        });
+        Ok(Self { vault, kms, policies, log, listener, ops, metrics, refusals })
+    }
+
+    /// Where the api listens.
+    #[must_use]
+    pub fn api_address(&self) -> SocketAddr {
+        self.listener.local_addr()
+    }
+
+    /// Where probes and metrics are.
+    ///
+    /// # Errors
+    /// If the operating system does not tell.
+    pub fn ops_address(&self) -> std::io::Result<SocketAddr> {
+        self.ops.local_addr()
+    }
+
+    /// Serves until `stop`, then drains, commits what waits and ends the audit log.
+    pub async fn run(self, stop: CancellationToken) -> std::io::Result<()> {
+        let Self { vault, kms, policies, log, listener, ops, metrics, refusals } = self;
+        let (readiness, background) = (readiness(&vault, kms, &stop), CancellationToken::new());
+        let tasks = [
+            tokio::spawn(refusals.write()),
+            tokio::spawn(reload::poll(Arc::clone(&vault), policies)),
+            tokio::spawn(sweep(Arc::clone(&vault))),
+        ];
+        let ops = tokio::spawn(ops.serve(readiness, metrics, background.clone()));
+        let ended = vault.committer.clone();
+        let stop_if_ended = stop.clone();
+        let watch = tokio::spawn(async move {
+            ended.ended().await;
+            stop_if_ended.cancel(); // nothing can be audited any more, so nothing may be served
+        });
+        listener.serve(http::router(Arc::clone(&vault)), stop).await;
+        watch.abort();
+        log.stop().await;
+        background.cancel();
+        tasks.iter().for_each(tokio::task::JoinHandle::abort);
+        match ops.await {
+            Ok(served) => served,
+            Err(_) => Ok(()), // it was ended with everything else
+        }
+    }
+}
+
+/// The audit log begins with a key of its own, which cannot be announced on it before it exists.
+async fn begin_log(
+    config: &VaultConfig,
+    kms: &Arc<dyn Kms>,
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn Clock>,
+    random: &Arc<dyn Random>,
+) -> Result<(Committer, CommitterTask), StartError> {
+    let instance =
+        InstanceId::parse(&config.instance).map_err(|error| StartError::Config(error.to_string()))?;
+    let boot = BootId::generate(&**clock, &**random)?;
+    let held = open::service_keys(config, kms, store, clock, random)?
+        .active(&KeyScope::Service, Purpose::AuditSigning)
+        .await?;
+    let mac = InstanceMac::derive(&held.key, instance.as_str(), boot);
+    let mac = EntryMac::new(move |leaf| mac.mac(leaf));
+    let identity = LogIdentity { instance, boot, mac, mac_key: held.id };
+    Ok(Committer::start(Arc::clone(store), Arc::clone(clock), identity).await?)
+}
+
+fn readiness(vault: &Arc<Vault>, kms: Arc<dyn Kms>, stop: &CancellationToken) -> Readiness {
+    let (store, log) = (Arc::clone(vault), Arc::clone(vault));
+    Readiness::new()
+        .check("store", move || {
+            let vault = Arc::clone(&store);
+            async move { vault.store.ping().await.map_err(|_| "does not answer") }
+        })
+        .check("audit", move || {
+            let running = log.committer.is_running();
+            async move { if running { Ok(()) } else { Err("nothing can be written") } }
+        })
+        .check("kms", move || {
+            let kms = Arc::clone(&kms);
+            async move { kms.check().await.map_err(|error| error.as_str()) }
+        })
+        .until(stop)
+}
+
+async fn sweep(vault: Arc<Vault>) {
+    let mut ticks = tokio::time::interval(SWEEP_EVERY);
+    loop {
+        ticks.tick().await;
+        vault.cvcs.sweep();
+        #[expect(clippy::cast_precision_loss, reason = "a count of codes is far below 2^52")]
+        metrics::gauge!("strongroom_cvc_held").set(vault.cvcs.len() as f64);
+    }
+}

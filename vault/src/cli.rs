@@ -1,3 +1,59 @@
-//! The commands.
+//! The command line.
 
+pub mod audit;
+pub mod migrate;
+pub mod openapi;
 pub mod policy;
+pub mod serve;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The Strongroom card vault: tokens in place of card numbers, one audited door out.
+#[derive(Debug, Parser)]
+#[command(name = "strongroom-vault", version, about, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the API until told to stop.
+    Serve(ConfigArgs),
+    /// Create the schema, or bring it to this program's version.
+    Migrate(ConfigArgs),
+    /// Read and check the audit log.
+    Audit(audit::Args),
+    /// Check, test and render the policy bundle.
+    Policy(policy::PolicyArgs),
+    /// Print the API's contract (OpenAPI 3.1).
+    Openapi,
+}
+
+/// Which configuration.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ConfigArgs {
+    /// The configuration file.
+    #[arg(long, default_value = "/etc/strongroom/vault.toml")]
+    pub config: PathBuf,
+}
+
+/// An error as the command line shows it: a sentence.
+pub type CliError = Box<dyn std::error::Error + Send + Sync>;
+
+impl Cli {
+    /// Runs the command. What is for the user goes to `out`.
+    pub async fn run<W: Write + Send>(self, out: &mut W) -> Result<ExitCode, CliError> {
+        match self.command {
+            Command::Serve(args) => serve::run(&args).await,
+            Command::Migrate(args) => migrate::run(&args, out).await,
+            Command::Audit(args) => audit::run(args, out).await,
+            Command::Policy(args) => Ok(policy::run(&args, out).map(|()| ExitCode::SUCCESS)?),
+            Command::Openapi => openapi::run(out),
+        }
+    }
+}

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
+use strongroom_perimeter::problem::with_fallbacks;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -31,7 +32,7 @@ fn endpoints() -> OpenApiRouter<Arc<Vault>> {
 /// The router of the `api` listener.
 pub fn router(vault: Arc<Vault>) -> Router {
     let (router, _) = endpoints().split_for_parts();
-    router
+    with_fallbacks(router)
         .layer(middleware::from_fn(guard::refuse_card_data_outside_bodies))
         .layer(DefaultBodyLimit::max(body::BODY_BYTES_MAX))
         .with_state(vault)

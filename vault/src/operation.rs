@@ -12,7 +12,7 @@ pub mod tenant;
 pub mod tokenize;
 
 pub use error::OperationError;
-pub use idempotency::{IdempotencyKey, InvalidIdempotencyKey};
+pub use idempotency::{IdempotencyKey, InFlight, InvalidIdempotencyKey};
 
 use std::sync::Arc;
 use std::time::Duration;

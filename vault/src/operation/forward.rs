@@ -17,7 +17,9 @@ use strongroom_sealing::{CardSecrets, KeyScope, Purpose, SealContext, open};
 use super::card::is_live;
 use super::{Asking, OperationError, Vault, policy_of};
 use crate::audit::{Actor, Destination, Draft, Event, KeyRef, Object, Outcome};
-use crate::authz::{OpenForward, Permit, RecordOutcome, RouteFacts};
+use crate::authz::{
+    NamedCard, OpenForward, OpenForwardSubject, Permit, RecordOutcome, RouteFacts, WantedCard,
+};
 use crate::sad::TakenCvc;
 use crate::store::{CardRow, Change, Committed, ForwardRow, ForwardState};
 
@@ -103,6 +105,9 @@ impl Vault {
         wanted: &Wanted,
         rows: Vec<CardRow>,
     ) -> Result<Opened, OperationError> {
+        if !is_about(permit.subject(), wanted, &rows) {
+            return Err(OperationError::Defect("a permit was spent on another forward"));
+        }
         let hashes: Vec<TokenHash> = wanted.cards.iter().map(|(token, _)| token.hash()).collect();
         self.limits.forward(&wanted.caller, &hashes).map_err(|_| OperationError::RateLimited)?;
         let id = ForwardId::generate(&*self.clock, &*self.random)?;
@@ -292,6 +297,23 @@ impl Vault {
         let row = self.store.forward(id).await?;
         row.filter(|row| row.proxy == asking.caller.workload).ok_or(OperationError::UnknownForward)
     }
+}
+
+/// Whether the permit speaks of exactly this caller, these cards and no more of them.
+fn is_about(subject: &OpenForwardSubject, wanted: &Wanted, rows: &[CardRow]) -> bool {
+    let same_card =
+        |((card, row), (token, attributes)): ((&WantedCard, &CardRow), &(Token, AttributeSet))| {
+            card.card == NamedCard::from(token)
+                && card.attributes == *attributes
+                && row.token == *token
+                && row.tenant == subject.tenant
+        };
+    subject.caller == wanted.caller
+        && std::ptr::eq(subject.route.route(), wanted.route.route())
+        && std::ptr::eq(subject.route.account(), wanted.route.account())
+        && subject.cards.len() == wanted.cards.len()
+        && rows.len() == wanted.cards.len()
+        && subject.cards.iter().zip(rows).zip(&wanted.cards).all(same_card)
 }
 
 fn attributes_of(wanted: &Wanted, row: &CardRow) -> AttributeSet {

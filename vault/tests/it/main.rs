@@ -3,6 +3,12 @@
 #[cfg(test)] // so that lints see tests
 mod authz_matrix;
 #[cfg(test)]
+mod cards;
+#[cfg(test)]
+mod forwards;
+#[cfg(test)]
 mod postgres;
+#[cfg(test)]
+mod service;
 #[cfg(test)]
 mod store;

@@ -1,0 +1,162 @@
+//! The one door out: who may open it, what leaves, and that nothing leaves before its entry.
+
+use serde_json::{Value, json};
+
+use crate::service::{Service, VISA};
+
+const CARD: &str =
+    r#"{"number":"4242424242424242","exp_month":3,"exp_year":2031,"holder":"JANE Q CARDHOLDER","cvc":"737"}"#;
+
+fn card() -> Value {
+    serde_json::from_str(CARD).unwrap()
+}
+
+#[tokio::test]
+async fn a_proxy_gets_what_the_route_declares_and_one_entry_says_so() {
+    let vault = Service::start().await;
+    vault.onboard("acme").await;
+    let token = vault.tokenize("acme", &card()).await;
+    let opened = vault.forward(&token, &["number", "exp", "cvc", "holder"]).await;
+    assert_eq!(opened.status(), 201, "{}", opened.json());
+    let body = opened.json();
+    assert_eq!(body["tenant"], "acme");
+    assert_eq!(
+        body["cards"],
+        json!([{ "number": VISA, "cvc": "737", "exp_month": 3, "exp_year": 2031, "holder": "JANE Q CARDHOLDER" }])
+    );
+    let entry = vault.newest("pan.forward").await;
+    assert_eq!(entry["actor"]["id"], "spiffe://strongroom.test/orchestrator");
+    assert_eq!(entry["asserted_by"], "spiffe://strongroom.test/proxy");
+    assert_eq!(
+        (&entry["dst"]["route_id"], &entry["dst"]["host"]),
+        (&json!("psp"), &json!("api.psp.example"))
+    );
+    assert_eq!(entry["dst"]["forward_id"], body["id"]);
+    assert_eq!(entry["dst"]["attributes"], json!(["number", "cvc", "exp", "holder"]));
+
+    let only = vault.forward(&token, &["number"]).await.json();
+    assert_eq!(only["cards"], json!([{ "number": VISA }]), "no more than asked");
+}
+
+#[tokio::test]
+async fn the_outcome_is_the_proxys_own_and_never_goes_back() {
+    let vault = Service::start().await;
+    vault.onboard("acme").await;
+    let token = vault.tokenize("acme", &card()).await;
+    let id = vault.forward(&token, &["number"]).await.json()["id"].as_str().unwrap().to_owned();
+    let put = |who: &'static str, body: Value| {
+        let (vault, path) = (&vault, format!("/v1/forwards/{id}/outcome"));
+        async move { vault.send(who, "PUT", &path, Some(&body)).await.status() }
+    };
+    assert_eq!(put("orchestrator", json!({ "outcome": "answered" })).await, 404);
+    assert_eq!(
+        put("proxy", json!({ "outcome": "answered", "psp_request_id": "4242424242424242" })).await,
+        400
+    );
+    assert_eq!(put("proxy", json!({ "outcome": "answered", "status": 200, "upstream_ms": 12 })).await, 204);
+    assert_eq!(
+        put("proxy", json!({ "outcome": "answered", "status": 200 })).await,
+        204,
+        "the same word again"
+    );
+    assert_eq!(put("proxy", json!({ "outcome": "not-sent" })).await, 409);
+    let story = vault.send("proxy", "GET", &format!("/v1/forwards/{id}"), None).await.json();
+    assert_eq!((&story["state"], &story["outcome"]["status"]), (&json!("answered"), &json!(200)));
+    assert_eq!(vault.send("orchestrator", "GET", &format!("/v1/forwards/{id}"), None).await.status(), 404);
+    let unknown = "/v1/forwards/0190a0b0-c0d0-7e0f-8f00-112233445566";
+    assert_eq!(vault.send("proxy", "GET", unknown, None).await.status(), 404);
+}
+
+#[tokio::test]
+async fn a_verification_code_serves_one_attempt() {
+    let vault = Service::start().await;
+    vault.onboard("acme").await;
+    let token = vault.tokenize("acme", &card()).await;
+    let first = vault.forward(&token, &["number", "cvc"]).await;
+    assert_eq!(first.status(), 201);
+    let second = vault.forward(&token, &["number", "cvc"]).await;
+    assert_eq!(second.json()["type"], "urn:strongroom:problem:attribute-unavailable");
+    let give_back = |id: &str| format!("/v1/forwards/{id}/outcome");
+    let id = first.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(
+        vault.send("proxy", "PUT", &give_back(&id), Some(&json!({ "outcome": "not-sent" }))).await.status(),
+        204
+    );
+    let third = vault.forward(&token, &["number", "cvc"]).await;
+    assert_eq!(third.json()["cards"][0]["cvc"], "737", "nothing was sent, so it may serve another");
+    let id = third.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(
+        vault.send("proxy", "PUT", &give_back(&id), Some(&json!({ "outcome": "answered" }))).await.status(),
+        204
+    );
+    assert_eq!(vault.forward(&token, &["cvc"]).await.status(), 404, "answered: it is burned");
+}
+
+/// Every lie a proxy can tell about a forward, and what it is answered.
+#[tokio::test]
+async fn what_a_proxy_may_not_have_it_does_not_get() {
+    let vault = Service::start().await;
+    vault.onboard("acme").await;
+    vault.onboard("globex").await;
+    let token = vault.tokenize("acme", &card()).await;
+    let foreign = vault.tokenize("globex", &card()).await;
+    let bare = vault.tokenize("acme", &json!({ "number": VISA })).await;
+    let right = vault.wanted(&[&token], &["number"]);
+    let changed = |pointer: &str, to: Value| {
+        let mut body = right.clone();
+        *body.pointer_mut(pointer).unwrap() = to;
+        body
+    };
+    let cases = [
+        ("another route file", changed("/route_sha256", json!("11".repeat(32))), 404),
+        ("an unknown route", changed("/route", json!("nowhere")), 404),
+        ("another host", changed("/host", json!("evil.example")), 404),
+        ("an unlisted path", changed("/path", json!("/v1/refunds")), 404),
+        ("an unlisted method", changed("/method", json!("PUT")), 404),
+        ("an unknown account", changed("/account", json!("mine")), 404),
+        ("a caller it is not bound to", changed("/caller", json!("spiffe://strongroom.test/checkout")), 404),
+        (
+            "an unknown token",
+            changed("/cards/0/token", json!("tok_test_bkscltdmvfnwgpxhqzjrbkscltdmvfnwzv")),
+            404,
+        ),
+        ("tokens of two tenants", vault.wanted(&[&token, &foreign], &["number"]), 404),
+        ("one token twice", vault.wanted(&[&token, &token], &["number"]), 400),
+        ("no token", vault.wanted(&[], &["number"]), 404),
+        ("a value the card does not hold", vault.wanted(&[&bare], &["exp"]), 404),
+        ("an attribute nobody knows", changed("/cards/0/attributes/0", json!("track2")), 400),
+    ];
+    for (lie, body, status) in &cases {
+        let answer = vault.send("proxy", "POST", "/v1/forwards", Some(body)).await;
+        assert_eq!(answer.status(), *status, "{lie}: {}", answer.json());
+        assert!(!String::from_utf8_lossy(&answer.received).contains("4242"), "{lie}");
+        assert_ne!(vault.newest("pan.forward").await["out"], "success", "{lie}");
+    }
+    // Whoever is no proxy hears the same 404 as for an unknown token.
+    for who in ["orchestrator", "checkout", "platform", "security"] {
+        let answer = vault.send(who, "POST", "/v1/forwards", Some(&right)).await;
+        assert_eq!(
+            (answer.status(), answer.json()["type"].as_str()),
+            (404, Some("urn:strongroom:problem:token-not-found")),
+            "{who}"
+        );
+    }
+    assert_eq!(
+        vault.send("proxy", "POST", "/v1/forwards", Some(&right)).await.status(),
+        201,
+        "the truth opens it"
+    );
+}
+
+#[tokio::test]
+async fn a_suspended_tenants_cards_do_not_leave() {
+    let vault = Service::start().await;
+    vault.onboard("acme").await;
+    let token = vault.tokenize("acme", &card()).await;
+    let suspend = json!({ "groups": ["merchants"], "suspended": true });
+    assert_eq!(vault.send("platform", "PUT", "/v1/tenants/acme", Some(&suspend)).await.status(), 200);
+    assert_eq!(vault.forward(&token, &["number"]).await.status(), 404);
+    assert_eq!(vault.send("checkout", "POST", "/v1/tenants/acme/cards", Some(&card())).await.status(), 403);
+    vault.onboard("acme").await;
+    assert_eq!(vault.forward(&token, &["number"]).await.status(), 201);
+}
