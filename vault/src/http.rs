@@ -32,10 +32,9 @@ fn endpoints() -> OpenApiRouter<Arc<Vault>> {
 /// The router of the `api` listener.
 pub fn router(vault: Arc<Vault>) -> Router {
     let (router, _) = endpoints().split_for_parts();
-    with_fallbacks(router)
+    with_fallbacks(router.with_state(vault))
         .layer(middleware::from_fn(guard::refuse_card_data_outside_bodies))
         .layer(DefaultBodyLimit::max(body::BODY_BYTES_MAX))
-        .with_state(vault)
 }
 
 /// The contract, as it is committed in `vault/openapi.json`.

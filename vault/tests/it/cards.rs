@@ -215,7 +215,10 @@ async fn state_survives_a_restart_and_the_log_is_sound() {
 async fn what_is_not_there_is_a_problem_too_and_probes_say_what_is() {
     let vault = Service::start().await;
     let nothing = vault.send("checkout", "GET", "/v1/nothing", None).await;
-    assert_eq!((nothing.status(), nothing.json()["type"].as_str()), (404, Some("urn:strongroom:problem:not-found")));
+    assert_eq!(
+        (nothing.status(), nothing.json()["type"].as_str()),
+        (404, Some("urn:strongroom:problem:not-found"))
+    );
     let method = vault.send("checkout", "PATCH", "/v1/tenants/acme", None).await;
     assert_eq!(
         (method.status(), method.json()["type"].as_str()),
