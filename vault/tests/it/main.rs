@@ -1,6 +1,8 @@
 //! One binary for all integration tests of the vault.
 
 #[cfg(test)] // so that lints see tests
+mod audit_format;
+#[cfg(test)]
 mod authz_matrix;
 #[cfg(test)]
 mod cards;

@@ -18,6 +18,7 @@ pub(crate) struct PostgresServer {
     folder: TempDir,
     user: Option<(u32, u32)>,
     process: Option<Child>,
+    tls_port: Option<u16>,
 }
 
 impl PostgresServer {
@@ -28,7 +29,7 @@ impl PostgresServer {
         if let Some((uid, gid)) = user {
             chown(folder.path(), Some(uid), Some(gid)).unwrap();
         }
-        let mut server = Self { folder, user, process: None };
+        let mut server = Self { folder, user, process: None, tls_port: None };
         let made = server
             .command("initdb")
             .args(["--auth=trust", "--username=strongroom", "--encoding=UTF8", "--no-sync", "-D"])
@@ -50,8 +51,9 @@ impl PostgresServer {
                 .arg(self.data())
                 .arg("-k")
                 .arg(self.folder.path())
-                .args(["-c", "listen_addresses=", "-c", "fsync=on", "-c", "synchronous_commit=on"])
+                .args(["-c", "fsync=on", "-c", "synchronous_commit=on"])
                 .args(["-c", "max_connections=40", "-c", "shared_buffers=128MB"])
+                .args(self.listening())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .spawn()
@@ -87,7 +89,7 @@ impl PostgresServer {
     pub(crate) fn options(&self) -> PostgresOptions {
         PostgresOptions {
             host: self.folder.path().to_str().unwrap().to_owned(),
-            port: 5432,
+            port: self.tls_port.unwrap_or(5432),
             user: "strongroom".into(),
             password: None,
             database: "postgres".into(),
@@ -96,15 +98,66 @@ impl PostgresServer {
         }
     }
 
+    /// Gives it a certificate for `localhost` and a TCP port. Gives its authority's certificate, and a stranger's.
+    pub(crate) fn serve_tls(&mut self) -> [PathBuf; 2] {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let [own, stranger] = [(); 2].map(|()| authority());
+        let key = rcgen::KeyPair::generate().unwrap();
+        let leaf = rcgen::CertificateParams::new(vec!["localhost".into()]).unwrap();
+        let certificate = leaf.signed_by(&key, &own.1).unwrap();
+        let files = [
+            ("server.crt", certificate.pem(), 0o644),
+            ("server.key", key.serialize_pem(), 0o600),
+            ("authority.pem", own.0, 0o644),
+            ("stranger.pem", stranger.0, 0o644),
+        ];
+        let [_, _, authority, stranger] = files.map(|(name, text, mode)| {
+            let path = self.folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+            if let Some((uid, gid)) = self.user {
+                chown(&path, Some(uid), Some(gid)).unwrap();
+            }
+            path
+        });
+        self.kill();
+        self.tls_port = Some(port);
+        self.restart();
+        [authority, stranger]
+    }
+
+    /// Its authority's certificate.
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.folder.path().join("authority.pem")
+    }
+
+    /// How to connect over TCP, after [`Self::serve_tls`].
+    pub(crate) fn tcp_options(&self) -> PostgresOptions {
+        PostgresOptions { host: "localhost".into(), ..self.options() }
+    }
+
     /// Where its files are.
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
+    fn listening(&self) -> Vec<String> {
+        let Some(port) = self.tls_port else { return vec!["-c".into(), "listen_addresses=".into()] };
+        let folder = self.folder.path().display();
+        let settings = [
+            "listen_addresses=localhost".to_owned(),
+            format!("port={port}"),
+            "ssl=on".to_owned(),
+            format!("ssl_cert_file={folder}/server.crt"),
+            format!("ssl_key_file={folder}/server.key"),
+        ];
+        settings.into_iter().flat_map(|setting| ["-c".to_owned(), setting]).collect()
+    }
+
     fn is_ready(&self) -> bool {
         let ready = self
             .command("pg_isready")
-            .arg("-h")
+            .args(["-p", &self.tls_port.unwrap_or(5432).to_string(), "-h"])
             .arg(self.folder.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -126,6 +179,15 @@ impl Drop for PostgresServer {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// A certificate authority of one test.
+fn authority() -> (String, rcgen::Issuer<'static, rcgen::KeyPair>) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let pem = params.self_signed(&key).unwrap().pem();
+    (pem, rcgen::Issuer::new(params, key))
 }
 
 /// Postgres refuses to run as root: there it runs as `postgres`, elsewhere as whoever runs the test.

@@ -2,6 +2,7 @@
 
 mod audit;
 mod commits;
+mod faults;
 mod ground;
 mod outage;
 mod reads;

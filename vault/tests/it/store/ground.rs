@@ -265,6 +265,34 @@ impl Ground {
         .unsigned_abs()
     }
 
+    /// One column of texts.
+    pub(crate) async fn texts(&self, sql: &str) -> Vec<String> {
+        let sql = sqlx::AssertSqlSafe(sql.to_owned());
+        match &self.database {
+            Database::Sqlite(folder) => {
+                use sqlx::ConnectOptions as _;
+                let options =
+                    sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("vault.db"));
+                let mut connection = options.connect().await.unwrap();
+                sqlx::query_scalar(sql).fetch_all(&mut connection).await
+            }
+            Database::Postgres(_) => {
+                let mut connection = self.postgres_connection().await;
+                sqlx::query_scalar(sql).fetch_all(&mut connection).await
+            }
+        }
+        .unwrap()
+    }
+
+    /// The SQLSTATE Postgres refuses a statement of this role with.
+    pub(crate) async fn refusal_of(&self, role: &str, sql: &str) -> Option<String> {
+        use sqlx::Executor as _;
+        let mut connection = self.postgres_connection().await;
+        connection.execute(sqlx::AssertSqlSafe(format!("SET ROLE {role}"))).await.unwrap();
+        let error = connection.execute(sqlx::AssertSqlSafe(sql.to_owned())).await.err()?;
+        error.as_database_error()?.code().map(|code| code.into_owned())
+    }
+
     async fn postgres_connection(&self) -> sqlx::postgres::PgConnection {
         use sqlx::ConnectOptions as _;
         let Database::Postgres(server) = &self.database else { unreachable!() };

@@ -1,0 +1,366 @@
+//! A store whose writing connection breaks as a list says, and what the committer makes of it.
+//!
+//! Invariants: what was answered `Done` is there; a card is there if and only if its entry is; numbers have no gap.
+//! Not a goal: a store that lies about what it committed.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use strongroom_domain::{BootId, DataKeyId, ForwardId, TenantId, Timestamp, TokenHash};
+use strongroom_vault::audit::{EntryId, InstanceId, Leaf, check};
+use strongroom_vault::store::keys::{KeyScope, KeyStore, KeyStoreError, Purpose, WrappedKey};
+use strongroom_vault::store::{
+    Batch, BootRow, CardRow, CommitError, Committed, ForwardRow, IdempotencyRow, Store, StoreError,
+    StoredEntry, TenantRow, WriteError, Writer,
+};
+
+use super::ground::{Ground, TestKeys};
+
+super::both! {
+    a_commit_whose_answer_is_lost_is_looked_up;
+    a_commit_that_ends_late_is_waited_for;
+    a_broken_step_is_tried_again;
+    a_store_that_stays_away_is_told_in_time;
+    sixty_four_writers_through_every_fault;
+}
+
+/// What happens to one transaction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fault {
+    /// Nothing.
+    None,
+    /// A deadlock or serialization failure.
+    Retry,
+    /// The connection breaks before anything is changed.
+    LostAtApply,
+    /// The connection breaks before the entries are written.
+    LostAtAppend,
+    /// COMMIT never arrived.
+    LostBeforeCommit,
+    /// COMMIT arrived; its answer did not.
+    LostAfterCommit,
+    /// COMMIT arrived and takes its time; its answer is lost.
+    LateCommit,
+    /// No new connection.
+    Away,
+}
+
+/// A store with a list of faults, one for each transaction or connection.
+struct FaultyStore {
+    inner: Arc<dyn Store>,
+    faults: Arc<Mutex<VecDeque<Fault>>>,
+}
+
+impl FaultyStore {
+    /// Puts a store with these faults in the ground's place.
+    fn under(ground: &mut Ground, faults: &[Fault]) -> Arc<Mutex<VecDeque<Fault>>> {
+        let faults: Arc<Mutex<VecDeque<Fault>>> = Arc::new(Mutex::new(faults.iter().copied().collect()));
+        ground.store = Arc::new(Self { inner: Arc::clone(&ground.store), faults: Arc::clone(&faults) });
+        faults
+    }
+}
+
+struct FaultyWriter {
+    inner: Option<Box<dyn Writer>>,
+    faults: Arc<Mutex<VecDeque<Fault>>>,
+    fault: Fault,
+}
+
+fn lost() -> WriteError {
+    WriteError::Lost(StoreError::Away("a fault of the test"))
+}
+
+impl FaultyWriter {
+    fn inner(&mut self) -> Result<&mut Box<dyn Writer>, WriteError> {
+        self.inner.as_mut().ok_or_else(lost)
+    }
+}
+
+#[async_trait]
+impl Writer for FaultyWriter {
+    async fn open_boot(&mut self, boot: &BootRow, leaf: &Leaf) -> Result<(), WriteError> {
+        self.inner()?.open_boot(boot, leaf).await
+    }
+
+    async fn next_seq(&mut self, boot: BootId) -> Result<Option<u64>, WriteError> {
+        self.inner()?.next_seq(boot).await
+    }
+
+    async fn apply(&mut self, batch: &Batch<'_>) -> Result<Vec<Committed>, WriteError> {
+        self.fault = self.faults.lock().unwrap().pop_front().unwrap_or(Fault::None);
+        match self.fault {
+            Fault::LostAtApply => {
+                self.inner = None;
+                Err(lost())
+            }
+            Fault::Retry => {
+                self.inner()?.apply(batch).await?;
+                Err(WriteError::Retry("a fault of the test"))
+            }
+            _ => self.inner()?.apply(batch).await,
+        }
+    }
+
+    async fn append(
+        &mut self,
+        boot: BootId,
+        from: u64,
+        leaves: &[Leaf],
+        now: Timestamp,
+    ) -> Result<(), WriteError> {
+        if self.fault == Fault::LostAtAppend {
+            self.inner = None;
+            return Err(lost());
+        }
+        self.inner()?.append(boot, from, leaves, now).await
+    }
+
+    async fn commit(&mut self) -> Result<(), WriteError> {
+        let in_doubt = || WriteError::InDoubt(StoreError::Away("a fault of the test"));
+        match self.fault {
+            Fault::LostBeforeCommit => {
+                self.inner = None;
+                Err(in_doubt())
+            }
+            Fault::LostAfterCommit => {
+                self.inner()?.commit().await?;
+                self.inner = None;
+                Err(in_doubt())
+            }
+            Fault::LateCommit => {
+                let mut late = self.inner.take().ok_or_else(lost)?;
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(300)).await;
+                    late.commit().await.unwrap();
+                });
+                Err(in_doubt())
+            }
+            _ => self.inner()?.commit().await,
+        }
+    }
+
+    async fn roll_back(&mut self) -> Result<(), WriteError> {
+        self.inner()?.roll_back().await
+    }
+}
+
+async fn a_commit_whose_answer_is_lost_is_looked_up(mut ground: Ground) {
+    FaultyStore::under(&mut ground, &[Fault::LostAfterCommit, Fault::LostBeforeCommit, Fault::None]);
+    let (committer, _task, boot) = ground.committer().await;
+    let key = ground.key("acme").await;
+    for _ in 0..2 {
+        let change = ground.insert(ground.card("acme", key), None);
+        assert_eq!(committer.commit(change).await, Ok(Committed::Done));
+    }
+    assert_eq!(ground.count("cards").await, 2);
+    assert_eq!(ground.store.entries_of(boot, 0, 100).await.unwrap().len(), 3, "nothing is written twice");
+}
+
+async fn a_commit_that_ends_late_is_waited_for(mut ground: Ground) {
+    FaultyStore::under(&mut ground, &[Fault::LateCommit]);
+    let (committer, _task, _) = ground.committer().await;
+    let key = ground.key("acme").await;
+    for _ in 0..2 {
+        let change = ground.insert(ground.card("acme", key), None);
+        assert_eq!(committer.commit(change).await, Ok(Committed::Done));
+    }
+    assert_eq!(ground.count("cards").await, 2);
+    let found = check(ground.store.as_ref(), &TestKeys).await.unwrap();
+    assert_eq!((found.entries, found.first_bad), (3, None));
+}
+
+async fn a_broken_step_is_tried_again(mut ground: Ground) {
+    let faults =
+        [Fault::Retry, Fault::LostAtApply, Fault::LostAtAppend, Fault::Retry, Fault::Retry, Fault::None];
+    FaultyStore::under(&mut ground, &faults);
+    let (committer, _task, _) = ground.committer().await;
+    let key = ground.key("acme").await;
+    let answer = ground.answer(1, 1, "once");
+    let change = ground.insert(ground.card("acme", key), Some(answer.clone()));
+    assert_eq!(committer.commit(change).await, Ok(Committed::Done));
+    let change = ground.insert(ground.card("acme", key), Some(answer.clone()));
+    assert_eq!(committer.commit(change).await, Ok(Committed::Replay(answer)));
+    assert_eq!(ground.count("cards").await, 1);
+    assert!(check(ground.store.as_ref(), &TestKeys).await.unwrap().is_sound());
+}
+
+async fn a_store_that_stays_away_is_told_in_time(mut ground: Ground) {
+    let faults = FaultyStore::under(&mut ground, &[]);
+    let (committer, _task, _) = ground.committer().await;
+    let key = ground.key("acme").await;
+    {
+        let mut faults = faults.lock().unwrap();
+        faults.push_back(Fault::LostAfterCommit);
+        faults.extend([Fault::Away; 10_000]);
+    }
+    // Nobody can know: it is in, and its caller is told to ask again.
+    let change = ground.insert(ground.card("acme", key), None);
+    let told = tokio::time::timeout(Duration::from_secs(5), committer.commit(change)).await;
+    assert_eq!(told, Ok(Err(CommitError::Unavailable)));
+    let told = tokio::time::timeout(Duration::from_secs(2), committer.commit(ground.note())).await;
+    assert_eq!(told, Ok(Err(CommitError::Unavailable)));
+    faults.lock().unwrap().clear();
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(committer.commit(ground.note()).await, Ok(Committed::Done));
+    let found = check(ground.store.as_ref(), &TestKeys).await.unwrap();
+    assert_eq!((found.entries, found.first_bad), (3, None));
+    assert_eq!(ground.count("cards").await, 1);
+}
+
+async fn sixty_four_writers_through_every_fault(mut ground: Ground) {
+    use Fault::{
+        Away, LateCommit, LostAfterCommit, LostAtAppend, LostAtApply, LostBeforeCommit, None, Retry,
+    };
+    let one_round = [
+        None,
+        Retry,
+        None,
+        LostAtApply,
+        None,
+        Away,
+        LostAfterCommit,
+        Away,
+        LostBeforeCommit,
+        LostAtAppend,
+        None,
+        LateCommit,
+        Retry,
+        LostAfterCommit,
+        LostAfterCommit,
+        None,
+    ];
+    FaultyStore::under(&mut ground, &one_round.repeat(4));
+    let (committer, task, _) = ground.committer().await;
+    let key = ground.key("acme").await;
+    let ground = Arc::new(ground);
+    let writers = (0..64).map(|_| {
+        let (ground, committer) = (Arc::clone(&ground), committer.clone());
+        tokio::spawn(async move {
+            let mut done = Vec::new();
+            for _ in 0..30 {
+                let card = ground.card("acme", key);
+                let token = card.token.hash();
+                match committer.commit(ground.insert(card, Option::None)).await {
+                    Ok(Committed::Done) => done.push(token),
+                    Err(CommitError::Unavailable) => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+            done
+        })
+    });
+    let mut done: HashSet<TokenHash> = HashSet::new();
+    for writer in futures_util::future::join_all(writers).await {
+        done.extend(writer.unwrap());
+    }
+    task.stop().await;
+    assert!(done.len() > 1_000, "{}", done.len());
+    let tokens: Vec<TokenHash> = done.into_iter().collect();
+    for tokens in tokens.chunks(1_000) {
+        assert_eq!(ground.store.cards(tokens).await.unwrap().len(), tokens.len());
+    }
+    let found = check(ground.store.as_ref(), &TestKeys).await.unwrap();
+    assert_eq!(found.first_bad, Option::None);
+    assert_eq!(found.entries, ground.count("cards").await + 2);
+}
+
+#[async_trait]
+impl KeyStore for FaultyStore {
+    async fn active_key(
+        &self,
+        scope: &KeyScope,
+        purpose: Purpose,
+    ) -> Result<Option<WrappedKey>, KeyStoreError> {
+        self.inner.active_key(scope, purpose).await
+    }
+
+    async fn key(
+        &self,
+        scope: &KeyScope,
+        purpose: Purpose,
+        id: DataKeyId,
+    ) -> Result<Option<WrappedKey>, KeyStoreError> {
+        self.inner.key(scope, purpose, id).await
+    }
+
+    async fn insert_key_if_first(&self, key: WrappedKey) -> Result<WrappedKey, KeyStoreError> {
+        self.inner.insert_key_if_first(key).await
+    }
+}
+
+#[async_trait]
+impl Store for FaultyStore {
+    async fn writer(&self) -> Result<Box<dyn Writer>, StoreError> {
+        {
+            let mut faults = self.faults.lock().unwrap();
+            if faults.front() == Some(&Fault::Away) {
+                faults.pop_front();
+                return Err(StoreError::Away("a fault of the test"));
+            }
+        }
+        let inner = Some(self.inner.writer().await?);
+        Ok(Box::new(FaultyWriter { inner, faults: Arc::clone(&self.faults), fault: Fault::None }))
+    }
+
+    async fn card(&self, tenant: &TenantId, token: TokenHash) -> Result<Option<CardRow>, StoreError> {
+        self.inner.card(tenant, token).await
+    }
+
+    async fn cards(&self, tokens: &[TokenHash]) -> Result<Vec<CardRow>, StoreError> {
+        self.inner.cards(tokens).await
+    }
+
+    async fn tenant(&self, tenant: &TenantId) -> Result<Option<TenantRow>, StoreError> {
+        self.inner.tenant(tenant).await
+    }
+
+    async fn tenants(&self) -> Result<Vec<TenantRow>, StoreError> {
+        self.inner.tenants().await
+    }
+
+    async fn idempotent(
+        &self,
+        scope: &[u8; 32],
+        now: Timestamp,
+    ) -> Result<Option<IdempotencyRow>, StoreError> {
+        self.inner.idempotent(scope, now).await
+    }
+
+    async fn forget_idempotent(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        self.inner.forget_idempotent(before, limit).await
+    }
+
+    async fn forward(&self, id: ForwardId) -> Result<Option<ForwardRow>, StoreError> {
+        self.inner.forward(id).await
+    }
+
+    async fn silent_forwards(&self, before: Timestamp, limit: u32) -> Result<Vec<ForwardRow>, StoreError> {
+        self.inner.silent_forwards(before, limit).await
+    }
+
+    async fn entries(&self, after: Option<EntryId>, limit: u32) -> Result<Vec<StoredEntry>, StoreError> {
+        self.inner.entries(after, limit).await
+    }
+
+    async fn entries_of(&self, boot: BootId, from: u64, limit: u32) -> Result<Vec<StoredEntry>, StoreError> {
+        self.inner.entries_of(boot, from, limit).await
+    }
+
+    async fn entry(&self, id: EntryId) -> Result<Option<Leaf>, StoreError> {
+        self.inner.entry(id).await
+    }
+
+    async fn boots(&self) -> Result<Vec<BootRow>, StoreError> {
+        self.inner.boots().await
+    }
+
+    async fn last_boot(&self, instance: &InstanceId) -> Result<Option<BootRow>, StoreError> {
+        self.inner.last_boot(instance).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.inner.ping().await
+    }
+}
