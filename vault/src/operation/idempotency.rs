@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use strongroom_domain::{TenantId, WorkloadId};
+use strongroom_domain::{DataKeyId, TenantId, WorkloadId};
 
 /// How long a key is remembered.
 pub(crate) const REMEMBERED: Duration = Duration::from_secs(24 * 3_600);
@@ -47,6 +47,26 @@ impl IdempotencyKey {
 
 /// What a key is stored under.
 pub(crate) type Scope = [u8; 32];
+
+/// An answer as it is stored: the id of the key its request was digested with (16 bytes), then the body. Keys have
+/// successors; a repeat after the change of keys is still recognised.
+pub(crate) struct StoredAnswer {
+    /// The idempotency data key.
+    pub(crate) key: DataKeyId,
+    /// Token and facts, never card data.
+    pub(crate) body: Vec<u8>,
+}
+
+impl StoredAnswer {
+    pub(crate) fn write(&self) -> Vec<u8> {
+        [self.key.as_uuid().as_bytes(), self.body.as_slice()].concat()
+    }
+
+    pub(crate) fn read(stored: &[u8]) -> Option<Self> {
+        let (key, body) = stored.split_first_chunk::<16>()?;
+        Some(Self { key: DataKeyId::from_uuid(uuid::Uuid::from_bytes(*key)), body: body.to_vec() })
+    }
+}
 
 /// Scopes being worked on in this process. Across replicas the unique index decides.
 #[derive(Clone, Default)]

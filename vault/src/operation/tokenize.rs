@@ -4,13 +4,16 @@
 //! Does not promise: one token per number. Dedupe is a tenant's choice and off by default.
 //! Upholds: C-01, C-04, C-05, C-06.
 
+use std::sync::Arc;
+
 use strongroom_domain::{
-    Brand, CardFacts, Cvc, Expiry, Holder, Metadata, Pan, TenantId, Timestamp, Token, TokenHash,
+    Brand, CardFacts, Cvc, DataKeyId, Expiry, Holder, Metadata, Pan, TenantId, Timestamp, Token, TokenHash,
 };
 use strongroom_sealing::{CardSecrets, HeldKey, KeyScope, Purpose, SealContext, idempotency_digest, seal};
 use zeroize::Zeroizing;
 
-use super::idempotency::{REMEMBERED, Scope, Working};
+use super::card::is_live;
+use super::idempotency::{REMEMBERED, Scope, StoredAnswer, Working};
 use super::{Asking, IdempotencyKey, OperationError, Vault};
 use crate::audit::{CardChange, Draft, Event, KeyRef, Object};
 use crate::authz::{Permit, Tokenize};
@@ -66,64 +69,89 @@ impl Vault {
         once: Option<Once>,
         write: WriteAnswer,
     ) -> Result<Tokenized, OperationError> {
-        let tenant_id = permit.subject().tenant.clone();
-        let tenant = self.tenant(&tenant_id).await?.filter(|row| row.status == TenantStatus::Active);
-        let tenant = tenant.ok_or(OperationError::UnknownTenant)?;
+        let tenant = self.admit(asking, &permit, &card).await?;
+        let NewCard { pan, expiry, holder, cvc, expires_at, metadata } = card;
+        let repeat = match once {
+            None => None,
+            Some(once) => match self.begin_once(asking, &tenant.id, once).await? {
+                Repeat::First(first) => Some(first),
+                Repeat::Again(stored) => return self.replay(asking, &permit, stored, cvc).await,
+            },
+        };
+        let draft = CardDraft { secrets: CardSecrets { pan, expiry, holder }, expires_at, metadata };
+        let token = Token::generate(self.environment, &*self.random)?;
+        // The token is not yet known to anybody, so its code cannot be taken before the commit.
+        if let Some(cvc) = cvc {
+            self.cvcs.put(token.hash(), cvc).map_err(|_| OperationError::ShelfFull)?;
+        }
+        let hash = token.hash();
+        let stored = self.store_new(asking, &permit, &tenant, token, &draft, repeat.as_ref(), write).await;
+        match stored {
+            Ok(Stored::New(answer)) => Ok(Tokenized { answer, replayed: false }),
+            // Another replica was faster under the same idempotency key: its card is the one, this code belongs to it.
+            Ok(Stored::Earlier(row)) => {
+                let earlier = self.earlier_of(asking, &tenant.id, repeat, row).await;
+                match earlier.as_ref().ok().and_then(|stored| token_of(&stored.body)) {
+                    Some(to) => self.cvcs.hand_over(hash, to),
+                    None => self.cvcs.forget(hash),
+                }
+                self.replay(asking, &permit, earlier?, None).await
+            }
+            Err(error) => {
+                self.cvcs.forget(hash);
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether this card may come in at all: decided before anything is looked up or drawn.
+    async fn admit(
+        &self,
+        asking: &Asking,
+        permit: &Permit<Tokenize>,
+        card: &NewCard,
+    ) -> Result<Arc<TenantRow>, OperationError> {
+        let tenant = self.tenant(&permit.subject().tenant).await?;
+        let tenant =
+            tenant.filter(|row| row.status == TenantStatus::Active).ok_or(OperationError::UnknownTenant)?;
         self.limits.tokenize(&asking.caller.workload).map_err(|_| OperationError::RateLimited)?;
         self.accepted.check(&card.pan).map_err(|_| OperationError::NumberNotAccepted)?;
         let brands = tenant.settings.brands.as_ref();
         if brands.is_some_and(|brands| !brands.contains(&card.pan.brand())) {
             return Err(OperationError::BrandNotAccepted);
         }
-        let NewCard { pan, expiry, holder, mut cvc, expires_at, metadata } = card;
-        let repeat = match once {
-            None => None,
-            Some(once) => match self.repeat_of(asking, &tenant_id, once).await? {
-                Repeat::First { scope, digest, working } => Some((scope, digest, working)),
-                Repeat::Again(row) => return self.replay(asking, &permit, row, cvc.take()).await,
-            },
-        };
-        let key = self.keys.active(&KeyScope::Tenant(tenant_id.clone()), Purpose::Card).await?;
-        let secrets = CardSecrets { pan, expiry, holder };
-        let row = self.seal_new(asking, &tenant, &key, secrets, expires_at, metadata)?;
-        let answer = write(&row);
-        let token = row.token.hash();
-        // The token is not yet known to anybody, so its code cannot be taken before the commit.
-        if let Some(cvc) = cvc.take() {
-            self.cvcs.put(token, cvc).map_err(|_| OperationError::ShelfFull)?;
-        }
-        let idempotency = repeat.as_ref().map(|(scope, digest, _)| {
-            Box::new(IdempotencyRow {
-                scope: *scope,
-                digest: *digest,
-                status: 201,
-                answer: answer.clone(),
-                expires_at: asking.at.plus(REMEMBERED),
-            })
-        });
-        let digest = repeat.as_ref().map(|(_, digest, _)| *digest);
-        let entry = Self::tokenized_entry(asking, &permit, &row, &key);
-        let committed =
-            self.committer.commit(Change::InsertCard { card: Box::new(row), idempotency, entry }).await;
-        if !matches!(committed, Ok(Committed::Done)) {
-            self.cvcs.forget(token);
-        }
-        match committed? {
-            Committed::Done => Ok(Tokenized { answer, replayed: false }),
-            // Another replica was faster under the same key.
-            Committed::Replay(row) if Some(row.digest) == digest => {
-                self.replay(asking, &permit, row, None).await
-            }
-            Committed::Replay(_) => Err(OperationError::IdempotencyKeyReused),
-            // The key was retired between sealing and commit; the caller's retry finds its successor.
-            Committed::KeyNotActive => {
-                self.keys.forget(key.id);
-                Err(OperationError::Conflict)
-            }
-            Committed::Conflict | Committed::Missing => {
-                Err(OperationError::Defect("a new token was already taken"))
+        Ok(tenant)
+    }
+
+    /// Seals and commits. A key that is retired between the two is replaced by its successor, once.
+    #[expect(clippy::too_many_arguments, reason = "one commit's parts, each checked elsewhere")]
+    async fn store_new(
+        &self,
+        asking: &Asking,
+        permit: &Permit<Tokenize>,
+        tenant: &TenantRow,
+        token: Token,
+        draft: &CardDraft,
+        repeat: Option<&First>,
+        write: WriteAnswer,
+    ) -> Result<Stored, OperationError> {
+        for _ in 0..2 {
+            let key = self.keys.active(&KeyScope::Tenant(tenant.id.clone()), Purpose::Card).await?;
+            let row = self.seal_new(asking, tenant, &key, token.clone(), draft)?;
+            let answer = write(&row);
+            let idempotency = repeat.map(|first| Box::new(first.row(asking.at, &answer)));
+            let entry = Self::tokenized_entry(asking, permit, &row, &key);
+            let change = Change::InsertCard { card: Box::new(row), idempotency, entry };
+            match self.committer.commit(change).await? {
+                Committed::Done => return Ok(Stored::New(answer)),
+                Committed::Replay(row) => return Ok(Stored::Earlier(row)),
+                Committed::KeyNotActive => self.keys.forget(key.id),
+                Committed::Conflict | Committed::Missing => {
+                    return Err(OperationError::Defect("a new token was already taken"));
+                }
             }
         }
+        Err(OperationError::Conflict)
     }
 
     fn seal_new(
@@ -131,11 +159,10 @@ impl Vault {
         asking: &Asking,
         tenant: &TenantRow,
         key: &HeldKey,
-        secrets: CardSecrets,
-        expires_at: Option<Timestamp>,
-        metadata: Metadata,
+        token: Token,
+        draft: &CardDraft,
     ) -> Result<CardRow, OperationError> {
-        let token = Token::generate(self.environment, &*self.random)?;
+        let CardDraft { secrets, expires_at, metadata } = draft;
         let facts = CardFacts::of(&secrets.pan, secrets.expiry, tenant.settings.facts);
         let context = SealContext {
             environment: self.environment,
@@ -144,9 +171,9 @@ impl Vault {
             data_key: key.id,
             facts: &facts,
             row_version: FIRST_VERSION,
-            expires_at,
+            expires_at: *expires_at,
         };
-        let record = seal(&key.key, &context, &secrets, &*self.random)?;
+        let record = seal(&key.key, &context, secrets, &*self.random)?;
         let shown = facts.bin.non_empty().is_some() || facts.last4.non_empty().is_some();
         Ok(CardRow {
             tenant: tenant.id.clone(),
@@ -155,8 +182,8 @@ impl Vault {
             brand: shown.then(|| secrets.pan.brand()).filter(|brand| *brand != Brand::Unknown),
             length: shown.then(|| secrets.pan.length()),
             row_version: FIRST_VERSION,
-            expires_at,
-            metadata,
+            expires_at: *expires_at,
+            metadata: metadata.clone(),
             created_at: asking.at,
             updated_at: asking.at,
             deleted_at: None,
@@ -173,28 +200,50 @@ impl Vault {
             .changing(CardChange::of(row.row_version, &row.record))
     }
 
-    /// Whether this key was used before, and for the same request.
-    async fn repeat_of(
+    /// Whether this idempotency key was used before, and for the same request.
+    async fn begin_once(
         &self,
         asking: &Asking,
         tenant: &TenantId,
         once: Once,
     ) -> Result<Repeat, OperationError> {
-        let caller = &asking.caller.workload;
-        let scope = once.key.scope(caller, tenant);
+        let scope = once.key.scope(&asking.caller.workload, tenant);
         let working = self.in_flight.begin(scope).ok_or(OperationError::IdempotencyInFlight)?;
+        if let Some(row) = self.store.idempotent(&scope, asking.at).await? {
+            return self.same_request(asking, tenant, &once, row).await.map(Repeat::Again);
+        }
         let key = self.keys.active(&KeyScope::Tenant(tenant.clone()), Purpose::Idempotency).await?;
-        let digest = idempotency_digest(
-            &key.key,
-            caller.as_str(),
-            tenant.as_str(),
-            &once.request,
-            &once.canonical_body,
-        );
-        match self.store.idempotent(&scope, asking.at).await? {
-            None => Ok(Repeat::First { scope, digest, working }),
-            Some(row) if row.digest == digest => Ok(Repeat::Again(row)),
-            Some(_) => Err(OperationError::IdempotencyKeyReused),
+        let digest = once.digest(&key, asking, tenant);
+        Ok(Repeat::First(First { once, scope, key: key.id, digest, _working: working }))
+    }
+
+    async fn earlier_of(
+        &self,
+        asking: &Asking,
+        tenant: &TenantId,
+        first: Option<First>,
+        row: IdempotencyRow,
+    ) -> Result<StoredAnswer, OperationError> {
+        let first = first.ok_or(OperationError::Defect("a replay without an idempotency key"))?;
+        self.same_request(asking, tenant, &first.once, row).await
+    }
+
+    /// The stored answer, if it is this request's. Its digest was keyed by the key of its time.
+    async fn same_request(
+        &self,
+        asking: &Asking,
+        tenant: &TenantId,
+        once: &Once,
+        row: IdempotencyRow,
+    ) -> Result<StoredAnswer, OperationError> {
+        let stored = StoredAnswer::read(&row.answer)
+            .ok_or(OperationError::Defect("a stored answer cannot be read"))?;
+        let scope = KeyScope::Tenant(tenant.clone());
+        let key = self.keys.by_id(&scope, Purpose::Idempotency, stored.key).await?;
+        if once.digest(&key, asking, tenant) == row.digest {
+            Ok(stored)
+        } else {
+            Err(OperationError::IdempotencyKeyReused)
         }
     }
 
@@ -203,25 +252,67 @@ impl Vault {
         &self,
         asking: &Asking,
         permit: &Permit<Tokenize>,
-        row: IdempotencyRow,
+        stored: StoredAnswer,
         cvc: Option<Cvc>,
     ) -> Result<Tokenized, OperationError> {
-        let token = token_of(&row.answer).ok_or(OperationError::Defect("a stored answer holds no token"))?;
+        let token = token_of(&stored.body).ok_or(OperationError::Defect("a stored answer holds no token"))?;
         let tenant = &permit.subject().tenant;
-        let card = self.store.card(tenant, token).await?;
-        if let (Some(cvc), Some(_)) = (cvc, card.filter(|card| card.deleted_at.is_none())) {
-            self.cvcs.put(token, cvc).map_err(|_| OperationError::ShelfFull)?;
+        if let Some(cvc) = cvc {
+            let card = self.store.card(tenant, token).await?;
+            if card.is_some_and(|card| is_live(&card, asking.at)) {
+                self.cvcs.put(token, cvc).map_err(|_| OperationError::ShelfFull)?;
+            }
         }
         let object = Object::Token { token: token.token_ref(), tenant: Some(tenant.clone()) };
-        let entry = Self::allowed(asking, Event::IdempotencyReplay, permit.decision(), object);
-        self.record(entry).await?;
-        Ok(Tokenized { answer: row.answer, replayed: true })
+        self.record(Self::allowed(asking, Event::IdempotencyReplay, permit.decision(), object)).await?;
+        Ok(Tokenized { answer: stored.body, replayed: true })
     }
 }
 
+/// A card about to be stored, checked and not yet sealed.
+struct CardDraft {
+    secrets: CardSecrets,
+    expires_at: Option<Timestamp>,
+    metadata: Metadata,
+}
+
+/// What a commit made of it.
+enum Stored {
+    New(Vec<u8>),
+    Earlier(IdempotencyRow),
+}
+
 enum Repeat {
-    First { scope: Scope, digest: [u8; 32], working: Working },
-    Again(IdempotencyRow),
+    First(First),
+    Again(StoredAnswer),
+}
+
+/// The first request under its idempotency key.
+struct First {
+    once: Once,
+    scope: Scope,
+    key: DataKeyId,
+    digest: [u8; 32],
+    _working: Working,
+}
+
+impl First {
+    fn row(&self, now: Timestamp, answer: &[u8]) -> IdempotencyRow {
+        IdempotencyRow {
+            scope: self.scope,
+            digest: self.digest,
+            status: 201,
+            answer: StoredAnswer { key: self.key, body: answer.to_vec() }.write(),
+            expires_at: now.plus(REMEMBERED),
+        }
+    }
+}
+
+impl Once {
+    fn digest(&self, key: &HeldKey, asking: &Asking, tenant: &TenantId) -> [u8; 32] {
+        let caller = asking.caller.workload.as_str();
+        idempotency_digest(&key.key, caller, tenant.as_str(), &self.request, &self.canonical_body)
+    }
 }
 
 fn token_of(answer: &[u8]) -> Option<TokenHash> {

@@ -135,6 +135,14 @@ impl CvcShelf {
         self.lock().codes.remove(&token);
     }
 
+    /// The card turned out to have another token already: its code waits there.
+    pub fn hand_over(&self, from: TokenHash, to: TokenHash) {
+        let mut shelf = self.lock();
+        if let Some(shelved) = shelf.codes.remove(&from) {
+            shelf.codes.insert(to, shelved);
+        }
+    }
+
     /// Wipes what is late. Called every few seconds, so that a code outlives its time by no more.
     pub fn sweep(&self) {
         let now = self.clock.now();

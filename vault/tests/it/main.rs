@@ -14,3 +14,5 @@ mod postgres;
 mod service;
 #[cfg(test)]
 mod store;
+#[cfg(test)]
+mod tls;
