@@ -2,7 +2,7 @@
 //!
 //! Promises: everything is read and checked before anything is bound; what cannot be used stops the start with a
 //! sentence that says what to do.
-//! Upholds: design §10.
+//! Upholds: C-17, C-18.
 
 use std::io;
 use std::net::SocketAddr;

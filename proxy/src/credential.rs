@@ -4,7 +4,7 @@
 //!
 //! Promises: in `account` mode only the account's own credential leaves; in `pinned` mode only a listed one; in both, no
 //! second credential travels beside it in a header or a field the route knows of.
-//! Upholds: design §6.
+//! Upholds: C-18.
 
 use std::borrow::Cow;
 

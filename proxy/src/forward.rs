@@ -4,7 +4,7 @@
 //! connection, or over one made anew because the first took no byte. A request is sent once. No answer goes back
 //! unscrubbed.
 //! Does not promise: that a caller who goes away stops anything: once begun, a call runs to its end.
-//! Upholds: design §6.
+//! Upholds: C-15, C-16, C-17, C-18, C-19.
 
 mod answer;
 mod plan;

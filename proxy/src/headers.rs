@@ -2,7 +2,7 @@
 //!
 //! Promises: a PSP sees the caller's headers less those of this hop, under its own host name, and no trace of a proxy;
 //! a caller sees the PSP's less those of that hop and any advice to leave the path (`Alt-Svc`).
-//! Upholds: design §6.
+//! Upholds: C-19.
 
 use http::header::{
     ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, FORWARDED, HOST, TE,

@@ -5,7 +5,7 @@
 //! Does not promise: to judge a verification code or an expiry the caller wrote in clear at its declared place: it
 //! passes as it is, and nothing here logs it. Nor to find a number the caller hid: encrypted, compressed, in base64.
 //! Trusts: the vault for what it releases; only its shape is checked.
-//! Upholds: design §6, steps 1, 2 and 4.
+//! Upholds: C-15.
 
 mod clean;
 mod expression;

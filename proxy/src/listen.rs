@@ -1,7 +1,7 @@
 //! What callers reach: every request is a call at some route, or refused.
 //!
 //! Promises: a call that began runs to its end, whoever hangs up; its body is bounded in size and time.
-//! Upholds: design §6.
+//! Upholds: C-17.
 
 use std::sync::Arc;
 

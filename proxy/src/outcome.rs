@@ -3,7 +3,7 @@
 //! Promises: an answer never waits for this, and a vault that is down never turns a paid charge into an error.
 //! Does not promise: that every outcome arrives. One that waited too long, found the queue full, or was lost in a crash
 //! stays open at the vault, which closes it as `unknown`.
-//! Upholds: design §6, step 8.
+//! Upholds: C-19.
 
 use std::sync::Arc;
 use std::time::Duration;

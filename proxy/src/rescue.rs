@@ -4,7 +4,7 @@
 //! retry by hand. After: `psp-outcome-unknown` with the forward's id. The match has no `_`: a new failure is a decision.
 //! Every document carries what SDKs look for (`error`, `errorCode`, `errorType`, `message`): some read any other JSON
 //! as success.
-//! Upholds: design §6, failure table.
+//! Upholds: C-03, C-19.
 
 use axum::response::Response;
 use http::{HeaderName, HeaderValue, StatusCode};

@@ -1,7 +1,7 @@
 //! The registered destinations, and how a request finds one.
 //!
 //! Promises: a destination comes from files read at start; nothing in a request names a host to connect to.
-//! Upholds: design §6, step 1.
+//! Upholds: C-17.
 
 mod book;
 mod entry;

@@ -6,7 +6,7 @@
 //! own, and for foreign card numbers that can hardly be anything else. Near-linear in the size of the answer.
 //! Does not promise: to find a number the PSP encrypted, compressed twice or spread over several fields; nor a
 //! verification code in running text (three digits are everywhere) or in UTF-16.
-//! Upholds: design §6, step 7.
+//! Upholds: C-16.
 
 mod decode;
 mod encoded;

@@ -2,7 +2,7 @@
 //!
 //! Promises: a request leaves over a connection to an address that was judged, to a peer whose certificate names the
 //! route's host, exactly once.
-//! Upholds: design §6, steps 3 and 6.
+//! Upholds: C-17, C-19.
 
 pub mod dial;
 pub mod guard;

@@ -4,7 +4,7 @@
 //! HTTP layer never took; whatever fails later fails the forward.
 //! Does not promise: that an open whose answer was lost left no trace: the vault closes it as `unknown`.
 //! Trusts: the vault's certificate, which leads to the configured CA and names the configured host.
-//! Upholds: design §6, steps 3 and 8.
+//! Upholds: C-08, C-19.
 
 mod wire;
 

@@ -5,7 +5,7 @@
 //! Does not promise: that nobody can remove the newest entries *and* the row that counts them; that takes the signed
 //! tree and its exported checkpoints, which come later.
 //! Trusts: the committer to number, and the store to keep; [`check`] finds what either did wrong.
-//! Upholds: design §8.
+//! Upholds: C-03, C-04, C-07.
 
 mod check;
 mod entry;

@@ -3,7 +3,7 @@
 //! Promises: a change and its audit entries are one transaction. What was answered `Done` is on disk.
 //! Does not promise: confidentiality of what it keeps. Card numbers reach it sealed.
 //! Trusts: the database to keep what it acknowledged. A record it altered does not open; an entry it altered fails its MAC.
-//! Upholds: design §8 and §9.
+//! Upholds: C-04, C-07, C-22.
 
 mod audited_keys;
 mod change;

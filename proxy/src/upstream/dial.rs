@@ -2,7 +2,7 @@
 //!
 //! Promises: one connector for names and IP literals alike, so no spelling of an address goes round the guard.
 //! Trusts: the resolver for availability only.
-//! Upholds: design §6, steps 3 and 6.
+//! Upholds: C-17.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -3,7 +3,7 @@
 //! Promises: every address is judged after resolution, whatever spelled it (a name, a literal, an IPv4 address mapped
 //! or embedded in IPv6), and the address judged is the address dialled.
 //! Does not promise: that a public address is the PSP's; the certificate says that.
-//! Upholds: design §6, step 6.
+//! Upholds: C-17.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -3,7 +3,7 @@
 //! Promises: nothing here sends a request twice. A request comes back ([`SendError::NotSent`]) only if the HTTP layer
 //! never took it, so not one byte of it was written; after that every failure counts as sent.
 //! Does not promise: that an idle connection is alive. One closed while it lay idle is found and dropped first.
-//! Upholds: design §6, steps 3 and 6.
+//! Upholds: C-17, C-19.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! TLS to PSPs: 1.3, or 1.2 with ECDHE and AEAD, because some offer nothing newer.
 //!
 //! Promises: the only place in the house that speaks TLS 1.2. No resumption, no early data, no key log.
-//! Upholds: design §6, step 6.
+//! Upholds: C-17.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Hardening of the process at its start: what it holds in memory is not written to disk by a crash, nor read by a debugger.
 //!
 //! Does not promise: protection from root or from the kernel.
-//! Upholds: C-11 (no plaintext outside the process).
+//! Upholds: C-21.
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 

@@ -3,7 +3,7 @@
 //! Promises: a handler runs only for a caller whose certificate was verified, in date and not revoked; every answer has a
 //! request id and forbids caching; no card number reaches a log line.
 //! Trusts: the operating system's clock and randomness, and the files of certificates and keys it is given.
-//! Upholds: C-06 (TLS 1.3 and mTLS only), C-08 (callers are identities).
+//! Upholds: C-11 (mTLS identities), C-20 (no card number in a log), C-21 (process), C-22 (bounds).
 
 pub mod caller;
 pub mod chance;

@@ -5,7 +5,7 @@
 //! peer never holds up another; every queue and wait has a bound.
 //! Does not promise: that a caller is allowed anything. Policy decides that.
 //! Trusts: the client CAs and their revocation lists.
-//! Upholds: C-06, C-08.
+//! Upholds: C-11, C-22.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

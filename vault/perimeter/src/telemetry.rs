@@ -3,7 +3,7 @@
 //! Promises: every line passes the scrubber last; a panic is logged by its place, never by its payload; crates that are not
 //! ours are heard from `warn` up only, whatever the level, because below it they print buffers.
 //! Does not promise: that a line which reached the operating system is on disk.
-//! Upholds: C-07 (no card number in a log).
+//! Upholds: C-20.
 
 use std::fs::{File, OpenOptions};
 use std::io;

@@ -2,7 +2,7 @@
 //!
 //! Promises: TLS 1.3 only, whatever other crates of the build enable; AES-256-GCM and the hybrid post-quantum group first;
 //! no session is ever resumed, because a resumed session would outlive a revocation.
-//! Upholds: C-06.
+//! Upholds: C-11.
 
 use std::path::PathBuf;
 use std::sync::Arc;

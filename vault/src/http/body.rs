@@ -1,6 +1,6 @@
 //! Strict JSON bodies: UTF-8, no unknown or duplicate field, bounded, and never a word of them in an error.
 //!
-//! Upholds: C-03 (nothing of the input is echoed).
+//! Upholds: C-03.
 
 use axum::extract::rejection::BytesRejection;
 use bytes::Bytes;

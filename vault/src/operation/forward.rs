@@ -4,7 +4,7 @@
 //! declares for that method and path, and no more. Unknown, erased, expired, foreign and forbidden tokens are one answer.
 //! Does not promise: that the proxy tells the truth about caller and destination (T-01); it can be held to what it said.
 //! Trusts: the store for availability only; a record it altered does not open.
-//! Upholds: C-04, C-05, C-08, C-11.
+//! Upholds: C-04, C-05, C-08, C-09, C-13.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;

@@ -8,7 +8,7 @@
 //! stands for two entries, whatever broke when: if a commit's answer was lost, the task finds out before it goes on.
 //! A request that is refused does not fail its neighbours. A request nobody waits for any more is not begun.
 //! Does not promise: that a request answered `Unavailable` did not happen, if the connection broke during COMMIT.
-//! Upholds: design §8, §9.
+//! Upholds: C-04, C-07, C-22.
 
 mod round;
 mod task;

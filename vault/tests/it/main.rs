@@ -7,6 +7,8 @@ mod authz_matrix;
 #[cfg(test)]
 mod cards;
 #[cfg(test)]
+mod denials;
+#[cfg(test)]
 mod forwards;
 #[cfg(test)]
 mod postgres;
@@ -14,5 +16,7 @@ mod postgres;
 mod service;
 #[cfg(test)]
 mod store;
+#[cfg(test)]
+mod threat_model;
 #[cfg(test)]
 mod tls;

@@ -92,28 +92,3 @@ async fn a_revoked_certificate_is_refused_without_a_restart() {
     }
     panic!("a revoked certificate still works");
 }
-
-#[tokio::test]
-async fn a_workload_policy_does_not_know_gets_nothing() {
-    let vault = Service::start().await;
-    vault.onboard("acme").await;
-    let token = vault.tokenize("acme", &json!({ "number": VISA })).await;
-    for (method, path, status) in [
-        ("POST", "/v1/tenants/acme/cards".to_owned(), 403),
-        ("GET", format!("/v1/tenants/acme/cards/{token}"), 404),
-        ("DELETE", format!("/v1/tenants/acme/cards/{token}"), 404),
-        ("POST", "/v1/forwards".to_owned(), 404),
-        ("GET", "/v1/tenants/acme".to_owned(), 403),
-    ] {
-        let body = (method == "POST").then(|| json!({ "number": VISA }));
-        let answer = vault.send("intruder", method, &path, body.as_ref()).await;
-        assert_eq!(answer.status(), status, "{method} {path}");
-        let newest = vault.entries().await.pop().unwrap();
-        assert_eq!(
-            (&newest["out"], &newest["rsn"]),
-            (&json!("denied"), &json!("unknown-workload")),
-            "{method} {path}"
-        );
-        assert_eq!(newest["actor"]["id"], "spiffe://strongroom.test/intruder");
-    }
-}
