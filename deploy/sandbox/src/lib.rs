@@ -4,6 +4,7 @@
 //! test cards ([`psp`]), and the search for card data where none may be ([`search`]).
 
 pub mod client;
+pub mod house;
 pub mod pki;
 pub mod psp;
 pub mod search;

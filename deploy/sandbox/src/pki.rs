@@ -162,6 +162,7 @@ impl Pki {
                     "localhost",
                     "proxy.strongroom.test",
                     "*.proxy.strongroom.test",
+                    "*.proxy.internal",
                     "*.proxy.localhost",
                 ]),
             ),

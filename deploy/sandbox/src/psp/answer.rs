@@ -47,7 +47,7 @@ pub(super) struct Refusal {
     pub(super) message: &'static str,
     pub(super) param: Option<&'static str>,
     /// The intent as it now is.
-    pub(super) intent: Option<Value>,
+    pub(super) intent: Option<Box<Value>>,
 }
 
 impl Refusal {
@@ -96,7 +96,7 @@ impl Refusal {
             }
         }
         if let Some(intent) = self.intent {
-            error["payment_intent"] = intent;
+            error["payment_intent"] = *intent;
         }
         Reply::new(self.status, json!({ "error": error }))
     }

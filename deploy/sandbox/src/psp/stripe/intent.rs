@@ -154,7 +154,7 @@ fn charge(desk: &mut Desk<'_>, mut intent: Intent, method: &Method) -> Result<Re
         intent.method = None;
         intent.declined = Some(method.card.outcome);
         desk.ledger.put_intent(intent.clone());
-        return Err(Refusal { intent: Some(shown(&intent)), ..refusal });
+        return Err(Refusal { intent: Some(Box::new(shown(&intent))), ..refusal });
     }
     intent.declined = None;
     if intent.manual_capture {
@@ -204,7 +204,7 @@ pub(in crate::psp) fn declined(
 fn unexpected_state(intent: &Intent) -> Refusal {
     let refusal = Refusal::invalid("The PaymentIntent's status does not allow this.", "")
         .coded("payment_intent_unexpected_state");
-    Refusal { param: None, intent: Some(shown(intent)), ..refusal }
+    Refusal { param: None, intent: Some(Box::new(shown(intent))), ..refusal }
 }
 
 fn shown(intent: &Intent) -> Value {
