@@ -24,7 +24,7 @@ use crate::forward::Engine;
 use crate::listen::{self, Service};
 use crate::outcome::{self, OutcomeRecorder};
 use crate::rescue;
-use crate::route::{self, Destination, Entry, EntryError, Registered, RouteBookError};
+use crate::route::{self, Callers, Destination, Entry, EntryError, Registered, RouteBookError};
 use crate::upstream::tls::TlsSetupError;
 use crate::upstream::{Admission, Dialer, InvalidHost, Pool, Resolve};
 use crate::vault::{InvalidVaultUrl, VaultClient};
@@ -115,6 +115,7 @@ impl Proxy {
             config.routes.as_ref(),
         )?;
         let entry = entry(registered, config.host_suffix.as_deref(), &ambient.resolver)?;
+        let callers = Callers::read(&config.policies_folder)?;
         let vault = VaultClient::new(
             &config.vault.urls,
             tls::client_config(&config.vault.tls)?,
@@ -127,6 +128,7 @@ impl Proxy {
             Engine { vault: vault.clone(), outcomes, answer_bytes_max: config.limits.answer_bytes_max };
         let service = Arc::new(Service {
             entry,
+            callers,
             engine: Arc::new(engine),
             calls: TaskTracker::new(),
             request_bytes_max: usize::try_from(config.listener.limits.body_bytes_max.get())?,

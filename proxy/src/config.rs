@@ -20,7 +20,8 @@ use strongroom_perimeter::tls::ClientTlsConfig;
 pub struct ProxyConfig {
     /// `live` or `test`. Private addresses and unpinned credentials exist in `test` only.
     pub environment: Environment,
-    /// Holds `routes/*.toml` and `accounts/<route>/default.toml`: the same files the vault reads.
+    /// Holds `routes/*.toml`, `accounts/<route>/default.toml` and `workloads.json` (who may call, and where): the same
+    /// files the vault reads.
     pub policies_folder: PathBuf,
     /// Holds the credential files accounts name.
     pub secrets_folder: PathBuf,

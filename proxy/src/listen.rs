@@ -1,7 +1,8 @@
 //! What callers reach: every request is a call at some route, or refused.
 //!
-//! Promises: a call that began runs to its end, whoever hangs up; its body is bounded in size and time.
-//! Upholds: C-17.
+//! Promises: only a caller the bundle names for a route reaches it; a call that began runs to its end, whoever hangs up;
+//! its body is bounded in size and time.
+//! Upholds: C-17, C-18.
 
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ use tokio_util::task::TaskTracker;
 use crate::forward::{Answered, Ended, Engine, Order};
 use crate::measure::{self, Stage, Stages};
 use crate::rescue::{self, Failure};
-use crate::route::{Destination, Entry};
+use crate::route::{Callers, Destination, Entry};
 
 /// Status for an unknown outcome where no route says otherwise.
 const UNKNOWN_OUTCOME_STATUS: u16 = 502;
@@ -35,6 +36,8 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 pub struct Service {
     /// The routes.
     pub entry: Entry<Destination>,
+    /// Who may reach them.
+    pub callers: Callers,
     /// What runs a call.
     pub engine: Arc<Engine>,
     /// Calls under way, so that a drain can wait for them.
@@ -97,6 +100,9 @@ impl Service {
         let (caller, info) = found.ok_or((Failure::NoCaller, None))?;
         let target = self.entry.find(&parts).map_err(|refused| (Failure::Entry(refused), None))?;
         let destination = target.destination.clone();
+        if !self.callers.may(&caller.workload, &destination.route.name, &destination.account.name) {
+            return Err((Failure::CallerRefused, Some(destination)));
+        }
         if destination.route.call(parts.method.as_str(), target.path()).is_none() {
             return Err((Failure::NotListed, Some(destination)));
         }

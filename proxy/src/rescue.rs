@@ -31,6 +31,9 @@ pub enum Failure {
     /// No route by host or path.
     #[error(transparent)]
     Entry(#[from] EntryRefused),
+    /// The bundle does not let this caller use the route.
+    #[error("the caller may not use the route")]
+    CallerRefused,
     /// The route does not list this method and path.
     #[error("the route does not list this method and path")]
     NotListed,
@@ -82,6 +85,10 @@ impl Failure {
                 ProblemKind::RouteRefused,
                 "no route has this host name or first path segment; nothing was sent",
             ),
+            Self::CallerRefused => Problem::because(
+                ProblemKind::Forbidden,
+                "policy does not let this caller use this route; nothing was sent",
+            ),
             Self::NotListed => Problem::new(ProblemKind::RouteRefused),
             Self::BodyTooLarge => Problem::new(ProblemKind::BodyTooLarge),
             Self::BodyIncomplete => {
@@ -108,6 +115,7 @@ impl Failure {
     pub const fn is_ours(&self) -> bool {
         match self {
             Self::Entry(_)
+            | Self::CallerRefused
             | Self::NotListed
             | Self::BodyTooLarge
             | Self::BodyIncomplete
@@ -253,6 +261,7 @@ mod tests {
             (Failure::Inject(InjectError::MisplacedToken), 400),
             (Failure::Inject(InjectError::PanInRequest), 400),
             (Failure::Entry(EntryRefused::NoRoute), 403),
+            (Failure::CallerRefused, 403),
             (Failure::NotListed, 403),
             (Failure::Credential(CredentialRefused), 403),
             (refused(ProblemKind::TokenNotFound), 404),

@@ -1,12 +1,15 @@
 //! The registered destinations, and how a request finds one.
 //!
-//! Promises: a destination comes from files read at start; nothing in a request names a host to connect to.
-//! Upholds: C-17.
+//! Promises: a destination comes from files read at start; nothing in a request names a host to connect to; only callers
+//! the bundle names for a route reach it.
+//! Upholds: C-17, C-18.
 
 mod book;
+mod callers;
 mod entry;
 
 pub use book::{Registered, RouteBookError, read};
+pub use callers::Callers;
 pub use entry::{Entry, EntryError, EntryRefused, Target};
 
 use std::sync::Arc;

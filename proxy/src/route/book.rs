@@ -64,6 +64,15 @@ pub enum RouteBookError {
         /// What is wrong.
         reason: &'static str,
     },
+    /// The list of workloads is wrong.
+    #[error("{}: is no list of workloads; give the proxy the vault's own file", path.display())]
+    Workloads {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: serde_json::Error,
+    },
     /// `routes` names one that is not there.
     #[error("`routes` names `{0}`, but policies/routes/ has no such file; add it or take the name out")]
     Unknown(String),
@@ -129,7 +138,7 @@ fn register(
     Ok(Registered { route, account, credential, roots_file })
 }
 
-fn text(path: &Path) -> Result<String, RouteBookError> {
+pub(super) fn text(path: &Path) -> Result<String, RouteBookError> {
     std::fs::read_to_string(path)
         .map_err(|source| RouteBookError::Unreadable { path: path.to_owned(), source })
 }

@@ -88,6 +88,14 @@ impl Resolve for Table {
     }
 }
 
+const WORKLOADS: &str = r#"{ "workloads": [
+    { "id": "spiffe://strongroom.test/proxy", "roles": ["proxy"], "routes": ["*"],
+      "callers": ["spiffe://strongroom.test/orchestrator", "spiffe://strongroom.test/elsewhere"] },
+    { "id": "spiffe://strongroom.test/orchestrator", "roles": ["orchestrator"], "routes": ["*"] },
+    { "id": "spiffe://strongroom.test/elsewhere", "roles": ["orchestrator"], "routes": ["other"] },
+    { "id": "spiffe://strongroom.test/checkout", "roles": ["checkout"], "routes": ["*"] }
+] }"#;
+
 const CALLS: &str = r#"
 [[route.psp.allow]]
 method = "POST"
@@ -183,6 +191,14 @@ impl World {
         Reply::from(ready.send(request, deadline, 8 << 20).await.unwrap())
     }
 
+    /// Sends a request with the certificate of another workload of the house.
+    pub(crate) async fn send_as(&self, workload: &str, request: Request<Full<Bytes>>) -> Reply {
+        let files = self.house.client(workload);
+        let ready = Pool::new(dialer(&self.house, &files, self.proxy, b"http/1.1")).connect().await.unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        Reply::from(ready.send(request, deadline, 8 << 20).await.unwrap())
+    }
+
     /// A form to the call that takes card data.
     pub(crate) async fn create(&self, form: &str) -> Reply {
         self.send(self.form("/psp/v1/payment_methods", form)).await
@@ -240,6 +256,7 @@ fn write_policies(at: &Path, setup: &Setup, port: u16) {
     for (path, text) in [
         ("policies/routes/psp.toml", text.as_str()),
         ("policies/accounts/psp/default.toml", account),
+        ("policies/workloads.json", WORKLOADS),
         ("psp.key", "sk_own_account\n"),
     ] {
         let path = at.join(path);

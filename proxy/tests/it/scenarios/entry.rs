@@ -36,6 +36,24 @@ async fn a_host_no_route_has_is_no_destination() {
 }
 
 #[tokio::test]
+async fn only_callers_of_the_bundle_reach_a_route_also_without_a_token() {
+    let world = World::usual().await;
+    // `checkout` is no proxy's caller, `elsewhere` is bound to another route, nobody has heard of `stranger`.
+    for workload in ["checkout", "elsewhere", "stranger", "proxy"] {
+        for request in [
+            world.form("/psp/v1/refunds", "charge=ch_1"),
+            world.form("/psp/v1/payment_methods", "type=card&customer=cus_1"),
+            world.form("/psp/v1/payment_methods", &usual_form()),
+        ] {
+            let reply = world.send_as(workload, request).await;
+            assert_eq!((reply.status, reply.problem().as_str()), (403, "forbidden"), "{workload}");
+        }
+    }
+    assert_eq!((world.psp.connections(), world.vault.opens().len()), (0, 0));
+    assert_eq!(world.send(world.form("/psp/v1/refunds", "charge=ch_1")).await.status, 200);
+}
+
+#[tokio::test]
 async fn absolute_targets_and_connect_are_refused() {
     let world = World::usual().await;
     for head in [
