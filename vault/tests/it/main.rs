@@ -11,6 +11,8 @@ mod denials;
 #[cfg(test)]
 mod forwards;
 #[cfg(test)]
+mod leaks;
+#[cfg(test)]
 mod postgres;
 #[cfg(test)]
 mod service;

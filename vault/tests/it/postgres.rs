@@ -85,6 +85,24 @@ impl PostgresServer {
         }
     }
 
+    /// Stops it in order: everything it holds is written.
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let stopped = Command::new("kill").args(["-INT", &process.id().to_string()]).status().unwrap();
+            assert!(stopped.success());
+            process.wait().unwrap();
+        }
+    }
+
+    /// What follows `[store]` in a vault's configuration.
+    pub(crate) fn store_config(&self) -> String {
+        let options = self.options();
+        format!(
+            "driver = \"postgres\"\nhost = {:?}\nport = {}\nuser = {:?}\ndatabase = {:?}\ntls = \"off\"",
+            options.host, options.port, options.user, options.database
+        )
+    }
+
     /// How to connect.
     pub(crate) fn options(&self) -> PostgresOptions {
         PostgresOptions {

@@ -1,0 +1,565 @@
+//! Marked cards go in by every door and fail in every way; then they are nowhere but at the PSP.
+//!
+//! One house (vault, proxy, sandbox PSP over real mTLS, logs at trace level) on each store. What is searched: the
+//! database while it is live and after it is closed, its write-ahead log, every log line, the audit log, metrics, and every
+//! answer the proxy or the vault gave, but for the one answer that is meant to carry card data.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use strongroom_perimeter::telemetry::Level;
+use strongroom_sandbox::client::{Client, Exchange};
+use strongroom_sandbox::house::{House, HouseOptions};
+use strongroom_sandbox::psp::cards;
+use strongroom_sandbox::search::{Needles, Report, Searcher};
+use strongroom_vault::config::VaultConfig;
+
+use crate::postgres::PostgresServer;
+use crate::service::plain_get;
+
+/// Where the vault keeps things, and where those lie on disk.
+struct Ground {
+    house: House,
+    _folder: tempfile::TempDir,
+    at_rest: Vec<PathBuf>,
+    postgres: Option<PostgresServer>,
+    /// What every caller was answered.
+    answers: Vec<u8>,
+    /// By operation of the contract, or door of the proxy: how often it was done and refused.
+    covered: BTreeMap<String, (u32, u32)>,
+    forwards: u32,
+    needles: Vec<(String, String)>,
+    codes: Vec<(String, String)>,
+}
+
+impl Ground {
+    async fn new(postgres: Option<PostgresServer>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut options = HouseOptions::new(folder.path());
+        options.level = Level::Trace;
+        options.slow = Duration::from_millis(200);
+        options.store = postgres.as_ref().map(PostgresServer::store_config);
+        let house = House::start(options).await.unwrap();
+        let mut at_rest = vec![house.folder().vault()];
+        at_rest.extend(postgres.as_ref().map(PostgresServer::data));
+        Self {
+            house,
+            _folder: folder,
+            at_rest,
+            postgres,
+            answers: Vec::new(),
+            covered: BTreeMap::new(),
+            forwards: 0,
+            needles: Vec::new(),
+            codes: Vec::new(),
+        }
+    }
+
+    /// A number nobody else uses, remembered as a needle.
+    fn mark(&mut self, what: &str) -> String {
+        let number = cards::random_number(&strongroom_perimeter::chance::SystemRandom::new()).unwrap();
+        self.needles.push((format!("{what} {}", self.needles.len()), number.clone()));
+        number
+    }
+
+    /// A published number with a meaning at the PSP, remembered as a needle if it can be one: packed into bytes, a
+    /// number of nothing but zeros between is in every file.
+    fn known(&mut self, number: &str) -> String {
+        if is_findable(number) && !self.needles.iter().any(|(_, known)| known == number) {
+            self.needles.push((format!("known {}", self.needles.len()), number.to_owned()));
+        }
+        number.to_owned()
+    }
+
+    fn code(&mut self, code: &str) -> String {
+        self.codes.push((format!("code {}", self.codes.len()), code.to_owned()));
+        code.to_owned()
+    }
+
+    async fn vault(&mut self, operation: &str, who: &str, request: Request<'_>) -> Exchange {
+        let client = self.house.vault_client(who).unwrap();
+        let exchange = request.send(&client).await;
+        let carries_card_data = operation == "openForward" && exchange.status() == 201;
+        if carries_card_data {
+            self.forwards += 1;
+        } else {
+            self.answers.extend_from_slice(&exchange.received);
+        }
+        self.count(operation, (200..300).contains(&exchange.status()));
+        exchange
+    }
+
+    async fn proxy(&mut self, door: &str, request: Request<'_>) -> Exchange {
+        let client = self.house.proxy_client("orchestrator").unwrap();
+        let exchange = request.send(&client).await;
+        self.answers.extend_from_slice(&exchange.received);
+        self.count(&format!("proxy: {door}"), exchange.status() == 200);
+        exchange
+    }
+
+    fn count(&mut self, door: &str, done: bool) {
+        let (success, failure) = self.covered.entry(door.to_owned()).or_default();
+        *(if done { success } else { failure }) += 1;
+    }
+
+    async fn token(&mut self, card: &Value) -> String {
+        let path = "/v1/tenants/acme/cards";
+        let created = self.vault("createCard", "checkout", Request::json("POST", path, card)).await;
+        assert_eq!(created.status(), 201, "{}", created.json());
+        created.json()["token"].as_str().unwrap().to_owned()
+    }
+}
+
+struct Request<'a> {
+    method: &'a str,
+    path: &'a str,
+    headers: Vec<(&'a str, &'a str)>,
+    body: Vec<u8>,
+}
+
+impl<'a> Request<'a> {
+    fn bare(method: &'a str, path: &'a str) -> Self {
+        Self { method, path, headers: Vec::new(), body: Vec::new() }
+    }
+
+    fn json(method: &'a str, path: &'a str, body: &Value) -> Self {
+        Self::text(method, path, &body.to_string())
+    }
+
+    fn text(method: &'a str, path: &'a str, body: &str) -> Self {
+        Self {
+            headers: vec![("content-type", "application/json")],
+            body: body.into(),
+            ..Self::bare(method, path)
+        }
+    }
+
+    fn form(path: &'a str, body: &str) -> Self {
+        let headers = vec![
+            ("content-type", "application/x-www-form-urlencoded"),
+            ("authorization", "Bearer strongroom"),
+        ];
+        Self { headers, body: body.into(), ..Self::bare("POST", path) }
+    }
+
+    fn with(mut self, name: &'a str, value: &'a str) -> Self {
+        self.headers.retain(|(held, _)| *held != name);
+        self.headers.push((name, value));
+        self
+    }
+
+    async fn send(self, client: &Client) -> Exchange {
+        match client.send(self.method, self.path, &self.headers, &self.body).await {
+            Ok(exchange) => exchange,
+            Err(no_answer) => no_answer.exchange,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn marked_cards_are_nowhere_but_at_the_psp_on_sqlite() {
+    campaign(Ground::new(None).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn marked_cards_are_nowhere_but_at_the_psp_on_postgres() {
+    campaign(Ground::new(Some(PostgresServer::start())).await).await;
+}
+
+async fn campaign(mut ground: Ground) {
+    cards_by_every_door(&mut ground).await;
+    tenants_by_every_door(&mut ground).await;
+    forwards_by_every_door(&mut ground).await;
+    charges_that_end_in_every_way(&mut ground).await;
+    requests_the_proxy_refuses(&mut ground).await;
+    let metrics = [
+        plain_get(ground.house.vault_ops(), "/metrics").await,
+        plain_get(ground.house.proxy_ops(), "/metrics").await,
+    ];
+    for page in &metrics {
+        assert!(
+            page.contains("strongroom_log_pan_scrubbed_total 0"),
+            "the last-line scrubber had nothing to do: {page}"
+        );
+    }
+    let keys = data_keys(&ground.house).await;
+    let searcher = searcher(&ground, &keys);
+    positive_control(&ground, &searcher);
+    let mut report = searcher.bytes(&ground.answers);
+    metrics.iter().for_each(|page| report.merge(searcher.bytes(page.as_bytes())));
+    report.merge(at_rest(&ground, &searcher));
+    let log = ground.house.log_file().to_owned();
+    let without_vault = without_a_vault(&mut ground).await;
+    report.merge(searcher.bytes(&without_vault));
+    let Ground { house, at_rest: folders, mut postgres, covered, forwards, _folder: folder, .. } = ground;
+    house.stop().await;
+    postgres.iter_mut().for_each(PostgresServer::stop);
+    folders.iter().for_each(|folder| report.merge(searcher.path(folder).unwrap()));
+    report.merge(searcher.path(&log).unwrap());
+    assert!(std::fs::metadata(&log).unwrap().len() > 10_000, "the log is at trace level");
+    tell(&report, &covered, forwards, keys.len());
+    assert!(report.is_clean(), "{:#?}", report.hits);
+    assert_covered(&covered);
+    drop((folder, postgres));
+}
+
+async fn cards_by_every_door(ground: &mut Ground) {
+    const CARDS: &str = "/v1/tenants/acme/cards";
+    let number = ground.mark("stored");
+    let code = ground.code("7391");
+    let card = json!({ "number": number, "cvc": code, "exp_month": 3, "exp_year": 2031, "holder": "JANE Q CARDHOLDER" });
+    let token = ground.token(&card).await;
+    let key = Request::json("POST", CARDS, &card).with("idempotency-key", "leak-1");
+    assert_eq!(ground.vault("createCard", "checkout", key).await.status(), 201);
+    let again = Request::json("POST", CARDS, &card).with("idempotency-key", "leak-1");
+    assert_eq!(ground.vault("createCard", "checkout", again).await.status(), 201);
+    let other = json!({ "number": ground.mark("reused key"), "cvc": "1212" });
+    let reused = Request::json("POST", CARDS, &other).with("idempotency-key", "leak-1");
+    assert_eq!(ground.vault("createCard", "checkout", reused).await.status(), 422);
+
+    let bad = ground.mark("check digit");
+    let bad = format!("{}{}", &bad[..15], (bad.as_bytes()[15] - b'0' + 1) % 10);
+    ground.needles.push(("wrong check digit".into(), bad.clone()));
+    let live = ground.known("4532015112830366");
+    let marks: Vec<String> = (0..12).map(|_| ground.mark("refused")).collect();
+    let long = format!(r#"{{"number":"{}","metadata":{{"x":"{}"}}}}"#, marks[0], "y".repeat(80_000));
+    let refused = [
+        Request::json("POST", CARDS, &json!({ "number": bad })),
+        Request::json("POST", CARDS, &json!({ "number": live })),
+        Request::text("POST", CARDS, &long),
+        Request::text("POST", CARDS, &format!(r#"{{"number":"{}""#, marks[1])),
+        Request::text("POST", CARDS, &format!(r#"{{"number":"{}","{}":1}}"#, marks[2], marks[3])),
+        Request::text("POST", CARDS, &format!(r#"{{"number":{}}}"#, marks[4])),
+        Request::text("POST", CARDS, &format!(r#"{{"number":"{0}","number":"{0}"}}"#, marks[5])),
+        Request::json("POST", CARDS, &json!({ "number": marks[6], "holder": marks[7] })),
+        Request::json("POST", CARDS, &json!({ "number": marks[8], "metadata": { "note": marks[9] } })),
+        Request::json(
+            "POST",
+            CARDS,
+            &json!({ "number": marks[10], "cvc": "99x9", "exp_month": 44, "exp_year": 2031 }),
+        ),
+        Request::json("POST", CARDS, &json!({ "number": marks[11] })).with("content-type", "text/plain"),
+        Request::json("POST", "/v1/tenants/nobody/cards", &json!({ "number": marks[11] })),
+        Request::json("POST", CARDS, &json!({ "number": marks[11] })).with("x-note", &marks[9]),
+        Request::json("POST", CARDS, &json!({ "number": marks[11] })).with("idempotency-key", &marks[9]),
+    ];
+    for request in refused {
+        let answer = ground.vault("createCard", "checkout", request).await;
+        assert!((400..500).contains(&answer.status()), "{}", answer.json());
+    }
+    let denied = json!({ "number": ground.mark("denied"), "cvc": "3434" });
+    assert_eq!(
+        ground.vault("createCard", "orchestrator", Request::json("POST", CARDS, &denied)).await.status(),
+        403
+    );
+
+    let path = format!("{CARDS}/{token}");
+    assert_eq!(ground.vault("showCard", "orchestrator", Request::bare("GET", &path)).await.status(), 200);
+    let by_number = format!("{CARDS}/{number}");
+    let by_query = format!("{path}?number={number}");
+    for (operation, method) in [("showCard", "GET"), ("eraseCard", "DELETE")] {
+        for path in [
+            by_number.as_str(),
+            by_query.as_str(),
+            "/v1/tenants/acme/cards/tok_test_x",
+            "/v1/tenants/nobody/cards/x",
+        ] {
+            let answer = ground.vault(operation, "orchestrator", Request::bare(method, path)).await;
+            assert!(matches!(answer.status(), 400 | 404), "{method}");
+        }
+        assert_eq!(ground.vault(operation, "security", Request::bare(method, &path)).await.status(), 404);
+    }
+    assert_eq!(ground.vault("eraseCard", "orchestrator", Request::bare("DELETE", &path)).await.status(), 204);
+    assert_eq!(ground.vault("showCard", "orchestrator", Request::bare("GET", &path)).await.status(), 404);
+}
+
+async fn tenants_by_every_door(ground: &mut Ground) {
+    let number = ground.mark("tenant");
+    let put = |body: &Value| Request::json("PUT", "/v1/tenants/leaks", body);
+    assert_eq!(
+        ground.vault("putTenant", "platform", put(&json!({ "groups": ["merchants"] }))).await.status(),
+        201
+    );
+    let with_field = json!({ number.as_str(): true });
+    let with_group = json!({ "groups": [number] });
+    for body in [&with_field, &with_group] {
+        assert_eq!(ground.vault("putTenant", "platform", put(body)).await.status(), 400);
+    }
+    assert_eq!(ground.vault("putTenant", "checkout", put(&json!({}))).await.status(), 403);
+    let path = format!("/v1/tenants/{number}");
+    assert_eq!(ground.vault("showTenant", "platform", Request::bare("GET", &path)).await.status(), 400);
+    assert_eq!(
+        ground.vault("showTenant", "platform", Request::bare("GET", "/v1/tenants/none")).await.status(),
+        404
+    );
+    assert_eq!(
+        ground.vault("showTenant", "checkout", Request::bare("GET", "/v1/tenants/leaks")).await.status(),
+        403
+    );
+    assert_eq!(
+        ground.vault("showTenant", "platform", Request::bare("GET", "/v1/tenants/leaks")).await.status(),
+        200
+    );
+}
+
+async fn forwards_by_every_door(ground: &mut Ground) {
+    use sha2::Digest as _;
+    let number = ground.mark("forwarded");
+    let code = ground.code("8274");
+    let card = json!({ "number": number, "cvc": code, "exp_month": 1, "exp_year": 2032 });
+    let token = ground.token(&card).await;
+    let route = std::fs::read(ground.house.folder().policies().join("routes/sandbox.toml")).unwrap();
+    let wanted = json!({
+        "caller": "spiffe://strongroom.test/orchestrator",
+        "caller_cert_sha256": "00".repeat(32),
+        "route": "sandbox",
+        "route_sha256": hex::encode(sha2::Sha256::digest(route)),
+        "account": "default",
+        "method": "POST",
+        "path": "/v1/payment_methods",
+        "host": "127.0.0.1",
+        "cards": [{ "token": token, "attributes": ["number", "cvc", "exp"] }],
+    });
+    let opened = ground.vault("openForward", "proxy", Request::json("POST", "/v1/forwards", &wanted)).await;
+    assert_eq!(opened.json()["cards"][0]["number"], number.as_str(), "{}", opened.status());
+    let id = opened.json()["id"].as_str().unwrap().to_owned();
+    let lie = ground.mark("lie");
+    let lies = [
+        ("/cards/0/token", json!(lie)),
+        ("/path", json!(format!("/v1/{lie}"))),
+        ("/caller", json!(lie)),
+        ("/route", json!(lie)),
+        ("/host", json!(lie)),
+    ];
+    for (pointer, value) in lies {
+        let mut body = wanted.clone();
+        *body.pointer_mut(pointer).unwrap() = value;
+        let answer = ground.vault("openForward", "proxy", Request::json("POST", "/v1/forwards", &body)).await;
+        assert!(matches!(answer.status(), 400 | 404), "{pointer}");
+    }
+    let outcome = format!("/v1/forwards/{id}/outcome");
+    let story = format!("/v1/forwards/{id}");
+    let by_number = format!("/v1/forwards/{lie}");
+    let leaking = json!({ "outcome": "answered", "psp_request_id": lie });
+    assert_eq!(
+        ground.vault("recordOutcome", "proxy", Request::json("PUT", &outcome, &leaking)).await.status(),
+        400
+    );
+    let unknown = json!({ "outcome": "answered", lie.as_str(): 1 });
+    assert_eq!(
+        ground.vault("recordOutcome", "proxy", Request::json("PUT", &outcome, &unknown)).await.status(),
+        400
+    );
+    let done = json!({ "outcome": "answered", "status": 200 });
+    assert_eq!(
+        ground.vault("recordOutcome", "orchestrator", Request::json("PUT", &outcome, &done)).await.status(),
+        404
+    );
+    assert_eq!(
+        ground.vault("recordOutcome", "proxy", Request::json("PUT", &outcome, &done)).await.status(),
+        204
+    );
+    for path in [by_number.as_str(), "/v1/forwards/0190a0b0-c0d0-7e0f-8f00-112233445566"] {
+        assert!(matches!(
+            ground.vault("showForward", "proxy", Request::bare("GET", path)).await.status(),
+            400 | 404
+        ));
+    }
+    assert_eq!(ground.vault("showForward", "checkout", Request::bare("GET", &story)).await.status(), 404);
+    assert_eq!(ground.vault("showForward", "proxy", Request::bare("GET", &story)).await.status(), 200);
+}
+
+/// Charges whose card decides how the PSP answers.
+const ENDINGS: &[(&str, &str, &[u16])] = &[
+    ("approved", cards::APPROVED, &[200]),
+    ("declined", cards::DECLINED, &[402]),
+    ("incorrect number", cards::INCORRECT_NUMBER, &[402]),
+    ("slow", cards::SLOW, &[200]),
+    ("reset after read", cards::RESET, &[502]),
+    ("cut answer", cards::CUT, &[502]),
+    ("redirect", cards::REDIRECT, &[502]),
+    ("garbage", cards::GARBAGE, &[200, 502]),
+    ("gzip", cards::GZIP, &[200]),
+    ("deflate", cards::DEFLATE, &[200]),
+    ("echo", cards::ECHO, &[200]),
+    ("server error", cards::SERVER_ERROR, &[500]),
+];
+
+async fn charges_that_end_in_every_way(ground: &mut Ground) {
+    for (place, (door, number, statuses)) in ENDINGS.iter().enumerate() {
+        let (number, code) = (ground.known(number), ground.code(&format!("61{place:02}")));
+        let card = json!({ "number": number, "cvc": code, "exp_month": 11, "exp_year": 2033, "holder": "JANE Q CARDHOLDER" });
+        let token = ground.token(&card).await;
+        let form = format!(
+            "amount=1000&currency=eur&confirm=true&payment_method_data[type]=card&payment_method_data[card][number]={token}\
+             &payment_method_data[card][cvc]=000&payment_method_data[card][exp_month]=1&payment_method_data[card][exp_year]=2030"
+        );
+        let answer = ground.proxy(door, Request::form("/sandbox/v1/payment_intents", &form)).await;
+        assert!(statuses.contains(&answer.status()), "{door}: {} {}", answer.status(), answer.json());
+        let token = ground.token(&card).await;
+        let body = json!({ "amount": 5, "card": { "number": token, "cvc": "0", "expiry_month": 1, "expiry_year": 2030, "name": "x" } });
+        let request =
+            Request::json("POST", "/sandbox/json/payments", &body).with("authorization", "Bearer strongroom");
+        ground.proxy(&format!("{door}, JSON"), request).await;
+    }
+}
+
+async fn requests_the_proxy_refuses(ground: &mut Ground) {
+    let number = ground.mark("refused by the proxy");
+    let token = ground.token(&json!({ "number": ground.needles[0].1.clone() })).await;
+    let methods = "/sandbox/v1/payment_methods";
+    let in_path = format!("/sandbox/v1/payment_methods/{number}");
+    let in_query = format!("/sandbox/v1/payment_intents/pi_1?note={number}");
+    let plain = format!("type=card&card[number]={number}");
+    let beside = format!("type=card&card[number]={token}&metadata[note]={number}");
+    let misplaced = format!("type=card&metadata[note]={token}&card[number]={token}");
+    let unavailable = format!("type=card&card[number]={token}&card[cvc]=000");
+    let get = |path| Request::bare("GET", path).with("authorization", "Bearer strongroom");
+    let refused = [
+        ("card number in the number's place", Request::form(methods, &plain)),
+        ("card number beside a token", Request::form(methods, &beside)),
+        ("misplaced token", Request::form(methods, &misplaced)),
+        ("no such value", Request::form(methods, &unavailable)),
+        ("card number in the path", get(&in_path)),
+        ("card number in the query", get(&in_query)),
+        ("card number in a header", get("/sandbox/v1/payment_intents/pi_1").with("x-note", &number)),
+        ("unknown route", Request::form("/nowhere/v1/charges", &plain)),
+        ("unlisted call", Request::form("/sandbox/v1/unlisted", &plain)),
+        ("a credential of its own", Request::form(methods, &plain).with("authorization", &number)),
+    ];
+    for (door, request) in refused {
+        let answer = ground.proxy(door, request).await;
+        assert!((400..500).contains(&answer.status()), "{door}: {}", answer.status());
+        assert!(answer.json()["error"].is_object(), "{door}: SDKs read it as an error");
+    }
+}
+
+/// The last failure: the vault is gone.
+async fn without_a_vault(ground: &mut Ground) -> Vec<u8> {
+    let token = ground.token(&json!({ "number": ground.needles[0].1.clone() })).await;
+    ground.house.stop_vault().await;
+    let form = format!("type=card&card[number]={token}");
+    let answer = ground.proxy("vault gone", Request::form("/sandbox/v1/payment_methods", &form)).await;
+    assert_eq!(answer.status(), 424);
+    answer.received
+}
+
+fn searcher(ground: &Ground, keys: &[(String, Vec<u8>)]) -> Searcher {
+    let mut needles = Needles::new();
+    for (label, number) in &ground.needles {
+        needles.number(label, number);
+    }
+    for (label, code) in &ground.codes {
+        needles.cvc(label, code);
+    }
+    for (label, key) in keys {
+        needles.key(label, key);
+    }
+    needles.compile().unwrap()
+}
+
+fn is_findable(number: &str) -> bool {
+    !number.contains("00000000")
+}
+
+/// The searcher finds what is there: every charged number in the PSP's log, and everything in a planted page.
+fn positive_control(ground: &Ground, searcher: &Searcher) {
+    let psp = searcher.path(ground.house.psp().log_file()).unwrap();
+    for (door, number, _) in ENDINGS.iter().filter(|(_, number, _)| is_findable(number)) {
+        let (label, _) = ground.needles.iter().find(|(_, known)| known == number).unwrap();
+        assert!(psp.found(label), "{door}: the PSP got its number");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for (label, number) in &ground.needles {
+        let page = [vec![0_u8; 4_000], number.clone().into_bytes(), vec![0; 4_000]].concat();
+        let file = folder.path().join("page");
+        std::fs::write(&file, page).unwrap();
+        assert!(searcher.path(&file).unwrap().found(label), "{label}");
+    }
+}
+
+fn at_rest(ground: &Ground, searcher: &Searcher) -> Report {
+    let mut report = Report::default();
+    for folder in &ground.at_rest {
+        report.merge(searcher.path(folder).unwrap());
+    }
+    if ground.postgres.is_none() {
+        let wal = ground.house.folder().database().with_extension("db-wal");
+        assert!(
+            wal.exists() && std::fs::metadata(&wal).unwrap().len() > 0,
+            "the live write-ahead log was searched"
+        );
+    }
+    report
+}
+
+/// Every data key of the service, unwrapped as the `file` provider wraps them (design §4).
+async fn data_keys(house: &House) -> Vec<(String, Vec<u8>)> {
+    let kek = std::fs::read(house.folder().kms_key()).unwrap();
+    let kek =
+        if kek.len() == 32 { kek } else { hex::decode(String::from_utf8(kek).unwrap().trim()).unwrap() };
+    let mut keys = Vec::new();
+    for (id, scope, purpose, wrapped) in wrapped_keys(house).await {
+        let context = format!(
+            r#"{{"app":"strongroom","environment":"test","key_id":"{id}","purpose":"{purpose}","tenant":"{scope}"}}"#
+        );
+        keys.push((format!("{scope} {purpose}"), unwrap(&kek, &wrapped, context.as_bytes())));
+    }
+    assert!(keys.len() >= 3, "a key for each purpose in use");
+    keys
+}
+
+fn unwrap(kek: &[u8], wrapped: &[u8], context: &[u8]) -> Vec<u8> {
+    use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+    assert_eq!(wrapped[0], 1);
+    let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, kek).unwrap());
+    let nonce = Nonce::try_assume_unique_for_key(&wrapped[1..13]).unwrap();
+    let mut sealed = wrapped[13..].to_vec();
+    key.open_in_place(nonce, Aad::from(context), &mut sealed).unwrap().to_vec()
+}
+
+/// Id, scope, purpose, wrapped bytes: read past the service, as a thief of the database would.
+async fn wrapped_keys(house: &House) -> Vec<(String, String, String, Vec<u8>)> {
+    let text = std::fs::read_to_string(house.folder().vault_config()).unwrap();
+    let config = VaultConfig::parse(Path::new("vault.toml"), &text).unwrap();
+    let store = strongroom_vault::app::open_store(&config.store).await.unwrap();
+    let mut found = Vec::new();
+    for (scope, name) in [
+        (strongroom_sealing::KeyScope::Service, "-"),
+        (strongroom_sealing::KeyScope::Tenant(strongroom_domain::TenantId::parse("acme").unwrap()), "acme"),
+    ] {
+        use strongroom_sealing::Purpose;
+        for purpose in [Purpose::Card, Purpose::Idempotency, Purpose::AuditSigning] {
+            if let Some(key) = store.active_key(&scope, purpose).await.unwrap() {
+                found.push((key.id.to_string(), name.to_owned(), purpose.as_str().to_owned(), key.wrapped));
+            }
+        }
+    }
+    found
+}
+
+fn tell(report: &Report, covered: &BTreeMap<String, (u32, u32)>, forwards: u32, keys: usize) {
+    let (done, refused) =
+        covered.values().fold((0, 0), |(done, refused), (more, less)| (done + more, refused + less));
+    println!(
+        "searched {} bytes in {} files: {} hits; {} doors, {done} requests done, {refused} refused, {forwards} forwards; {keys} data keys",
+        report.bytes,
+        report.files,
+        report.hits.len(),
+        covered.len(),
+    );
+}
+
+/// Every operation of the contract was done and was refused.
+fn assert_covered(covered: &BTreeMap<String, (u32, u32)>) {
+    let contract = serde_json::to_value(strongroom_vault::http::contract()).unwrap();
+    for methods in contract["paths"].as_object().unwrap().values() {
+        for operation in methods.as_object().unwrap().values() {
+            let id = operation["operationId"].as_str().unwrap();
+            let (done, refused) = covered.get(id).copied().unwrap_or_default();
+            assert!(done >= 1 && refused >= 3, "{id}: {done} done, {refused} refused");
+        }
+    }
+}
