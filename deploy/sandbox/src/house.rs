@@ -13,7 +13,7 @@ mod config;
 mod error;
 mod folder;
 
-pub use bundle::route;
+pub use bundle::{ROUTE_TEMPLATE, route};
 pub use error::HouseError;
 pub use folder::Folder;
 
@@ -78,7 +78,8 @@ pub struct HouseOptions {
     pub level: Level,
     /// What follows `[store]` in `vault.toml`; SQLite in the data folder if absent.
     pub store: Option<String>,
-    /// Files of the policy bundle that differ from the shipped ones, or are added: path inside it, text.
+    /// Files of the policy bundle that differ from the shipped ones, or are added: path inside it, text. Routes may have
+    /// the places to fill in of [`ROUTE_TEMPLATE`].
     pub policies: Vec<(String, String)>,
     /// How long the PSP thinks over its slow card.
     pub slow: Duration,

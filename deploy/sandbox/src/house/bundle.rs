@@ -36,8 +36,9 @@ const SHIPPED: &[(&str, &str)] = &[
 const ACCOUNT: &str = "# The sandbox's own account at its PSP. Written by strongroom-sandbox.\n\
     tenants = [\"*\"]\ncredential_file = \"sandbox.key\"\n";
 
-/// The route of the sandbox PSP; `{port}`, `{roots_file}` and `{timeout_ms}` are filled in.
-const ROUTE: &str = include_str!("sandbox.toml");
+/// The route of the sandbox PSP; `{port}`, `{roots_file}` and `{timeout_ms}` are filled in, here and in every route that
+/// [`super::HouseOptions::policies`] gives.
+pub const ROUTE_TEMPLATE: &str = include_str!("sandbox.toml");
 
 /// Longer than any SDK waits, so that a slow card is seen to be slow and not given up.
 const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(25);
@@ -45,7 +46,11 @@ const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(25);
 /// The route file of a sandbox PSP at `psp`, whose root is in `roots_file`.
 #[must_use]
 pub fn route(psp: SocketAddr, roots_file: &Path) -> String {
-    ROUTE
+    fill(ROUTE_TEMPLATE, psp, roots_file)
+}
+
+fn fill(template: &str, psp: SocketAddr, roots_file: &Path) -> String {
+    template
         .replace("{port}", &psp.port().to_string())
         .replace("{roots_file}", &format!("{roots_file:?}"))
         .replace("{timeout_ms}", &UPSTREAM_TIMEOUT.as_millis().to_string())
@@ -61,7 +66,10 @@ pub(super) fn files(
     let mut files: BTreeMap<String, String> = shipped.collect();
     files.insert("routes/sandbox.toml".into(), route(psp, roots_file));
     files.insert("accounts/sandbox/default.toml".into(), ACCOUNT.into());
-    files.extend(changed.iter().cloned());
+    for (path, text) in changed {
+        let text = if path.starts_with("routes/") { fill(text, psp, roots_file) } else { text.clone() };
+        files.insert(path.clone(), text);
+    }
     files.into_iter().collect()
 }
 

@@ -61,7 +61,7 @@ pub(super) fn proxy(folder: &Folder, pki: &Pki, level: &str, at: &Addresses) -> 
     Ok(format!(
         "# Written by strongroom-sandbox at every start.\n\
          environment = \"test\"\npolicies_folder = {:?}\nsecrets_folder = {:?}\n\
-         # The sandbox PSP, and every PSP whose credential lies in the secrets folder.\n\
+         # Every route whose account has its credential in the secrets folder, or needs none there.\n\
          routes = {:?}\n\n\
          [listener]\n{listener}\n[listener.limits]\n{RELOAD}\n\
          [ops]\naddress = \"{}\"\n\n\

@@ -4,6 +4,7 @@
 
 mod house;
 mod pki;
+mod program;
 mod psp;
 mod stripe;
 mod support;

@@ -6,12 +6,16 @@ use std::process::Command;
 
 use strongroom_sandbox::psp::cards;
 
-use crate::support::{API_KEY, Setting};
+use strongroom_domain::{Environment, Token};
+use strongroom_sandbox::house::{House, HouseOptions};
+
+use crate::house::tokenize;
+use crate::support::{API_KEY, Setting, SystemRandom};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stripe");
 
 /// Python with the pinned packages, in a virtual environment under `target/`; made once, whoever comes first.
-fn python() -> PathBuf {
+pub(crate) fn python() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stripe-venv");
     fs::create_dir_all(&folder).unwrap();
     let lock = File::create(folder.join("lock")).unwrap();
@@ -74,8 +78,83 @@ async fn the_official_client_pays_captures_refunds_and_is_declined() {
             "captured": 400,
             "canceled": "canceled",
             "declined": { "code": "card_declined", "decline_code": "insufficient_funds", "status": 402 },
+            "refused": [],
         })
     );
     let lines = fs::read_to_string(setting.psp.log_file()).unwrap();
     assert_eq!(lines.matches(cards::APPROVED).count(), 1, "only the payment method carries the number");
+}
+
+/// A token nobody has, well formed.
+fn unknown_token() -> String {
+    Token::generate(Environment::Test, &SystemRandom).unwrap().as_str().to_owned()
+}
+
+/// The same script, through the proxy: a token for the number, the placeholder for the key.
+async fn pay_through_the_proxy(url: impl FnOnce(&House) -> (String, Option<String>)) {
+    let data = tempfile::tempdir().unwrap();
+    let house = House::start(HouseOptions::new(data.path())).await.unwrap();
+    let number = cards::random_number(&SystemRandom).unwrap();
+    let token = tokenize(&house, &number).await;
+    let declined = tokenize(&house, cards::INSUFFICIENT_FUNDS).await;
+    let orchestrator = house.pki().client("orchestrator").unwrap();
+    let (url, resolve) = url(&house);
+    let mut command = Command::new(tokio::task::spawn_blocking(python).await.unwrap());
+    command.arg(format!("{FOLDER}/payment.py")).args(["--url", &url, "--api-key", "strongroom"]);
+    command.arg("--ca").arg(house.pki().ca_file());
+    command.arg("--cert").arg(orchestrator.certificate_pem_path);
+    command.arg("--key").arg(orchestrator.key_pem_path);
+    command.args(["--number", &token, "--cvc", "000", "--declined", &declined]);
+    command.args(["--refused", &unknown_token(), "--refused", cards::APPROVED]);
+    command.args(resolve.map(|resolve| format!("--resolve={resolve}")));
+    let told = tokio::task::spawn_blocking(move || run(&mut command)).await.unwrap();
+    assert!(!told.contains(&number), "the orchestrator never sees the number");
+    let told: serde_json::Value = serde_json::from_str(told.trim()).unwrap();
+    assert_eq!(told["last4"], number[12..]);
+    for (what, is) in [
+        ("before", "requires_confirmation"),
+        ("confirmed", "succeeded"),
+        ("retrieved", "succeeded"),
+        ("refund", "succeeded"),
+        ("held", "requires_capture"),
+        ("canceled", "canceled"),
+    ] {
+        assert_eq!(told[what], is, "{what}: {told}");
+    }
+    assert_eq!(
+        told["declined"],
+        serde_json::json!({ "code": "card_declined", "decline_code": "insufficient_funds", "status": 402 })
+    );
+    // Neither a token nobody has nor a number of the caller's own looks like a success to the client.
+    assert_eq!(
+        told["refused"],
+        serde_json::json!([
+            { "error": "InvalidRequestError", "status": 404, "code": "token-not-found" },
+            { "error": "InvalidRequestError", "status": 400, "code": "pan-in-request" },
+        ])
+    );
+    let arrived = fs::read_to_string(house.psp().log_file()).unwrap();
+    assert_eq!(arrived.matches(&number).count(), 1, "only the payment method carries the number");
+    assert!(arrived.contains("737") && !arrived.contains("tok_test_") && !arrived.contains(cards::APPROVED));
+    let secret = fs::read_to_string(house.folder().secrets().join("sandbox.key")).unwrap();
+    assert!(
+        arrived.contains(secret.trim()) && !arrived.contains("Bearer strongroom"),
+        "the account's own key"
+    );
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_client_pays_with_a_token_through_the_proxy_by_path() {
+    pay_through_the_proxy(|house| (format!("https://localhost:{}/sandbox", house.proxy().port()), None))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_client_pays_with_a_token_through_the_proxy_by_host_name() {
+    pay_through_the_proxy(|house| {
+        let host = "sandbox.proxy.internal";
+        (format!("https://{host}:{}", house.proxy().port()), Some(format!("{host}=127.0.0.1")))
+    })
+    .await;
 }

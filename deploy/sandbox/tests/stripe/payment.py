@@ -5,9 +5,15 @@ The number may be a card number (straight to the sandbox PSP) or a token (throug
 
 import argparse
 import json
+import socket
 
 import requests
 import stripe
+
+
+def resolve(name: str, address: str) -> None:
+    ask = socket.getaddrinfo
+    socket.getaddrinfo = lambda host, *rest, **more: ask(address if host == name else host, *rest, **more)
 
 
 def main() -> None:
@@ -20,7 +26,11 @@ def main() -> None:
     parser.add_argument("--number", required=True)
     parser.add_argument("--cvc", help="absent where the token carries it")
     parser.add_argument("--declined", required=True)
+    parser.add_argument("--refused", action="append", default=[], help="a number or token that is not taken")
+    parser.add_argument("--resolve", metavar="HOST=ADDRESS", help="stands in for an entry in the DNS")
     given = parser.parse_args()
+    if given.resolve:
+        resolve(*given.resolve.split("="))
 
     session = requests.Session()
     session.trust_env = False
@@ -75,6 +85,13 @@ def main() -> None:
     except stripe.CardError as error:
         declined = {"code": error.code, "decline_code": error.error.decline_code, "status": error.http_status}
 
+    refused = []
+    for number in given.refused:
+        try:
+            method(number)
+        except stripe.StripeError as error:
+            refused.append({"error": type(error).__name__, "status": error.http_status, "code": error.code})
+
     print(
         json.dumps(
             {
@@ -91,6 +108,7 @@ def main() -> None:
                 "captured": captured.amount_received,
                 "canceled": canceled.status,
                 "declined": declined,
+                "refused": refused,
             }
         )
     )
