@@ -5,6 +5,8 @@ mod audit_format;
 #[cfg(test)]
 mod authz_matrix;
 #[cfg(test)]
+mod aws;
+#[cfg(test)]
 mod cards;
 #[cfg(test)]
 mod denials;
