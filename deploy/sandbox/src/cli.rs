@@ -72,12 +72,13 @@ impl Cli {
             ports: ports(self.port_base.unwrap_or(PORT_BASE_DEFAULT)),
             ..HouseOptions::new(data)
         };
-        let house = House::start(options).await?;
+        let mut house = House::start(options).await?;
         telemetry::install_panic_hook();
         lines::write(out, &house)?;
-        stop.cancelled().await;
+        let told = stop.run_until_cancelled(house.ended()).await.is_none();
+        let log = house.log_file().display().to_string();
         house.stop().await;
-        Ok(ExitCode::SUCCESS)
+        if told { Ok(ExitCode::SUCCESS) } else { Err(format!("a service ended by itself: see {log}").into()) }
     }
 
     async fn check<W: Write + Send>(self, out: &mut W) -> Result<ExitCode, CliError> {

@@ -3,10 +3,10 @@
 //! Everything lies in one data folder ([`Folder`]), in the files the services read when they run alone: the programs
 //! `strongroom-vault` and `strongroom-proxy` take `vault.toml` and `proxy.toml` as they are.
 //!
-//! Promises: what is on disk is used again at the next start; nothing is overwritten that somebody changed.
+//! Promises: what is on disk is used again at the next start; nothing is overwritten that somebody changed; one process at
+//! a time uses a data folder.
 //! Does not promise: separation. One process holds data keys and PSP credentials, and one log has the lines of both
 //! services.
-//! Trusts: that one process at a time uses a data folder.
 
 mod bundle;
 mod config;
@@ -34,6 +34,7 @@ use strongroom_vault::app::{self, App};
 use strongroom_vault::config::VaultConfig;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::client::Client;
 use crate::pki::{Pki, Server};
@@ -103,7 +104,7 @@ impl HouseOptions {
     }
 }
 
-/// A running house. Dropping it stops it without draining.
+/// A running house. Dropping it tells everything to stop and waits for nothing.
 pub struct House {
     folder: Folder,
     pki: Arc<Pki>,
@@ -113,7 +114,9 @@ pub struct House {
     at: Addresses,
     log: PathBuf,
     kept: Vec<PathBuf>,
-    renewal: JoinHandle<()>,
+    renewal: AbortOnDropHandle<()>,
+    /// Dropped last: until then the folder is ours.
+    lock: std::fs::File,
 }
 
 struct Service {
@@ -121,9 +124,24 @@ struct Service {
     running: Option<JoinHandle<()>>,
 }
 
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
 impl Service {
     fn spawn(run: impl Future<Output = ()> + Send + 'static, stop: CancellationToken) -> Self {
         Self { stop, running: Some(tokio::spawn(run)) }
+    }
+
+    /// Returns when it ended, whoever ended it.
+    async fn ended(&mut self) {
+        match &mut self.running {
+            Some(running) => drop(running.await),
+            None => std::future::pending().await,
+        }
+        self.running = None;
     }
 
     async fn stop(&mut self) {
@@ -138,6 +156,7 @@ impl House {
     /// Makes what is missing in the data folder, starts everything, onboards the tenant.
     pub async fn start(options: HouseOptions) -> Result<Self, HouseError> {
         let folder = Folder::create(&options.data)?;
+        let lock = folder.lock()?;
         let (log, metrics) = telemetry_once(&folder, options.level)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random: Arc<dyn Random> = Arc::new(SystemRandom::new());
@@ -157,8 +176,8 @@ impl House {
         let ambient = Ambient { clock, random, resolver: options.resolver };
         let vault = start_vault(&folder, &pki, &store, level, &mut at, &ambient, &metrics).await?;
         let proxy = start_proxy(&folder, &pki, level, &mut at, ambient, metrics)?;
-        let renewal = tokio::spawn(renew(Arc::clone(&pki)));
-        let house = Self { folder, pki, psp, vault, proxy, at, log, kept, renewal };
+        let renewal = AbortOnDropHandle::new(tokio::spawn(renew(Arc::clone(&pki))));
+        let house = Self { folder, pki, psp, vault, proxy, at, log, kept, renewal, lock };
         house.onboard().await?;
         Ok(house)
     }
@@ -232,13 +251,23 @@ impl House {
         self.vault.stop().await;
     }
 
+    /// Returns when a service ended by itself: the vault does when it can write no audit entry any more.
+    pub async fn ended(&mut self) {
+        let Self { vault, proxy, .. } = self;
+        tokio::select! {
+            () = vault.ended() => {}
+            () = proxy.ended() => {}
+        }
+    }
+
     /// Drains and stops everything: the proxy first, so that its last outcomes reach the vault.
     pub async fn stop(self) {
-        let Self { psp, mut vault, mut proxy, renewal, .. } = self;
-        renewal.abort();
+        let Self { psp, mut vault, mut proxy, renewal, lock, .. } = self;
+        drop(renewal);
         proxy.stop().await;
         vault.stop().await;
         psp.stop().await;
+        drop(lock);
     }
 
     fn client(&self, workload: &str, server: Server, address: SocketAddr) -> Result<Client, HouseError> {

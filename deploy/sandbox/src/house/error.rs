@@ -26,9 +26,15 @@ pub enum HouseError {
     /// Certificates.
     #[error(transparent)]
     Pki(#[from] PkiError),
+    /// Another process uses the data folder.
+    #[error("{} is in use by another process; stop it, or choose another folder with --data", .0.display())]
+    InUse(PathBuf),
+    /// The sandbox PSP cannot listen: it takes its port first, so a second sandbox ends here.
+    #[error("sandbox psp: {0}; choose other ports with --port-base")]
+    PspPort(PspError),
     /// The sandbox PSP.
     #[error("sandbox psp: {0}")]
-    Psp(#[from] PspError),
+    Psp(PspError),
     /// The vault's configuration.
     #[error("vault: {0}")]
     VaultConfig(#[from] strongroom_vault::config::ConfigError),
@@ -61,6 +67,12 @@ pub enum HouseError {
 impl HouseError {
     pub(super) fn file(path: &Path, source: io::Error) -> Self {
         Self::File { path: path.to_path_buf(), source }
+    }
+}
+
+impl From<PspError> for HouseError {
+    fn from(error: PspError) -> Self {
+        if matches!(error, PspError::Listen(..)) { Self::PspPort(error) } else { Self::Psp(error) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The data folder: where everything of a house lies, and how it is written.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -87,6 +87,18 @@ impl Folder {
     #[must_use]
     pub fn proxy_config(&self) -> PathBuf {
         self.0.join("proxy.toml")
+    }
+
+    /// Takes the folder for this process, until the file is dropped.
+    pub(super) fn lock(&self) -> Result<fs::File, HouseError> {
+        let path = self.0.join("lock");
+        let opened = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
+        let file = opened.map_err(|error| HouseError::file(&path, error))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(HouseError::InUse(self.0.clone())),
+            Err(TryLockError::Error(error)) => Err(HouseError::file(&path, error)),
+        }
     }
 
     pub(super) fn manifest(&self) -> PathBuf {

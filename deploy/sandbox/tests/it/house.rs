@@ -1,7 +1,7 @@
 //! A whole house, used by its clients.
 
 use serde_json::json;
-use strongroom_sandbox::house::{House, HouseOptions, TENANT};
+use strongroom_sandbox::house::{House, HouseError, HouseOptions, TENANT};
 use strongroom_sandbox::psp::cards;
 
 use crate::support::SystemRandom;
@@ -22,6 +22,8 @@ async fn tokens_and_payments_survive_a_restart() {
     let data = tempfile::tempdir().unwrap();
     let number = &cards::random_number(&SystemRandom).unwrap();
     let house = House::start(HouseOptions::new(data.path())).await.unwrap();
+    let second = House::start(HouseOptions::new(data.path())).await;
+    assert!(matches!(second, Err(HouseError::InUse(_))), "one at a time");
     let token = tokenize(&house, number).await;
     let headers = [("Content-Type", "application/json")];
     let charge = json!({
