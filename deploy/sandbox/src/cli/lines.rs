@@ -17,13 +17,16 @@ pub(super) fn write(out: &mut impl Write, house: &House) -> io::Result<()> {
     }
     let data = house.folder().path().display().to_string();
     writeln!(out, "D={}", quoted(&data))?;
-    let text = SCRIPT
-        .replace("{vault}", &house.vault().port().to_string())
-        .replace("{proxy}", &house.proxy().port().to_string())
-        .replace("{tenant}", TENANT)
-        .replace("{route}", ROUTE_NAME);
-    writeln!(out, "{text}\n{LAST}")?;
+    writeln!(out, "{}\n{LAST}", script(house.vault().port(), house.proxy().port()))?;
     out.flush()
+}
+
+fn script(vault: u16, proxy: u16) -> String {
+    SCRIPT
+        .replace("{vault}", &vault.to_string())
+        .replace("{proxy}", &proxy.to_string())
+        .replace("{tenant}", TENANT)
+        .replace("{route}", ROUTE_NAME)
 }
 
 /// One word for a shell.
@@ -73,6 +76,15 @@ END
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_readme_shows_what_is_printed() {
+        let readme = include_str!("../../../../README.md");
+        let script = script(7400, 7402);
+        let (curl, python) = script.split_once("# The same with").unwrap();
+        assert!(readme.contains(curl.trim()), "README.md is stale");
+        assert!(readme.contains(python.trim()), "README.md is stale");
+    }
 
     #[test]
     fn a_folder_stays_one_word() {
