@@ -7,6 +7,7 @@ pub mod check;
 pub mod cli;
 pub mod client;
 pub mod house;
+pub mod line;
 pub mod pki;
 pub mod psp;
 pub mod search;
