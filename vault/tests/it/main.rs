@@ -9,6 +9,8 @@ mod aws;
 #[cfg(test)]
 mod cards;
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod denials;
 #[cfg(test)]
 mod forwards;
@@ -18,6 +20,8 @@ mod leaks;
 mod postgres;
 #[cfg(test)]
 mod service;
+#[cfg(test)]
+mod simultaneous;
 #[cfg(test)]
 mod store;
 #[cfg(test)]

@@ -214,20 +214,7 @@ impl Service {
 
     /// A forward request for these tokens.
     pub(crate) fn wanted(&self, tokens: &[&str], attributes: &[&str]) -> Value {
-        use sha2::Digest as _;
-        let cards: Vec<_> =
-            tokens.iter().map(|token| json!({ "token": token, "attributes": attributes })).collect();
-        json!({
-            "caller": "spiffe://strongroom.test/orchestrator",
-            "caller_cert_sha256": "00".repeat(32),
-            "route": "psp",
-            "route_sha256": hex::encode(sha2::Sha256::digest(ROUTE)),
-            "account": "default",
-            "method": "POST",
-            "path": "/v1/charges",
-            "host": "api.psp.example",
-            "cards": cards,
-        })
+        wanted(tokens, attributes)
     }
 
     /// Every audit entry so far, oldest first.
@@ -246,6 +233,24 @@ impl Service {
             .find(|entry| entry["evt"] == event)
             .unwrap_or_else(|| panic!("no {event} on the log"))
     }
+}
+
+/// A forward request of the proxy, for these tokens.
+pub(crate) fn wanted(tokens: &[&str], attributes: &[&str]) -> Value {
+    use sha2::Digest as _;
+    let cards: Vec<_> =
+        tokens.iter().map(|token| json!({ "token": token, "attributes": attributes })).collect();
+    json!({
+        "caller": "spiffe://strongroom.test/orchestrator",
+        "caller_cert_sha256": "00".repeat(32),
+        "route": "psp",
+        "route_sha256": hex::encode(sha2::Sha256::digest(ROUTE)),
+        "account": "default",
+        "method": "POST",
+        "path": "/v1/charges",
+        "host": "api.psp.example",
+        "cards": cards,
+    })
 }
 
 /// One plain request to a probe's address.
