@@ -42,6 +42,17 @@ pub struct Wanted {
     pub attempt: Option<String>,
 }
 
+impl Wanted {
+    /// What makes two forwards one payment attempt: the same PSP idempotency key, from the same caller, for the same call
+    /// at the same account. PSPs scope their keys likewise; the key alone could be brought to a second PSP.
+    fn attempt_name(&self) -> Option<String> {
+        let (key, route) = (self.attempt.as_deref()?, &self.route);
+        let (name, account) = (&route.route().name, &route.account().name);
+        // None of the parts before the key holds a line end.
+        Some(format!("{}\n{name}\n{account}\n{}\n{}\n{key}", self.caller, route.method(), route.path()))
+    }
+}
+
 /// An opened forward: the card data, already audited.
 pub struct Opened {
     /// Its id.
@@ -142,7 +153,7 @@ impl Vault {
                 return Err(OperationError::AttributeUnavailable);
             }
             let cvc = if attributes.contains(Attribute::Cvc) {
-                let taken = self.cvcs.take(row.token.hash(), id, wanted.attempt.as_deref());
+                let taken = self.cvcs.take(row.token.hash(), id, wanted.attempt_name().as_deref());
                 Some(taken.ok_or(OperationError::AttributeUnavailable)?)
             } else {
                 None
@@ -256,11 +267,10 @@ impl Vault {
         let entry = Self::allowed(asking, Event::ForwardOutcome, permit.decision(), object)
             .because(ended.state.as_str())
             .asserted_by(asking.caller.workload.clone());
-        match ended.state {
-            ForwardState::NotSent => self.cvcs.give_back(id),
-            ForwardState::Answered => self.cvcs.burn(id),
-            ForwardState::Unknown | ForwardState::Open => {}
+        if ended.state == ForwardState::Answered {
+            self.cvcs.burn(id);
         }
+        let was_not_sent = ended.state == ForwardState::NotSent;
         let proxy = asking.caller.workload.clone();
         let change = Change::RecordOutcome {
             id,
@@ -271,7 +281,13 @@ impl Vault {
             entry,
         };
         match self.committer.commit(change).await? {
-            Committed::Done => Ok(()),
+            Committed::Done => {
+                // Not before the log holds it, and not where another outcome stands: an unknown one may have been sent.
+                if was_not_sent {
+                    self.cvcs.give_back(id);
+                }
+                Ok(())
+            }
             Committed::Missing => Err(OperationError::UnknownForward),
             Committed::Conflict if self.own_forward(asking, id).await?.state == ended.state => Ok(()),
             Committed::Conflict => Err(OperationError::Conflict),

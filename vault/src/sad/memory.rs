@@ -49,10 +49,14 @@ struct Shelved {
 }
 
 struct Lease {
-    forward: ForwardId,
+    /// Every forward of this attempt that has not ended without a byte sent: what one gives back, another may have sent.
+    forwards: Vec<ForwardId>,
     attempt: Option<AttemptId>,
     until: Timestamp,
 }
+
+/// Most forwards of one attempt that hold its code at once: retries of one payment, far more than an SDK makes.
+const FORWARDS_MAX: usize = 16;
 
 /// A PSP idempotency key, hashed: it is compared, never shown.
 type AttemptId = [u8; 32];
@@ -98,24 +102,27 @@ impl CvcShelf {
             shelf.codes.remove(&token);
             return None;
         }
-        let same_attempt = |lease: &Lease| lease.attempt.is_some() && lease.attempt == attempt;
-        if shelved.lease.as_ref().is_some_and(|lease| !same_attempt(lease)) {
-            return None;
+        let until = now.plus(self.config.lease);
+        match &mut shelved.lease {
+            None => shelved.lease = Some(Lease { forwards: vec![forward], attempt, until }),
+            Some(lease) if lease.may_add(attempt) => {
+                lease.forwards.push(forward);
+                lease.until = until;
+            }
+            Some(_) => return None,
         }
-        shelved.lease = Some(Lease { forward, attempt, until: now.plus(self.config.lease) });
         let cvc = Arc::clone(&shelved.cvc);
         shelf.leased.entry(forward).or_default().push(token);
         Some(cvc)
     }
 
-    /// The forward ended without a byte sent: its codes may serve another.
+    /// The forward ended without a byte sent: its codes may serve another, unless an earlier forward of the same attempt
+    /// still holds them.
     pub fn give_back(&self, forward: ForwardId) {
         let mut shelf = self.lock();
         for token in shelf.leased.remove(&forward).unwrap_or_default() {
-            if let Some(shelved) = shelf.codes.get_mut(&token)
-                && shelved.is_leased_to(forward)
-            {
-                shelved.lease = None;
+            if let Some(shelved) = shelf.codes.get_mut(&token) {
+                shelved.release(forward);
             }
         }
     }
@@ -183,7 +190,21 @@ impl Shelved {
     }
 
     fn is_leased_to(&self, forward: ForwardId) -> bool {
-        self.lease.as_ref().is_some_and(|lease| lease.forward == forward)
+        self.lease.as_ref().is_some_and(|lease| lease.forwards.contains(&forward))
+    }
+
+    fn release(&mut self, forward: ForwardId) {
+        let Some(lease) = &mut self.lease else { return };
+        lease.forwards.retain(|holder| *holder != forward);
+        if lease.forwards.is_empty() {
+            self.lease = None;
+        }
+    }
+}
+
+impl Lease {
+    fn may_add(&self, attempt: Option<AttemptId>) -> bool {
+        self.attempt.is_some() && self.attempt == attempt && self.forwards.len() < FORWARDS_MAX
     }
 }
 
@@ -267,6 +288,29 @@ mod tests {
         assert!(shelf.take(CARD, forward(2), Some("order-8")).is_none());
         assert!(shelf.take(CARD, forward(2), None).is_none());
         assert!(shelf.take(CARD, forward(3), Some("order-7")).is_some());
+    }
+
+    #[test]
+    fn what_a_repeat_gives_back_the_first_forward_still_holds() {
+        let (shelf, _) = shelf(10);
+        shelf.put(CARD, cvc()).unwrap();
+        assert!(shelf.take(CARD, forward(1), Some("order-7")).is_some());
+        assert!(shelf.take(CARD, forward(2), Some("order-7")).is_some());
+        shelf.give_back(forward(2));
+        assert!(shelf.take(CARD, forward(3), Some("order-8")).is_none(), "the first may have been sent");
+        shelf.sweep();
+        shelf.burn(forward(1));
+        assert!(shelf.is_empty(), "the first forward's answer burns it");
+
+        shelf.put(CARD, cvc()).unwrap();
+        assert!(shelf.take(CARD, forward(4), Some("order-7")).is_some());
+        assert!(shelf.take(CARD, forward(5), Some("order-7")).is_some());
+        shelf.burn(forward(4));
+        assert!(shelf.is_empty(), "a definite answer to any of them ends the attempt");
+
+        shelf.put(CARD, cvc()).unwrap();
+        let taken = (10..100).filter(|number| shelf.take(CARD, forward(*number), Some("order-7")).is_some());
+        assert_eq!(taken.count(), FORWARDS_MAX);
     }
 
     #[test]

@@ -92,6 +92,36 @@ async fn a_verification_code_serves_one_attempt() {
     assert_eq!(vault.forward(&token, &["cvc"]).await.status(), 404, "answered: it is burned");
 }
 
+#[tokio::test]
+async fn a_verification_code_stays_with_its_attempt_whatever_a_repeat_does() {
+    let vault = Service::start().await;
+    vault.onboard("acme").await;
+    let token = vault.tokenize("acme", &card()).await;
+    let bare = vault.tokenize("acme", &json!({ "number": VISA })).await;
+    let open = |tokens: Vec<&str>, attempt: &str, path: &str| {
+        let mut body = vault.wanted(&tokens, &["number", "cvc"]);
+        body["attempt"] = json!(attempt);
+        body["path"] = json!(path);
+        let vault = &vault;
+        async move { vault.send("proxy", "POST", "/v1/forwards", Some(&body)).await }
+    };
+    let first = open(vec![&token], "order-7", "/v1/charges").await;
+    assert_eq!(first.status(), 201, "{}", first.json());
+    let first = first.json()["id"].as_str().unwrap().to_owned();
+    let outcome = |id: &str| format!("/v1/forwards/{id}/outcome");
+
+    assert_eq!(open(vec![&token], "order-7", "/v1/tokens").await.status(), 404, "the key at another call");
+    assert_eq!(open(vec![&token, &bare], "order-7", "/v1/charges").await.status(), 404, "a card without code");
+    assert_eq!(open(vec![&token], "order-8", "/v1/charges").await.status(), 404, "the first may have been sent");
+
+    let unknown = json!({ "outcome": "unknown" });
+    assert_eq!(vault.send("proxy", "PUT", &outcome(&first), Some(&unknown)).await.status(), 204);
+    let regret = json!({ "outcome": "not-sent" });
+    assert_eq!(vault.send("proxy", "PUT", &outcome(&first), Some(&regret)).await.status(), 409);
+    assert_eq!(open(vec![&token], "order-8", "/v1/charges").await.status(), 404, "unknown is not taken back");
+    assert_eq!(open(vec![&token], "order-7", "/v1/charges").await.status(), 201, "the identical attempt");
+}
+
 /// Every lie a proxy can tell about a forward, and what it is answered.
 #[tokio::test]
 async fn what_a_proxy_may_not_have_it_does_not_get() {

@@ -92,6 +92,11 @@ inject = [
     { at = "/card/exp", value = "exp", format = "MM/YY", from = "/card/number" },
     { at = "/card/holder", value = "holder", from = "/card/number" },
 ]
+[[route.psp.allow]]
+method = "POST"
+path = "/v1/tokens"
+body = "json"
+inject = [{ at = "/number", value = "number" }, { at = "/cvc", value = "cvc", from = "/number" }]
 "#;
 
 fn copy(from: &Path, to: &Path) {
