@@ -6,8 +6,6 @@
 //! second credential travels beside it in a header or a field the route knows of.
 //! Upholds: C-18.
 
-use std::borrow::Cow;
-
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use http::header::AUTHORIZATION;
@@ -15,6 +13,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 use strongroom_domain::route::{Account, CredentialPlace, Credentials};
 use subtle::ConstantTimeEq;
+
+use crate::fields::may_mean;
 
 /// What a caller presents in `account` mode where its SDK insists on a credential: taken as none.
 pub const PLACEHOLDER: &str = "strongroom";
@@ -67,12 +67,12 @@ pub fn apply(
 }
 
 /// Refuses a query or body field by which the PSP would take another credential.
-pub fn check_fields<'a>(
+pub fn check_fields(
     mode: Credentials,
     place: &CredentialPlace,
-    mut names: impl Iterator<Item = Cow<'a, str>>,
+    mut names: impl Iterator<Item = String>,
 ) -> Result<(), CredentialRefused> {
-    let refused = |name: Cow<'_, str>| place.refused_fields.iter().any(|field| *field == name);
+    let refused = |name: String| place.refused_fields.iter().any(|field| may_mean(&name, field));
     if mode != Credentials::Unpinned && names.any(refused) { Err(CredentialRefused) } else { Ok(()) }
 }
 
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn a_second_credential_in_a_field_is_refused() {
         let place = place("authorization", None);
-        let names = |name: &'static str| std::iter::once(Cow::Borrowed(name));
+        let names = |name: &'static str| std::iter::once(name.to_owned());
         assert!(check_fields(Credentials::Account, &place, names("key")).is_err());
         assert!(check_fields(Credentials::Pinned, &place, names("amount")).is_ok());
         assert!(check_fields(Credentials::Unpinned, &place, names("key")).is_ok());

@@ -1,31 +1,49 @@
 //! Names of query and top-level body fields, to find a second credential among them.
+//!
+//! Promises: a name is found in whatever way a PSP may read it: parted by `;` as some still do, in any encoding, with
+//! brackets or spaces around it. What has no names we can read is not taken for nameless.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use percent_encoding::percent_decode_str;
 use serde::de::IgnoredAny;
 
+use crate::body::form;
+
 /// The decoded names of a query or a form.
-pub fn form_names(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
-    text.split('&').map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name)).map(|name| {
-        let spaced = name.replace('+', " ");
-        Cow::Owned(percent_decode_str(&spaced).decode_utf8_lossy().into_owned())
+pub fn form_names(text: &[u8]) -> impl Iterator<Item = String> + '_ {
+    text.split(|byte| matches!(byte, b'&' | b';')).map(|pair| {
+        let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
+        String::from_utf8_lossy(form::decode(name).bytes()).into_owned()
     })
 }
 
-/// The decoded top-level names of a body, by its content type. A body of another kind has none.
+/// The decoded top-level names of a body, by its content type. `None`: they cannot be read.
 #[must_use]
-pub fn body_names(content_type: Option<&str>, body: &[u8]) -> Vec<String> {
-    match content_type.map(essence) {
-        Some(kind) if kind == "application/x-www-form-urlencoded" => std::str::from_utf8(body)
-            .map_or_else(|_| Vec::new(), |text| form_names(text).map(Cow::into_owned).collect()),
-        Some(kind) if is_json(&kind) => {
-            let members: Option<BTreeMap<String, IgnoredAny>> = serde_json::from_slice(body).ok();
-            members.map_or_else(Vec::new, |members| members.into_keys().collect())
-        }
-        _ => Vec::new(),
+pub fn body_names(content_type: Option<&str>, body: &[u8]) -> Option<Vec<String>> {
+    if body.is_empty() {
+        return Some(Vec::new());
     }
+    let kind = content_type.map(essence)?;
+    if kind == "application/x-www-form-urlencoded" {
+        return Some(form_names(body).collect());
+    }
+    if !is_json(&kind) {
+        return None;
+    }
+    match serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(body) {
+        Ok(members) => Some(members.into_keys().collect()),
+        // A list or a lone value has no names.
+        Err(_) => serde_json::from_slice::<IgnoredAny>(body).ok().map(|_| Vec::new()),
+    }
+}
+
+/// Whether a PSP may take a field of this name for `field`: Rack reads `[key]` and `key[]` as `key`, PHP ` key` too.
+#[must_use]
+pub fn may_mean(name: &str, field: &str) -> bool {
+    let bare = |char: char| matches!(char, '[' | ']') || char.is_whitespace() || char.is_control();
+    let name = name.trim_start_matches(bare);
+    let end = name.find(bare).unwrap_or(name.len());
+    name[..end].eq_ignore_ascii_case(field)
 }
 
 /// A media type without parameters, lower case.
@@ -46,10 +64,29 @@ mod tests {
 
     #[test]
     fn names_are_decoded_before_they_are_compared() {
-        assert_eq!(form_names("a=1&k%65y=2&b+c").collect::<Vec<_>>(), ["a", "key", "b c"]);
+        assert_eq!(form_names(b"a=1&k%65y=2;b+c").collect::<Vec<_>>(), ["a", "key", "b c"]);
         let form = Some("application/x-www-form-urlencoded; charset=utf-8");
-        assert_eq!(body_names(form, b"ke%79=1"), ["key"]);
-        assert_eq!(body_names(Some("application/json"), br#"{"k\u0065y":{"deep":1}}"#), ["key"]);
-        assert!(body_names(Some("text/plain"), b"key=1").is_empty() && body_names(None, b"key=1").is_empty());
+        assert_eq!(body_names(form, b"ke%79=1&a=\xff").unwrap(), ["key", "a"]);
+        let json = Some("application/json");
+        assert_eq!(body_names(json, br#"{"k\u0065y":{"deep":1}}"#).unwrap(), ["key"]);
+        assert_eq!((body_names(json, b"[1]"), body_names(None, b"")), (Some(Vec::new()), Some(Vec::new())));
+        for (kind, body) in [
+            (Some("text/plain"), &b"key=1"[..]),
+            (None, b"key=1"),
+            (json, b"\xef\xbb\xbf{\"key\":1}"),
+            (json, "[".repeat(200).as_bytes()),
+        ] {
+            assert_eq!(body_names(kind, body), None);
+        }
+    }
+
+    #[test]
+    fn a_name_is_what_a_psp_may_take_it_for() {
+        for name in ["key", "Key", "key[]", "[key]", " key", "key\0", "key[a]", "\tkey "] {
+            assert!(may_mean(name, "key"), "{name}");
+        }
+        for name in ["keys", "monkey", "card[key]", "", "k", "key_id"] {
+            assert!(!may_mean(name, "key"), "{name}");
+        }
     }
 }

@@ -98,7 +98,8 @@ impl<'a> Run<'a> {
         let Planned { call, plan, headers } = planned;
         let (body, secrets) = match plan {
             None => (order.body.clone(), Injections::default()),
-            Some(plan) => match self.open_and_inject(plan).await {
+            Some(plan) => match self.open_and_inject(plan, plan::attempt(&destination.route, &headers)).await
+            {
                 Ok(injected) => (Bytes::from_owner(injected.body), injected.secrets),
                 Err(failure) => {
                     ready.give_back();
@@ -114,9 +115,9 @@ impl<'a> Run<'a> {
     }
 
     /// Opens the forward and writes the card data into its places.
-    async fn open_and_inject(&mut self, plan: Plan) -> Result<Injected, Failure> {
+    async fn open_and_inject(&mut self, plan: Plan, attempt: Option<&str>) -> Result<Injected, Failure> {
         let wanted = plan.wanted();
-        let asked = self.open_request(&wanted);
+        let asked = self.open_request(&wanted, attempt);
         let traceparent = self.order.info.traceparent.to_string();
         let opening = self.engine.vault.open(&asked, &traceparent);
         let Opened { id, cards } = self.stages.time(Stage::Open, opening).await?;
@@ -128,11 +129,11 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn open_request<'w>(&self, wanted: &'w [Wanted]) -> OpenRequest<'w>
+    fn open_request<'w>(&self, wanted: &'w [Wanted], attempt: Option<&'w str>) -> OpenRequest<'w>
     where
         'a: 'w,
     {
-        let Order { target, method, headers, caller, .. } = self.order;
+        let Order { target, method, caller, .. } = self.order;
         let Destination { route, account, .. } = &*target.destination;
         OpenRequest {
             caller: &caller.workload,
@@ -147,7 +148,7 @@ impl<'a> Run<'a> {
                 .iter()
                 .map(|one| WantedCard { token: one.token.as_str(), attributes: one.attributes })
                 .collect(),
-            attempt: plan::attempt(route, headers),
+            attempt,
             origin: caller.peer.to_string(),
         }
     }

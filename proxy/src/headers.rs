@@ -63,6 +63,24 @@ fn without_hop(from: &HeaderMap) -> HeaderMap {
     headers
 }
 
+/// Headers by which frameworks take another method, path or host than the request line's. The route lists the call, so
+/// none of them may speak; without them the call would be another one than the caller meant, so it is refused.
+const STEERING: [&str; 7] = [
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+    "x-original-url",
+    "x-original-host",
+    "x-rewrite-url",
+    "x-host",
+];
+
+/// Whether a request asks for another call than its request line does.
+#[must_use]
+pub fn steer(from_caller: &HeaderMap) -> bool {
+    STEERING.iter().any(|name| from_caller.contains_key(*name))
+}
+
 fn tells_of_a_proxy(name: &HeaderName) -> bool {
     let name = name.as_str();
     name.starts_with("proxy-") || name.starts_with("x-forwarded-") || name == "x-real-ip"

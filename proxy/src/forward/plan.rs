@@ -1,10 +1,8 @@
 //! Everything that is decided before anything is connected, asked or sent.
 
-use std::borrow::Cow;
-
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName};
-use strongroom_domain::route::{AllowedCall, BodyFormat, Call, Route};
+use strongroom_domain::route::{AllowedCall, BodyFormat, Call, Credentials, Route};
 
 use super::Order;
 use crate::inject::{self, Plan};
@@ -29,9 +27,11 @@ impl<'a> Planned<'a> {
         let destination = &*order.target.destination;
         let route = &destination.route;
         let call = route.call(order.method.as_str(), order.target.path()).ok_or(Failure::NotListed)?;
+        if headers::steer(&order.headers) {
+            return Err(Failure::NotListed);
+        }
         inject::check_clean(&order.target.path_and_query, &order.headers)?;
         let content_type = content_type(&order.headers)?;
-        check_fields(route, order, content_type)?;
         let plan = match call {
             Call::Allowed(allowed) => {
                 check_media_type(allowed, content_type)?;
@@ -42,6 +42,7 @@ impl<'a> Planned<'a> {
                 None
             }
         };
+        check_fields(route, order, content_type)?;
         let mut headers = headers::outgoing(&order.headers, &route.upstream);
         let (place, own) = (&route.credential_place, destination.credential.as_ref());
         credential::apply(route.credentials, place, &destination.account, own, &mut headers)?;
@@ -56,7 +57,7 @@ impl<'a> Planned<'a> {
     }
 }
 
-/// The PSP's idempotency key, if the request has a usable one.
+/// The PSP's idempotency key, if the request that leaves has a usable one.
 pub(super) fn attempt<'a>(route: &Route, headers: &'a HeaderMap) -> Option<&'a str> {
     let name = HeaderName::try_from(route.idempotency_header.as_deref()?).ok()?;
     let key = only(headers, &name).ok()??;
@@ -100,11 +101,12 @@ fn check_media_type(call: &AllowedCall, content_type: Option<&str>) -> Result<()
 
 fn check_fields(route: &Route, order: &Order, content_type: Option<&str>) -> Result<(), Failure> {
     let place = &route.credential_place;
-    if place.refused_fields.is_empty() {
+    if place.refused_fields.is_empty() || route.credentials == Credentials::Unpinned {
         return Ok(());
     }
-    let in_query = fields::form_names(order.target.query());
-    let in_body = fields::body_names(content_type, &order.body).into_iter().map(Cow::Owned);
+    let in_query = fields::form_names(order.target.query().as_bytes());
+    // A body whose fields we cannot read may hold a credential the PSP can.
+    let in_body = fields::body_names(content_type, &order.body).ok_or(Failure::MediaType)?;
     Ok(credential::check_fields(route.credentials, place, in_query.chain(in_body))?)
 }
 

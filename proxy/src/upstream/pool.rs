@@ -5,6 +5,7 @@
 //! Does not promise: that an idle connection is alive. One closed while it lay idle is found and dropped first.
 //! Upholds: C-17, C-19.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -51,7 +52,6 @@ pub struct Ready {
 }
 
 /// A complete answer.
-#[derive(Debug)]
 pub struct Answer {
     /// Its status.
     pub status: StatusCode,
@@ -61,8 +61,15 @@ pub struct Answer {
     pub body: Bytes,
 }
 
+/// Shows no header and no byte of the body: before it is scrubbed it may hold card data.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Answer({}, {} bytes)", self.status, self.body.len())
+    }
+}
+
 /// Why there is no complete answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum SendError {
     /// The connection closed before the request was taken: nothing of it was written. Here it is back.
     #[error("the connection closed before anything was sent")]
@@ -76,6 +83,18 @@ pub enum SendError {
     /// The answer is larger than allowed.
     #[error("the answer is larger than allowed")]
     TooLarge,
+}
+
+/// Shows nothing of a request that comes back: it holds card data and a credential.
+impl fmt::Debug for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotSent(_) => f.write_str("NotSent(..)"),
+            Self::Broken(error) => write!(f, "Broken({error:?})"),
+            Self::TimedOut => f.write_str("TimedOut"),
+            Self::TooLarge => f.write_str("TooLarge"),
+        }
+    }
 }
 
 impl Pool {
@@ -196,4 +215,20 @@ async fn read(response: Response<Incoming>, bytes_max: usize) -> Result<Answer, 
         bytes.extend_from_slice(&data);
     }
     Ok(Answer { status: parts.status, headers: parts.headers, body: bytes.freeze() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neither_a_request_that_came_back_nor_an_answer_shows_what_it_holds() {
+        let body = || Bytes::from_static(b"card[number]=4242424242424242");
+        let mut request = Request::new(Full::new(body()));
+        request.headers_mut().insert("authorization", http::HeaderValue::from_static("Bearer sk_own"));
+        let shown = format!("{:?}", SendError::NotSent(Box::new(request)));
+        assert_eq!(shown, "NotSent(..)");
+        let answer = Answer { status: StatusCode::OK, headers: HeaderMap::new(), body: body() };
+        assert_eq!(format!("{answer:?}"), "Answer(200 OK, 29 bytes)");
+    }
 }

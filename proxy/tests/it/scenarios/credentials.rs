@@ -39,9 +39,28 @@ async fn a_second_credential_beside_the_account_s_is_refused() {
         world.form("/psp/v1/payment_methods", &format!("{}&key=sk_mine", usual_form())),
         world.form("/psp/v1/payment_methods?k%65y=sk_mine", &usual_form()),
         world.form("/psp/v1/refunds", "ke%79=sk_mine"),
+        world.form("/psp/v1/refunds", "charge=ch_1;key=sk_mine"),
+        world.form("/psp/v1/refunds", "charge=ch_1&[key]=sk_mine"),
+        world.form("/psp/v1/refunds?+key[]=sk_mine", "charge=ch_1"),
+        world.request(
+            "POST",
+            "/psp/v1/payment_methods",
+            "application/x-www-form-urlencoded",
+            &[usual_form().as_bytes(), b"&note=\xff&key=sk_mine"].concat(),
+        ),
     ] {
         let reply = world.send(request).await;
         assert_eq!((reply.status, reply.problem().as_str()), (403, "credential-refused"));
+    }
+    for (kind, body) in [
+        (
+            "multipart/form-data; boundary=b",
+            &b"--b\r\ncontent-disposition: form-data; name=key\r\n\r\nsk_mine\r\n--b--"[..],
+        ),
+        ("application/json", b"\xef\xbb\xbf{\"key\":\"sk_mine\"}"),
+    ] {
+        let reply = world.send(world.request("POST", "/psp/v1/refunds", kind, body)).await;
+        assert_eq!((reply.status, reply.problem().as_str()), (415, "unsupported-media-type"), "{kind}");
     }
     assert_eq!((world.psp.requests(), world.vault.opens().len()), (0, 0));
 }

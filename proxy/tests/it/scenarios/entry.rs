@@ -54,6 +54,33 @@ async fn only_callers_of_the_bundle_reach_a_route_also_without_a_token() {
 }
 
 #[tokio::test]
+async fn no_header_makes_another_call_of_a_listed_one() {
+    let world = World::usual().await;
+    for (name, value) in
+        [("x-http-method-override", "DELETE"), ("x-original-url", "/v1/payouts"), ("x-host", "a.example")]
+    {
+        let mut request = world.form("/psp/v1/refunds", "charge=ch_1");
+        request.headers_mut().insert(name, HeaderValue::from_static(value));
+        let reply = world.send(request).await;
+        assert_eq!((reply.status, reply.problem().as_str()), (403, "route-refused"), "{name}");
+    }
+    assert_eq!(world.psp.requests(), 0);
+}
+
+#[tokio::test]
+async fn the_vault_hears_of_the_attempt_the_psp_hears_of() {
+    let world = World::usual().await;
+    for (connection, attempt) in [("keep-alive", Some("order-7")), ("keep-alive, Idempotency-Key", None)] {
+        let mut request = world.form("/psp/v1/payment_methods", &usual_form());
+        request.headers_mut().insert("idempotency-key", HeaderValue::from_static("order-7"));
+        request.headers_mut().insert("connection", HeaderValue::from_static(connection));
+        assert_eq!(world.send(request).await.status, 200);
+        assert_eq!(world.vault.opens().last().unwrap()["attempt"].as_str(), attempt, "{connection}");
+        assert_eq!(world.psp.seen().last().unwrap().holds("Idempotency-Key: order-7"), attempt.is_some());
+    }
+}
+
+#[tokio::test]
 async fn absolute_targets_and_connect_are_refused() {
     let world = World::usual().await;
     for head in [
