@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use strongroom_domain::route::{Account, AllowedCall, AttributeSet, Call, Route};
+use strongroom_domain::{scan, token};
 
 use super::action::OpenForwardSubject;
 use super::bundle::Routes;
@@ -52,6 +53,10 @@ impl RouteFacts {
         let account = planned.account(claim.account).ok_or("unknown-account")?;
         if route.upstream.host != claim.host {
             return Err("other-host");
+        }
+        // A path is kept with the forward: what stands for `{id}` is the proxy's word.
+        if scan::holds_pan(claim.path) || token::holds_token_shape(claim.path.as_bytes()) {
+            return Err("card-data-in-path");
         }
         let Some(Call::Allowed(allowed)) = route.call(claim.method, claim.path) else {
             return Err("call-not-listed");

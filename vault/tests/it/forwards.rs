@@ -53,6 +53,7 @@ async fn the_outcome_is_the_proxys_own_and_never_goes_back() {
         put("proxy", json!({ "outcome": "answered", "psp_request_id": "4242424242424242" })).await,
         400
     );
+    assert_eq!(put("proxy", json!({ "outcome": "answered", "psp_request_id": token })).await, 400);
     assert_eq!(put("proxy", json!({ "outcome": "answered", "status": 200, "upstream_ms": 12 })).await, 204);
     assert_eq!(
         put("proxy", json!({ "outcome": "answered", "status": 200 })).await,
@@ -111,8 +112,16 @@ async fn a_verification_code_stays_with_its_attempt_whatever_a_repeat_does() {
     let outcome = |id: &str| format!("/v1/forwards/{id}/outcome");
 
     assert_eq!(open(vec![&token], "order-7", "/v1/tokens").await.status(), 404, "the key at another call");
-    assert_eq!(open(vec![&token, &bare], "order-7", "/v1/charges").await.status(), 404, "a card without code");
-    assert_eq!(open(vec![&token], "order-8", "/v1/charges").await.status(), 404, "the first may have been sent");
+    assert_eq!(
+        open(vec![&token, &bare], "order-7", "/v1/charges").await.status(),
+        404,
+        "a card without code"
+    );
+    assert_eq!(
+        open(vec![&token], "order-8", "/v1/charges").await.status(),
+        404,
+        "the first may have been sent"
+    );
 
     let unknown = json!({ "outcome": "unknown" });
     assert_eq!(vault.send("proxy", "PUT", &outcome(&first), Some(&unknown)).await.status(), 204);
@@ -151,6 +160,8 @@ async fn what_a_proxy_may_not_have_it_does_not_get() {
             404,
         ),
         ("tokens of two tenants", vault.wanted(&[&token, &foreign], &["number"]), 404),
+        ("more than eight cards", vault.wanted(&[token.as_str(); 9], &["number"]), 400),
+        ("a number in the path", changed("/path", json!("/v1/charges/4242424242424242")), 404),
         ("one token twice", vault.wanted(&[&token, &token], &["number"]), 400),
         ("no token", vault.wanted(&[], &["number"]), 404),
         ("a value the card does not hold", vault.wanted(&[&bare], &["exp"]), 404),
@@ -162,6 +173,10 @@ async fn what_a_proxy_may_not_have_it_does_not_get() {
         assert!(!String::from_utf8_lossy(&answer.received).contains("4242"), "{lie}");
         assert_ne!(vault.newest("pan.forward").await["out"], "success", "{lie}");
     }
+    let entries = vault.entries().await;
+    let refused = entries.iter().filter(|entry| entry["evt"] == "pan.forward").count();
+    // One for each card at most: two tokens of two tenants, one token twice.
+    assert!(refused <= cases.len() + 2, "{refused} entries for {} refusals", cases.len());
     // Whoever is no proxy hears the same 404 as for an unknown token.
     for who in ["orchestrator", "checkout", "platform", "security"] {
         let answer = vault.send(who, "POST", "/v1/forwards", Some(&right)).await;

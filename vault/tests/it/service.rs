@@ -94,6 +94,11 @@ inject = [
 ]
 [[route.psp.allow]]
 method = "POST"
+path = "/v1/charges/{id}"
+body = "json"
+inject = [{ at = "/number", value = "number" }]
+[[route.psp.allow]]
+method = "POST"
 path = "/v1/tokens"
 body = "json"
 inject = [{ at = "/number", value = "number" }, { at = "/cvc", value = "cvc", from = "/number" }]

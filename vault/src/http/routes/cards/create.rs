@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::facts;
 use crate::audit::{Event, Object};
-use crate::authz::TenantScope;
+use crate::authz::{TenantScope, Tokenize};
 use crate::http::body;
 use crate::http::problem::{Denial, Refused};
 use crate::operation::tokenize::{NewCard, Once, Tokenized};
@@ -105,9 +105,11 @@ async fn try_create(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Tokenized, OperationError> {
     let tenant = TenantId::parse(tenant).map_err(|_| OperationError::UnknownTenant)?;
+    let authorizer = vault.authorizer.load_full();
+    authorizer.admit::<Tokenize>(&asking.caller.workload)?;
     let facts = vault.tenant_facts(&tenant).await?;
     let subject = TenantScope { tenant: tenant.clone() };
-    let permit = vault.authorizer.load().decide(&asking.caller.workload, subject, &facts)?;
+    let permit = authorizer.decide(&asking.caller.workload, subject, &facts)?;
     let bytes = body::bytes(body).map_err(OperationError::Request)?;
     let parsed: NewCardBody = body::parse(headers, &bytes, FIELDS).map_err(OperationError::Request)?;
     let once = once(headers, &tenant, &bytes)?;

@@ -66,9 +66,9 @@ where
     A: Action<Subject = CardScope, Facts = TenantFacts>,
 {
     let tenant = TenantId::parse(tenant).map_err(|_| OperationError::UnknownToken)?;
-    let facts = vault.tenant_facts(&tenant).await?;
-    let authorizer = vault.authorizer.load();
+    let authorizer = vault.authorizer.load_full();
     authorizer.admit::<A>(&asking.caller.workload)?;
+    let facts = vault.tenant_facts(&tenant).await?;
     let token = Token::parse(token).map_err(|_| OperationError::UnknownToken)?;
     let subject = CardScope { tenant, card: NamedCard::from(&token) };
     Ok(authorizer.decide(&asking.caller.workload, subject, &facts)?)

@@ -253,7 +253,11 @@ impl ForwardBody {
         {
             return Err(invalid("the attempt is empty or longer than 1,024 bytes", "/attempt"));
         }
-        let mut cards = Vec::with_capacity(self.cards.len().min(CARDS_MAX));
+        // Before anything is kept of them: each card of a refused forward is an entry of its own.
+        if self.cards.len() > CARDS_MAX {
+            return Err(invalid("a forward names one to eight different tokens", "/cards"));
+        }
+        let mut cards = Vec::with_capacity(self.cards.len());
         for card in &self.cards {
             let token = Token::parse(&card.token).map_err(|_| OperationError::UnknownToken)?;
             let attributes: AttributeSet = card.attributes.iter().copied().collect();

@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
-use strongroom_domain::{Problem, ProblemKind, scan};
+use strongroom_domain::{Problem, ProblemKind, scan, token};
 use utoipa::ToSchema;
 
 use super::show::{object, permit};
@@ -112,10 +112,14 @@ async fn try_outcome(
 impl OutcomeBody {
     fn check(self) -> Result<Ended, Problem> {
         let psp_id_is_right = |id: &String| {
-            id.len() <= 200 && id.bytes().all(|byte| byte.is_ascii_graphic()) && !scan::holds_pan(id)
+            id.len() <= 200
+                && id.bytes().all(|byte| byte.is_ascii_graphic())
+                && !scan::holds_pan(id)
+                && !token::holds_token_shape(id.as_bytes())
         };
         if !self.psp_request_id.as_ref().is_none_or(psp_id_is_right) {
-            let detail = "psp_request_id is not at most 200 visible characters without a card number";
+            let detail =
+                "psp_request_id is not at most 200 visible characters without a card number or token";
             return Err(Problem::because(ProblemKind::InvalidRequest, detail).at("/psp_request_id"));
         }
         let state = match self.outcome {

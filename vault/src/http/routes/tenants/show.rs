@@ -78,10 +78,12 @@ pub(super) async fn permit(
     asking: &Asking,
     tenant: &TenantId,
 ) -> Result<Permit<ManageTenant>, OperationError> {
+    let authorizer = vault.authorizer.load_full();
+    authorizer.admit::<ManageTenant>(&asking.caller.workload)?;
     let facts = vault.tenant_facts(tenant).await?;
     let subject = TenantScope { tenant: tenant.clone() };
     // A suspended tenant can still be managed, or nobody could lift the suspension.
-    Ok(vault.authorizer.load().decide(&asking.caller.workload, subject, &facts)?)
+    Ok(authorizer.decide(&asking.caller.workload, subject, &facts)?)
 }
 
 pub(super) fn object(tenant: &str) -> Object {
