@@ -1,0 +1,120 @@
+//! What is printed: lines while it runs, one table at the end.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+
+use super::counts::Counts;
+use super::flags::StoreKind;
+use super::load::{Call, Measured};
+
+/// Collects and prints.
+#[derive(Default)]
+pub(crate) struct Report {
+    rows: Vec<String>,
+    disagreements: usize,
+}
+
+const HEAD: &str = "| store | call | connections | acknowledged/s | p50 ms | p99 ms | single-row commits/s before, after | ratio | vault CPU µs/call | vault RSS MiB | not acknowledged |\n\
+                    |---|---|---|---|---|---|---|---|---|---|---|";
+
+impl Report {
+    /// Prints at once.
+    pub(crate) fn line(&self, text: &str) {
+        // Nowhere is left to say that standard output is closed.
+        drop(writeln!(std::io::stdout(), "{text}"));
+    }
+
+    /// How many counts were not what was acknowledged.
+    pub(crate) fn disagreements(&self) -> usize {
+        self.disagreements
+    }
+
+    /// Holds the store's rows and entries against the acknowledgements.
+    pub(crate) fn compare(
+        &mut self,
+        store: StoreKind,
+        call: Call,
+        acknowledged: u64,
+        before: Counts,
+        after: Counts,
+    ) {
+        let (rows, entries) = match call {
+            Call::Tokenize => (after.cards - before.cards, after.tokenized - before.tokenized),
+            Call::OpenForward => (after.forwards - before.forwards, after.forwarded - before.forwarded),
+        };
+        let agree = rows == acknowledged && entries == acknowledged;
+        let verdict = if agree { "agree" } else { "DISAGREE" };
+        self.disagreements += usize::from(!agree);
+        self.line(&format!(
+            "{store} {}: acknowledged {acknowledged}, rows {rows}, audit entries {entries}: {verdict}",
+            call.name()
+        ));
+    }
+
+    /// One measurement.
+    pub(crate) fn row(
+        &mut self,
+        store: StoreKind,
+        call: Call,
+        connections: usize,
+        measured: &Measured,
+        reference: [Option<f64>; 2],
+        rss_kib: u64,
+    ) {
+        let (beside, ratio) = match reference {
+            [Some(before), Some(after)] => (
+                format!("{before:.0}, {after:.0}"),
+                format!("{:.2}", measured.rate() / f64::midpoint(before, after)),
+            ),
+            _ => ("-".to_owned(), "-".to_owned()),
+        };
+        let row = format!(
+            "| {store} | {} | {connections} | {:.0} | {:.2} | {:.2} | {beside} | {ratio} | {:.1} | {:.1} | {} |",
+            call.name(),
+            measured.rate(),
+            measured.percentile(0.50),
+            measured.percentile(0.99),
+            measured.vault_cpu * 1e6 / measured.acknowledged().max(1) as f64,
+            rss_kib as f64 / 1024.0,
+            others(&measured.others),
+        );
+        self.line(&row);
+        self.rows.push(row);
+    }
+
+    /// All measurements.
+    pub(crate) fn table(&self) {
+        self.line(&format!("\n{HEAD}\n{}", self.rows.join("\n")));
+    }
+}
+
+fn others(statuses: &[u16]) -> String {
+    let mut counted: BTreeMap<u16, usize> = BTreeMap::new();
+    for status in statuses {
+        *counted.entry(*status).or_default() += 1;
+    }
+    if counted.is_empty() {
+        return "0".to_owned();
+    }
+    counted.iter().map(|(status, count)| format!("{count} × {status}")).collect::<Vec<_>>().join(", ")
+}
+
+/// The machine, in one line.
+pub(crate) fn machine() -> String {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let (cpu, memory) = (read("/proc/cpuinfo"), read("/proc/meminfo"));
+    let field = |text: &str, name: &str| {
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.split(':').nth(1).map(str::trim).map(str::to_owned));
+        value.unwrap_or_else(|| "?".to_owned())
+    };
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    format!(
+        "machine: {cores} cores of {}, {} memory, Linux {}, load {}",
+        field(&cpu, "model name"),
+        field(&memory, "MemTotal"),
+        read("/proc/sys/kernel/osrelease").trim(),
+        read("/proc/loadavg").trim(),
+    )
+}
