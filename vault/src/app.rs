@@ -5,6 +5,7 @@
 mod open;
 mod refusals;
 mod reload;
+mod upkeep;
 
 pub use open::{check_audit, migrate, open_store};
 
@@ -33,9 +34,6 @@ use crate::store::{
     AuditedKeys, CardReader, Committer, CommitterTask, LogIdentity, SchemaError, StartError as LogError,
     Store,
 };
-
-/// How often late verification codes are wiped.
-const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// Why the vault does not start. Each message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -165,7 +163,8 @@ impl App {
         let tasks = [
             tokio::spawn(refusals.write()),
             tokio::spawn(reload::poll(Arc::clone(&vault), policies)),
-            tokio::spawn(sweep(Arc::clone(&vault))),
+            tokio::spawn(upkeep::sweep_codes(Arc::clone(&vault))),
+            tokio::spawn(upkeep::tidy(Arc::clone(&vault))),
         ];
         let ops = tokio::spawn(ops.serve(readiness, metrics, background.clone()));
         let ended = vault.committer.clone();
@@ -222,14 +221,4 @@ fn readiness(vault: &Arc<Vault>, kms: Arc<dyn Kms>, stop: &CancellationToken) ->
             async move { kms.check().await.map_err(|error| error.as_str()) }
         })
         .until(stop)
-}
-
-async fn sweep(vault: Arc<Vault>) {
-    let mut ticks = tokio::time::interval(SWEEP_EVERY);
-    loop {
-        ticks.tick().await;
-        vault.cvcs.sweep();
-        #[expect(clippy::cast_precision_loss, reason = "a count of codes is far below 2^52")]
-        metrics::gauge!("strongroom_cvc_held").set(vault.cvcs.len() as f64);
-    }
 }

@@ -9,6 +9,7 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use strongroom_domain::route::{Attribute, AttributeSet};
 use strongroom_domain::{ForwardId, Problem, ProblemKind, TenantId, Token, TokenHash, WorkloadId};
@@ -25,6 +26,9 @@ use crate::store::{CardRow, Change, Committed, ForwardRow, ForwardState};
 
 /// Most cards in one forward (design §5).
 pub const CARDS_MAX: usize = 8;
+
+/// How long a forward may stay without an outcome: a proxy tries to tell for ten minutes.
+const SILENT_AFTER: Duration = Duration::from_secs(900);
 
 /// A forward a proxy asks for.
 pub struct Wanted {
@@ -295,6 +299,29 @@ impl Vault {
                 Err(OperationError::Defect("an outcome needs neither key nor replay"))
             }
         }
+    }
+
+    /// Closes forwards whose proxy never told their outcome: it crashed, and what became of them is unknown. Gives how many.
+    pub async fn close_silent_forwards(&self, limit: u32) -> Result<u64, OperationError> {
+        let now = self.clock.now();
+        let mut closed = 0;
+        for row in self.store.silent_forwards(now.minus(SILENT_AFTER), limit).await? {
+            let object = Object::Forward { id: row.id, tenant: Some(row.tenant) };
+            let entry = Draft::by_service(now, Event::ForwardOutcome, Outcome::Failure, object);
+            let change = Change::RecordOutcome {
+                id: row.id,
+                proxy: row.proxy,
+                state: ForwardState::Unknown,
+                outcome: serde_json::json!({}),
+                at: now,
+                entry: entry.because("silent"),
+            };
+            // Anything but `Done`: the proxy spoke after all, or another replica was faster.
+            if self.committer.commit(change).await? == Committed::Done {
+                closed += 1;
+            }
+        }
+        Ok(closed)
     }
 
     /// One forward's story, for the proxy that opened it.

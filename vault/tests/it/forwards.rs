@@ -205,3 +205,26 @@ async fn a_suspended_tenants_cards_do_not_leave() {
     vault.onboard("acme").await;
     assert_eq!(vault.forward(&token, &["number"]).await.status(), 201);
 }
+
+#[tokio::test]
+async fn a_forward_whose_proxy_fell_silent_becomes_unknown() {
+    let vault = Service::start().await;
+    vault.onboard("acme").await;
+    let token = vault.tokenize("acme", &card()).await;
+    let id = vault.forward(&token, &["number"]).await.json()["id"].as_str().unwrap().to_owned();
+    let vault = vault.restart_after(std::time::Duration::from_secs(960)).await;
+    let story = format!("/v1/forwards/{id}");
+    for _ in 0..100 {
+        let state = vault.send("proxy", "GET", &story, None).await.json()["state"].clone();
+        if state == "unknown" {
+            let entry = vault.newest("forward.outcome").await;
+            assert_eq!((&entry["rsn"], &entry["actor"]["type"]), (&json!("silent"), &json!("system")));
+            let late = json!({ "outcome": "answered", "status": 200 });
+            let answer = vault.send("proxy", "PUT", &format!("{story}/outcome"), Some(&late)).await;
+            assert_eq!(answer.status(), 409, "states never go back");
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("still open");
+}

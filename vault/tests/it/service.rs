@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use strongroom_domain::{Clock, Timestamp};
 use strongroom_perimeter::chance::SystemRandom;
 use strongroom_perimeter::clock::SystemClock;
 use strongroom_sandbox::client::{Client, Exchange};
@@ -25,6 +27,15 @@ pub(crate) struct Service {
     pub(crate) ops: SocketAddr,
     stop: CancellationToken,
     running: JoinHandle<std::io::Result<()>>,
+}
+
+/// A clock that is ahead.
+struct Later(Duration);
+
+impl Clock for Later {
+    fn now(&self) -> Timestamp {
+        SystemClock.now().plus(self.0)
+    }
 }
 
 pub(crate) fn repository() -> PathBuf {
@@ -141,11 +152,21 @@ impl Service {
         Self::run(folder, pki, config).await
     }
 
+    /// Stops in order and starts again when that much time has passed.
+    pub(crate) async fn restart_after(self, passed: Duration) -> Self {
+        let Self { folder, pki, config, stop, running, .. } = self;
+        stop.cancel();
+        running.await.unwrap().unwrap();
+        Self::run_at(folder, pki, config, Arc::new(Later(passed))).await
+    }
+
     async fn run(folder: tempfile::TempDir, pki: Pki, config: VaultConfig) -> Self {
+        Self::run_at(folder, pki, config, Arc::new(SystemClock)).await
+    }
+
+    async fn run_at(folder: tempfile::TempDir, pki: Pki, config: VaultConfig, clock: Arc<dyn Clock>) -> Self {
         let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle();
-        let app = App::start(config.clone(), Arc::new(SystemClock), Arc::new(SystemRandom::new()), metrics)
-            .await
-            .unwrap();
+        let app = App::start(config.clone(), clock, Arc::new(SystemRandom::new()), metrics).await.unwrap();
         let (address, ops, stop) = (app.api_address(), app.ops_address().unwrap(), CancellationToken::new());
         let running = tokio::spawn(app.run(stop.clone()));
         Self { folder, pki, config, address, ops, stop, running }
