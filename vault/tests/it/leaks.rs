@@ -4,159 +4,19 @@
 //! database while it is live and after it is closed, its write-ahead log, every log line, the audit log, metrics, and every
 //! answer the proxy or the vault gave, but for the one answer that is meant to carry card data.
 
+mod ground;
+mod keys;
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde_json::{Value, json};
-use strongroom_perimeter::telemetry::Level;
-use strongroom_sandbox::client::{Client, Exchange};
-use strongroom_sandbox::house::{House, HouseOptions};
 use strongroom_sandbox::psp::cards;
 use strongroom_sandbox::search::{Needles, Report, Searcher};
-use strongroom_vault::config::VaultConfig;
 
 use crate::postgres::PostgresServer;
 use crate::service::plain_get;
-
-/// Where the vault keeps things, and where those lie on disk.
-struct Ground {
-    house: House,
-    _folder: tempfile::TempDir,
-    at_rest: Vec<PathBuf>,
-    postgres: Option<PostgresServer>,
-    /// What every caller was answered.
-    answers: Vec<u8>,
-    /// By operation of the contract, or door of the proxy: how often it was done and refused.
-    covered: BTreeMap<String, (u32, u32)>,
-    forwards: u32,
-    needles: Vec<(String, String)>,
-    codes: Vec<(String, String)>,
-}
-
-impl Ground {
-    async fn new(postgres: Option<PostgresServer>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut options = HouseOptions::new(folder.path());
-        options.level = Level::Trace;
-        options.slow = Duration::from_millis(200);
-        options.store = postgres.as_ref().map(PostgresServer::store_config);
-        let house = House::start(options).await.unwrap();
-        let mut at_rest = vec![house.folder().vault()];
-        at_rest.extend(postgres.as_ref().map(PostgresServer::data));
-        Self {
-            house,
-            _folder: folder,
-            at_rest,
-            postgres,
-            answers: Vec::new(),
-            covered: BTreeMap::new(),
-            forwards: 0,
-            needles: Vec::new(),
-            codes: Vec::new(),
-        }
-    }
-
-    /// A number nobody else uses, remembered as a needle.
-    fn mark(&mut self, what: &str) -> String {
-        let number = cards::random_number(&strongroom_perimeter::chance::SystemRandom::new()).unwrap();
-        self.needles.push((format!("{what} {}", self.needles.len()), number.clone()));
-        number
-    }
-
-    /// A published number with a meaning at the PSP, remembered as a needle if it can be one: packed into bytes, a
-    /// number of nothing but zeros between is in every file.
-    fn known(&mut self, number: &str) -> String {
-        if is_findable(number) && !self.needles.iter().any(|(_, known)| known == number) {
-            self.needles.push((format!("known {}", self.needles.len()), number.to_owned()));
-        }
-        number.to_owned()
-    }
-
-    fn code(&mut self, code: &str) -> String {
-        self.codes.push((format!("code {}", self.codes.len()), code.to_owned()));
-        code.to_owned()
-    }
-
-    async fn vault(&mut self, operation: &str, who: &str, request: Request<'_>) -> Exchange {
-        let client = self.house.vault_client(who).unwrap();
-        let exchange = request.send(&client).await;
-        let carries_card_data = operation == "openForward" && exchange.status() == 201;
-        if carries_card_data {
-            self.forwards += 1;
-        } else {
-            self.answers.extend_from_slice(&exchange.received);
-        }
-        self.count(operation, (200..300).contains(&exchange.status()));
-        exchange
-    }
-
-    async fn proxy(&mut self, door: &str, request: Request<'_>) -> Exchange {
-        let client = self.house.proxy_client("orchestrator").unwrap();
-        let exchange = request.send(&client).await;
-        self.answers.extend_from_slice(&exchange.received);
-        self.count(&format!("proxy: {door}"), exchange.status() == 200);
-        exchange
-    }
-
-    fn count(&mut self, door: &str, done: bool) {
-        let (success, failure) = self.covered.entry(door.to_owned()).or_default();
-        *(if done { success } else { failure }) += 1;
-    }
-
-    async fn token(&mut self, card: &Value) -> String {
-        let path = "/v1/tenants/acme/cards";
-        let created = self.vault("createCard", "checkout", Request::json("POST", path, card)).await;
-        assert_eq!(created.status(), 201, "{}", created.json());
-        created.json()["token"].as_str().unwrap().to_owned()
-    }
-}
-
-struct Request<'a> {
-    method: &'a str,
-    path: &'a str,
-    headers: Vec<(&'a str, &'a str)>,
-    body: Vec<u8>,
-}
-
-impl<'a> Request<'a> {
-    fn bare(method: &'a str, path: &'a str) -> Self {
-        Self { method, path, headers: Vec::new(), body: Vec::new() }
-    }
-
-    fn json(method: &'a str, path: &'a str, body: &Value) -> Self {
-        Self::text(method, path, &body.to_string())
-    }
-
-    fn text(method: &'a str, path: &'a str, body: &str) -> Self {
-        Self {
-            headers: vec![("content-type", "application/json")],
-            body: body.into(),
-            ..Self::bare(method, path)
-        }
-    }
-
-    fn form(path: &'a str, body: &str) -> Self {
-        let headers = vec![
-            ("content-type", "application/x-www-form-urlencoded"),
-            ("authorization", "Bearer strongroom"),
-        ];
-        Self { headers, body: body.into(), ..Self::bare("POST", path) }
-    }
-
-    fn with(mut self, name: &'a str, value: &'a str) -> Self {
-        self.headers.retain(|(held, _)| *held != name);
-        self.headers.push((name, value));
-        self
-    }
-
-    async fn send(self, client: &Client) -> Exchange {
-        match client.send(self.method, self.path, &self.headers, &self.body).await {
-            Ok(exchange) => exchange,
-            Err(no_answer) => no_answer.exchange,
-        }
-    }
-}
+use ground::{Ground, Request, is_findable};
+use keys::data_keys;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn marked_cards_are_nowhere_but_at_the_psp_on_sqlite() {
@@ -460,10 +320,6 @@ fn searcher(ground: &Ground, keys: &[(String, Vec<u8>)]) -> Searcher {
     needles.compile().unwrap()
 }
 
-fn is_findable(number: &str) -> bool {
-    !number.contains("00000000")
-}
-
 /// The searcher finds what is there: every charged number in the PSP's log, and everything in a planted page.
 fn positive_control(ground: &Ground, searcher: &Searcher) {
     let psp = searcher.path(ground.house.psp().log_file()).unwrap();
@@ -493,51 +349,6 @@ fn at_rest(ground: &Ground, searcher: &Searcher) -> Report {
         );
     }
     report
-}
-
-/// Every data key of the service, unwrapped as the `file` provider wraps them (design §4).
-async fn data_keys(house: &House) -> Vec<(String, Vec<u8>)> {
-    let kek = std::fs::read(house.folder().kms_key()).unwrap();
-    let kek =
-        if kek.len() == 32 { kek } else { hex::decode(String::from_utf8(kek).unwrap().trim()).unwrap() };
-    let mut keys = Vec::new();
-    for (id, scope, purpose, wrapped) in wrapped_keys(house).await {
-        let context = format!(
-            r#"{{"app":"strongroom","environment":"test","key_id":"{id}","purpose":"{purpose}","tenant":"{scope}"}}"#
-        );
-        keys.push((format!("{scope} {purpose}"), unwrap(&kek, &wrapped, context.as_bytes())));
-    }
-    assert!(keys.len() >= 3, "a key for each purpose in use");
-    keys
-}
-
-fn unwrap(kek: &[u8], wrapped: &[u8], context: &[u8]) -> Vec<u8> {
-    use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-    assert_eq!(wrapped[0], 1);
-    let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, kek).unwrap());
-    let nonce = Nonce::try_assume_unique_for_key(&wrapped[1..13]).unwrap();
-    let mut sealed = wrapped[13..].to_vec();
-    key.open_in_place(nonce, Aad::from(context), &mut sealed).unwrap().to_vec()
-}
-
-/// Id, scope, purpose, wrapped bytes: read past the service, as a thief of the database would.
-async fn wrapped_keys(house: &House) -> Vec<(String, String, String, Vec<u8>)> {
-    let text = std::fs::read_to_string(house.folder().vault_config()).unwrap();
-    let config = VaultConfig::parse(Path::new("vault.toml"), &text).unwrap();
-    let store = strongroom_vault::app::open_store(&config.store).await.unwrap();
-    let mut found = Vec::new();
-    for (scope, name) in [
-        (strongroom_sealing::KeyScope::Service, "-"),
-        (strongroom_sealing::KeyScope::Tenant(strongroom_domain::TenantId::parse("acme").unwrap()), "acme"),
-    ] {
-        use strongroom_sealing::Purpose;
-        for purpose in [Purpose::Card, Purpose::Idempotency, Purpose::AuditSigning] {
-            if let Some(key) = store.active_key(&scope, purpose).await.unwrap() {
-                found.push((key.id.to_string(), name.to_owned(), purpose.as_str().to_owned(), key.wrapped));
-            }
-        }
-    }
-    found
 }
 
 fn tell(report: &Report, covered: &BTreeMap<String, (u32, u32)>, forwards: u32, keys: usize) {
