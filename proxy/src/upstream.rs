@@ -1,13 +1,11 @@
-//! The way to a PSP: guard, TLS, and connections that are values.
+//! The way to a PSP: the house's guarded connections, with the TLS that PSPs speak.
 //!
 //! Promises: a request leaves over a connection to an address that was judged, to a peer whose certificate names the
 //! route's host, exactly once.
 //! Upholds: C-17, C-19.
 
-pub mod dial;
-pub mod guard;
-pub mod pool;
 pub mod tls;
 
-pub use dial::{Admission, ConnectError, Dialer, InvalidHost, Resolve, SystemResolver};
-pub use pool::{Answer, Pool, Ready, SendError};
+pub use strongroom_perimeter::outbound::{
+    Admission, Answer, ConnectError, Dialer, InvalidHost, Pool, Ready, Resolve, SendError, SystemResolver,
+};

@@ -13,6 +13,7 @@ pub mod hardening;
 pub mod limits;
 pub mod listener;
 pub mod ops;
+pub mod outbound;
 pub mod problem;
 pub mod request;
 pub mod telemetry;

@@ -170,10 +170,14 @@ mod tests {
 
     fn dialer(host: &str, answers: &[&'static str], private: &[&str]) -> Dialer {
         let private = private.iter().map(|ip| ip.parse().unwrap()).collect();
-        let tls = super::super::tls::client_config(None).unwrap();
+        let tls = ClientConfig::builder_with_provider(crate::tls::provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
         let resolver = Arc::new(Table(answers.to_vec()));
         let second = Duration::from_secs(1);
-        Dialer::new(host, 443, Admission::Public(private), resolver, tls, second).unwrap()
+        Dialer::new(host, 443, Admission::Public(private), resolver, Arc::new(tls), second).unwrap()
     }
 
     #[tokio::test]
