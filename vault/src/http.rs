@@ -3,6 +3,7 @@
 pub mod asking;
 pub mod body;
 mod guard;
+mod idempotency;
 pub mod openapi;
 pub mod problem;
 pub mod routes;
@@ -13,7 +14,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use strongroom_perimeter::problem::with_fallbacks;
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
 use utoipa_axum::routes;
 
 use crate::operation::Vault;
@@ -22,6 +23,10 @@ use crate::operation::Vault;
 fn endpoints() -> OpenApiRouter<Arc<Vault>> {
     OpenApiRouter::with_openapi(openapi::head())
         .routes(routes!(routes::cards::create::create))
+        .routes(
+            routes!(routes::cards::batch::batch)
+                .layer(DefaultBodyLimit::max(routes::cards::batch::BATCH_BYTES_MAX)),
+        )
         .routes(routes!(routes::cards::show::show, routes::cards::erase::erase))
         .routes(routes!(routes::tenants::put::put, routes::tenants::show::show))
         .routes(routes!(routes::forwards::open::open))

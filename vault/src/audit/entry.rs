@@ -83,6 +83,12 @@ impl Draft {
         self
     }
 
+    /// About another object: many entries of one request begin alike.
+    pub fn about(mut self, object: Object) -> Self {
+        self.obj = object;
+        self
+    }
+
     /// Where card data went.
     pub fn to(mut self, destination: Destination) -> Self {
         self.dst = Some(Box::new(destination));

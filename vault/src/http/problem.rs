@@ -152,6 +152,45 @@ impl OperationError {
     }
 }
 
+/// What is wrong with one item of a request that was taken as a whole.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+pub struct ItemProblem {
+    /// Stable type: `urn:strongroom:problem:` and a word of `vault/docs/problems.md`.
+    #[schema(example = "urn:strongroom:problem:invalid-card")]
+    r#type: &'static str,
+    /// Short summary, the same for every occurrence of the type.
+    title: &'static str,
+    /// HTTP status.
+    #[schema(minimum = 400, maximum = 499)]
+    status: u16,
+    /// What happened, for a person. Holds nothing of the request.
+    detail: &'static str,
+    /// The field that is wrong (JSON Pointer, RFC 6901), from the top of the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pointer: Option<String>,
+}
+
+impl ItemProblem {
+    /// What may be known of an item's failure. `item` is the item's own pointer.
+    #[must_use]
+    pub fn new(error: &OperationError, item: &str) -> Self {
+        let problem = problem_of(error, Denial::Forbidden);
+        Self {
+            r#type: problem.kind.type_uri(),
+            title: problem.kind.title(),
+            status: problem.kind.status(),
+            detail: problem.detail,
+            pointer: problem.pointer.map(|field| format!("{item}{field}")),
+        }
+    }
+
+    /// Its HTTP status.
+    #[must_use]
+    pub const fn status(&self) -> u16 {
+        self.status
+    }
+}
+
 /// A problem document (RFC 9457).
 #[derive(utoipa::ToSchema)]
 #[schema(as = Problem)]

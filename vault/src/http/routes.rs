@@ -2,6 +2,7 @@
 
 pub mod cards {
     //! Cards: in, shown, erased.
+    pub mod batch;
     pub mod create;
     pub mod erase;
     pub mod facts;

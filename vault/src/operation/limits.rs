@@ -15,6 +15,8 @@ use strongroom_domain::{Clock, Timestamp, TokenHash, WorkloadId};
 pub struct LimitsConfig {
     /// Cards a second one caller may tokenize; bursts of one second.
     pub tokenize_per_second: u32,
+    /// Cards a second one caller with the grant to import may bring in by batches; bursts of one second.
+    pub import_per_second: u32,
     /// Cards a second one caller may have forwarded through any proxy; bursts of one second.
     pub forward_per_second: u32,
     /// Cards a day one caller may have forwarded.
@@ -27,6 +29,7 @@ impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
             tokenize_per_second: 200,
+            import_per_second: 20_000,
             forward_per_second: 50,
             forward_per_day: 100_000,
             token_forwards_per_minute: 10,
@@ -53,6 +56,7 @@ pub struct Limits {
 #[derive(Default)]
 struct State {
     tokenize: HashMap<WorkloadId, Bucket>,
+    import: HashMap<WorkloadId, Bucket>,
     forward: HashMap<WorkloadId, Bucket>,
     day: HashMap<WorkloadId, Window>,
     /// The minute that `tokens` counts in.
@@ -78,10 +82,16 @@ impl Limits {
         Self { config, clock, state: Mutex::default() }
     }
 
-    /// Counts one tokenization.
-    pub fn tokenize(&self, caller: &WorkloadId) -> Result<(), LimitReached> {
+    /// Counts the cards of one tokenization. All or none is counted.
+    pub fn tokenize(&self, caller: &WorkloadId, cards: u64) -> Result<(), LimitReached> {
         let now = self.clock.now();
-        take(&mut self.lock().tokenize, caller, self.config.tokenize_per_second, 1, now)
+        take(&mut self.lock().tokenize, caller, self.config.tokenize_per_second, cards, now)
+    }
+
+    /// Counts the cards of one batch of an import. All or none is counted.
+    pub fn import(&self, caller: &WorkloadId, cards: u64) -> Result<(), LimitReached> {
+        let now = self.clock.now();
+        take(&mut self.lock().import, caller, self.config.import_per_second, cards, now)
     }
 
     /// Counts one forward of these tokens. All or none is counted.
@@ -163,11 +173,11 @@ mod tests {
     fn a_second_refills_the_bucket() {
         let (limits, clock, caller) =
             limits(LimitsConfig { tokenize_per_second: 2, ..LimitsConfig::default() });
-        assert_eq!((0..5).filter(|_| limits.tokenize(&caller).is_ok()).count(), 2);
+        assert_eq!((0..5).filter(|_| limits.tokenize(&caller, 1).is_ok()).count(), 2);
         clock.0.store(1, Ordering::Relaxed);
-        assert_eq!((0..5).filter(|_| limits.tokenize(&caller).is_ok()).count(), 2);
+        assert_eq!((0..5).filter(|_| limits.tokenize(&caller, 1).is_ok()).count(), 2);
         let other = WorkloadId::parse("spiffe://strongroom.test/other").unwrap();
-        assert!(limits.tokenize(&other).is_ok(), "one caller's use is not another's");
+        assert!(limits.tokenize(&other, 1).is_ok(), "one caller's use is not another's");
     }
 
     #[test]

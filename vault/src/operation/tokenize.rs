@@ -1,23 +1,26 @@
 //! Tokenizing: a card goes in, a token comes out, and the number is sealed before anybody hears of it.
 //!
 //! Promises: an answered token is on disk with its record and its audit entry. A refused card leaves nothing but its entry.
+//! The cards of a batch come in together, in one commit; one that is refused does not hold the others back.
 //! Does not promise: one token per number. Dedupe is a tenant's choice and off by default.
 //! Upholds: C-01, C-04, C-05, C-06.
 
+mod once;
+
 use std::sync::Arc;
 
-use strongroom_domain::{
-    Brand, CardFacts, Cvc, DataKeyId, Expiry, Holder, Metadata, Pan, TenantId, Timestamp, Token, TokenHash,
-};
-use strongroom_sealing::{CardSecrets, HeldKey, KeyScope, Purpose, SealContext, idempotency_digest, seal};
-use zeroize::Zeroizing;
+use strongroom_domain::{Brand, CardFacts, Cvc, Expiry, Holder, Metadata, Pan, Timestamp, Token, TokenHash};
+use strongroom_sealing::{CardSecrets, HeldKey, KeyScope, Purpose, SealContext, seal};
 
-use super::card::is_live;
-use super::idempotency::{REMEMBERED, Scope, StoredAnswer, Working};
-use super::{Asking, IdempotencyKey, OperationError, Vault};
+pub use self::once::Once;
+use self::once::{First, Repeat, tokens_of};
+use super::{Asking, OperationError, Vault, policy_of};
 use crate::audit::{CardChange, Draft, Event, KeyRef, Object};
-use crate::authz::{Permit, Tokenize};
+use crate::authz::{Import, Permit, Tokenize};
 use crate::store::{CardRow, Change, Committed, IdempotencyRow, TenantRow, TenantStatus};
+
+/// Most cards of one batch (design §5): with the longest names and metadata still one body and one short commit.
+pub const BATCH_MAX: usize = 100;
 
 /// First version of every row.
 const FIRST_VERSION: u64 = 1;
@@ -38,17 +41,7 @@ pub struct NewCard {
     pub metadata: Metadata,
 }
 
-/// An idempotency key with what it is compared by: the canonical body without the verification code.
-pub struct Once {
-    /// The caller's key.
-    pub key: IdempotencyKey,
-    /// `POST /v1/…`.
-    pub request: String,
-    /// RFC 8785, without the verification code.
-    pub canonical_body: Zeroizing<Vec<u8>>,
-}
-
-/// What the caller gets: the card's facts, never its number.
+/// What the caller gets: the cards' facts, never their numbers.
 pub struct Tokenized {
     /// The answer's body, the same bytes for every replay.
     pub answer: Vec<u8>,
@@ -56,8 +49,17 @@ pub struct Tokenized {
     pub replayed: bool,
 }
 
-/// How a finished card is written for the caller: given by `http`, so that the stored answer and the sent one are one.
-pub type WriteAnswer = fn(&CardRow) -> Vec<u8>;
+/// What became of one card of a request.
+pub type Became<'a> = Result<CardRow, &'a OperationError>;
+
+/// How finished cards are written for the caller: given by `http`, so that the stored answer and the sent one are one.
+#[derive(Clone, Copy)]
+pub struct Answer {
+    /// Its HTTP status.
+    pub status: u16,
+    /// Its body.
+    pub write: fn(&[Became<'_>]) -> Vec<u8>,
+}
 
 impl Vault {
     /// Seals a card under a new token.
@@ -67,83 +69,161 @@ impl Vault {
         permit: Permit<Tokenize>,
         card: NewCard,
         once: Option<Once>,
-        write: WriteAnswer,
+        answer: Answer,
     ) -> Result<Tokenized, OperationError> {
-        let tenant = self.admit(asking, &permit, &card).await?;
-        let NewCard { pan, expiry, holder, cvc, expires_at, metadata } = card;
-        let repeat = match once {
-            None => None,
-            Some(once) => match self.begin_once(asking, &tenant.id, once).await? {
-                Repeat::First(first) => Some(first),
-                Repeat::Again(stored) => return self.replay(asking, &permit, stored, cvc).await,
-            },
-        };
-        let draft = CardDraft { secrets: CardSecrets { pan, expiry, holder }, expires_at, metadata };
-        let token = Token::generate(self.environment, &*self.random)?;
-        // The token is not yet known to anybody, so its code cannot be taken before the commit.
-        if let Some(cvc) = cvc {
-            self.cvcs.put(token.hash(), cvc).map_err(|_| OperationError::ShelfFull)?;
-        }
-        let hash = token.hash();
-        let stored = self.store_new(asking, &permit, &tenant, token, &draft, repeat.as_ref(), write).await;
-        match stored {
-            Ok(Stored::New(answer)) => Ok(Tokenized { answer, replayed: false }),
-            // Another replica was faster under the same idempotency key: its card is the one, this code belongs to it.
-            Ok(Stored::Earlier(row)) => {
-                let earlier = self.earlier_of(asking, &tenant.id, repeat, row).await;
-                match earlier.as_ref().ok().and_then(|stored| token_of(&stored.body)) {
-                    Some(to) => self.cvcs.hand_over(hash, to),
-                    None => self.cvcs.forget(hash),
-                }
-                self.replay(asking, &permit, earlier?, None).await
-            }
-            Err(error) => {
-                self.cvcs.forget(hash);
-                Err(error)
-            }
-        }
+        let tenant = self.taking_tenant(&permit).await?;
+        self.limits.tokenize(&asking.caller.workload, 1).map_err(|_| OperationError::RateLimited)?;
+        self.accept(&tenant, &card)?;
+        self.tokenize_all(asking, &permit, &tenant, vec![Ok(card)], once, answer).await
     }
 
-    /// Whether this card may come in at all: decided before anything is looked up or drawn.
-    async fn admit(
+    /// Seals many cards, each under a new token, in one commit. What is wrong with one is its own answer.
+    pub async fn tokenize_batch(
         &self,
         asking: &Asking,
-        permit: &Permit<Tokenize>,
-        card: &NewCard,
-    ) -> Result<Arc<TenantRow>, OperationError> {
+        permit: Permit<Tokenize>,
+        cards: Vec<Result<NewCard, OperationError>>,
+        once: Option<Once>,
+        answer: Answer,
+    ) -> Result<Tokenized, OperationError> {
+        let tenant = self.taking_tenant(&permit).await?;
+        let caller = &asking.caller.workload;
+        let count = cards.len() as u64;
+        let limited = if self.authorizer.load().admit::<Import>(caller).is_ok() {
+            self.limits.import(caller, count)
+        } else {
+            self.limits.tokenize(caller, count)
+        };
+        limited.map_err(|_| OperationError::RateLimited)?;
+        let accepted = |card| self.accept(&tenant, &card).map(|()| card);
+        let cards = cards.into_iter().map(|card| card.and_then(accepted)).collect();
+        self.tokenize_all(asking, &permit, &tenant, cards, once, answer).await
+    }
+
+    /// The tenant, if it takes cards: decided before anything is looked up or drawn.
+    async fn taking_tenant(&self, permit: &Permit<Tokenize>) -> Result<Arc<TenantRow>, OperationError> {
         let tenant = self.tenant(&permit.subject().tenant).await?;
-        let tenant =
-            tenant.filter(|row| row.status == TenantStatus::Active).ok_or(OperationError::UnknownTenant)?;
-        self.limits.tokenize(&asking.caller.workload).map_err(|_| OperationError::RateLimited)?;
+        tenant.filter(|row| row.status == TenantStatus::Active).ok_or(OperationError::UnknownTenant)
+    }
+
+    /// Whether this card may come in at all.
+    fn accept(&self, tenant: &TenantRow, card: &NewCard) -> Result<(), OperationError> {
         self.accepted.check(&card.pan).map_err(|_| OperationError::NumberNotAccepted)?;
         let brands = tenant.settings.brands.as_ref();
         if brands.is_some_and(|brands| !brands.contains(&card.pan.brand())) {
             return Err(OperationError::BrandNotAccepted);
         }
-        Ok(tenant)
+        Ok(())
+    }
+
+    async fn tokenize_all(
+        &self,
+        asking: &Asking,
+        permit: &Permit<Tokenize>,
+        tenant: &TenantRow,
+        cards: Vec<Result<NewCard, OperationError>>,
+        once: Option<Once>,
+        answer: Answer,
+    ) -> Result<Tokenized, OperationError> {
+        let drawn = cards.into_iter().map(|card| self.draw(card)).collect::<Result<Vec<_>, _>>()?;
+        let (drafts, codes): (Vec<_>, Vec<_>) = drawn.into_iter().unzip();
+        let repeat = match once {
+            None => None,
+            Some(once) => match self.begin_once(asking, &tenant.id, once, answer.status).await? {
+                Repeat::First(first) => Some(first),
+                Repeat::Again(stored) => return self.replay(asking, permit, stored, codes).await,
+            },
+        };
+        let shelved = self.shelve(&drafts, codes)?;
+        match self.store_new(asking, permit, tenant, &drafts, repeat.as_ref(), answer).await {
+            Ok(Stored::New(answer)) => Ok(Tokenized { answer, replayed: false }),
+            // Another replica was faster under the same idempotency key: its cards are the ones, these codes belong to them.
+            Ok(Stored::Earlier(row)) => {
+                let earlier = self.earlier_of(asking, &tenant.id, repeat, row).await;
+                let tokens = earlier.as_ref().map(|stored| tokens_of(&stored.body)).unwrap_or_default();
+                self.hand_over(&shelved, &tokens);
+                self.replay(asking, permit, earlier?, Vec::new()).await
+            }
+            Err(error) => {
+                self.hand_over(&shelved, &[]);
+                Err(error)
+            }
+        }
+    }
+
+    /// A new token for a card, and the card's verification code apart from it.
+    fn draw(
+        &self,
+        card: Result<NewCard, OperationError>,
+    ) -> Result<(Result<CardDraft, OperationError>, Option<Cvc>), OperationError> {
+        let NewCard { pan, expiry, holder, cvc, expires_at, metadata } = match card {
+            Ok(card) => card,
+            Err(error) => return Ok((Err(error), None)),
+        };
+        let token = Token::generate(self.environment, &*self.random)?;
+        let secrets = CardSecrets { pan, expiry, holder };
+        Ok((Ok(CardDraft { token, secrets, expires_at, metadata }), cvc))
+    }
+
+    /// Shelves the codes, all or none, and says by place which card has one. The tokens are not yet known to anybody,
+    /// so no code can be taken before the commit.
+    fn shelve(
+        &self,
+        drafts: &[Result<CardDraft, OperationError>],
+        codes: Vec<Option<Cvc>>,
+    ) -> Result<Vec<Option<TokenHash>>, OperationError> {
+        let mut shelved = Vec::with_capacity(drafts.len());
+        for (draft, code) in drafts.iter().zip(codes) {
+            let (Ok(draft), Some(code)) = (draft, code) else {
+                shelved.push(None);
+                continue;
+            };
+            let token = draft.token.hash();
+            if self.cvcs.put(token, code).is_err() {
+                self.hand_over(&shelved, &[]);
+                return Err(OperationError::ShelfFull);
+            }
+            shelved.push(Some(token));
+        }
+        Ok(shelved)
+    }
+
+    /// Gives each shelved code to the card at its place in `to`; without one it is wiped.
+    fn hand_over(&self, shelved: &[Option<TokenHash>], to: &[Option<TokenHash>]) {
+        for (place, from) in shelved.iter().enumerate() {
+            match (from, to.get(place).copied().flatten()) {
+                (None, _) => {}
+                (Some(from), Some(to)) => self.cvcs.hand_over(*from, to),
+                (Some(from), None) => self.cvcs.forget(*from),
+            }
+        }
     }
 
     /// Seals and commits. A key that is retired between the two is replaced by its successor, once.
-    #[expect(clippy::too_many_arguments, reason = "one commit's parts, each checked elsewhere")]
     async fn store_new(
         &self,
         asking: &Asking,
         permit: &Permit<Tokenize>,
         tenant: &TenantRow,
-        token: Token,
-        draft: &CardDraft,
+        drafts: &[Result<CardDraft, OperationError>],
         repeat: Option<&First>,
-        write: WriteAnswer,
+        answer: Answer,
     ) -> Result<Stored, OperationError> {
         for _ in 0..2 {
             let key = self.keys.active(&KeyScope::Tenant(tenant.id.clone()), Purpose::Card).await?;
-            let row = self.seal_new(asking, tenant, &key, token.clone(), draft)?;
-            let answer = write(&row);
-            let idempotency = repeat.map(|first| Box::new(first.row(asking.at, &answer)));
-            let entry = Self::tokenized_entry(asking, permit, &row, &key);
-            let change = Change::InsertCard { card: Box::new(row), idempotency, entry };
-            match self.committer.commit(change).await? {
-                Committed::Done => return Ok(Stored::New(answer)),
+            let mut became = Vec::with_capacity(drafts.len());
+            for draft in drafts {
+                became.push(match draft {
+                    Ok(draft) => Ok(self.seal_new(asking, tenant, &key, draft)?),
+                    Err(error) => Err(error),
+                });
+            }
+            let body = (answer.write)(&became);
+            let idempotency = repeat.map(|first| Box::new(first.row(asking.at, &body)));
+            let entries = Self::tokenized_entries(asking, permit, &became, &key);
+            let cards = became.into_iter().flatten().collect();
+            match self.committer.commit(Change::InsertCards { cards, idempotency, entries }).await? {
+                Committed::Done => return Ok(Stored::New(body)),
                 Committed::Replay(row) => return Ok(Stored::Earlier(row)),
                 Committed::KeyNotActive => self.keys.forget(key.id),
                 Committed::Conflict | Committed::Missing => {
@@ -159,10 +239,9 @@ impl Vault {
         asking: &Asking,
         tenant: &TenantRow,
         key: &HeldKey,
-        token: Token,
         draft: &CardDraft,
     ) -> Result<CardRow, OperationError> {
-        let CardDraft { secrets, expires_at, metadata } = draft;
+        let CardDraft { token, secrets, expires_at, metadata } = draft;
         let facts = CardFacts::of(&secrets.pan, secrets.expiry, tenant.settings.facts);
         let context = SealContext {
             environment: self.environment,
@@ -188,89 +267,38 @@ impl Vault {
             updated_at: asking.at,
             deleted_at: None,
             destroy_after: None,
-            token,
+            token: token.clone(),
             facts,
         })
     }
 
-    fn tokenized_entry(asking: &Asking, permit: &Permit<Tokenize>, row: &CardRow, key: &HeldKey) -> Draft {
-        let object = Object::Token { token: row.token.token_ref(), tenant: Some(row.tenant.clone()) };
-        Self::allowed(asking, Event::PanTokenize, permit.decision(), object)
-            .with_key(KeyRef::of(key.id))
-            .changing(CardChange::of(row.row_version, &row.record))
-    }
-
-    /// Whether this idempotency key was used before, and for the same request.
-    async fn begin_once(
-        &self,
-        asking: &Asking,
-        tenant: &TenantId,
-        once: Once,
-    ) -> Result<Repeat, OperationError> {
-        let scope = once.key.scope(&asking.caller.workload, tenant);
-        let working = self.in_flight.begin(scope).ok_or(OperationError::IdempotencyInFlight)?;
-        if let Some(row) = self.store.idempotent(&scope, asking.at).await? {
-            return self.same_request(asking, tenant, &once, row).await.map(Repeat::Again);
-        }
-        let key = self.keys.active(&KeyScope::Tenant(tenant.clone()), Purpose::Idempotency).await?;
-        let digest = once.digest(&key, asking, tenant);
-        Ok(Repeat::First(First { once, scope, key: key.id, digest, _working: working }))
-    }
-
-    async fn earlier_of(
-        &self,
-        asking: &Asking,
-        tenant: &TenantId,
-        first: Option<First>,
-        row: IdempotencyRow,
-    ) -> Result<StoredAnswer, OperationError> {
-        let first = first.ok_or(OperationError::Defect("a replay without an idempotency key"))?;
-        self.same_request(asking, tenant, &first.once, row).await
-    }
-
-    /// The stored answer, if it is this request's. Its digest was keyed by the key of its time.
-    async fn same_request(
-        &self,
-        asking: &Asking,
-        tenant: &TenantId,
-        once: &Once,
-        row: IdempotencyRow,
-    ) -> Result<StoredAnswer, OperationError> {
-        let stored = StoredAnswer::read(&row.answer)
-            .ok_or(OperationError::Defect("a stored answer cannot be read"))?;
-        let scope = KeyScope::Tenant(tenant.clone());
-        let key = self.keys.by_id(&scope, Purpose::Idempotency, stored.key).await?;
-        if once.digest(&key, asking, tenant) == row.digest {
-            Ok(stored)
-        } else {
-            Err(OperationError::IdempotencyKeyReused)
-        }
-    }
-
-    /// The first answer again. A verification code that came with the repeat is attached anew: the first may be used up.
-    async fn replay(
-        &self,
+    /// One entry for each card, also for those that were refused.
+    fn tokenized_entries(
         asking: &Asking,
         permit: &Permit<Tokenize>,
-        stored: StoredAnswer,
-        cvc: Option<Cvc>,
-    ) -> Result<Tokenized, OperationError> {
-        let token = token_of(&stored.body).ok_or(OperationError::Defect("a stored answer holds no token"))?;
-        let tenant = &permit.subject().tenant;
-        if let Some(cvc) = cvc {
-            let card = self.store.card(tenant, token).await?;
-            if card.is_some_and(|card| is_live(&card, asking.at)) {
-                self.cvcs.put(token, cvc).map_err(|_| OperationError::ShelfFull)?;
+        became: &[Became<'_>],
+        key: &HeldKey,
+    ) -> Vec<Draft> {
+        let tenant = || Object::Tenant(permit.subject().tenant.clone());
+        let allowed = Self::allowed(asking, Event::PanTokenize, permit.decision(), tenant());
+        let allowed = allowed.with_key(KeyRef::of(key.id));
+        let entry = |became: &Became<'_>| match became {
+            Ok(row) => {
+                let object = Object::Token { token: row.token.token_ref(), tenant: Some(row.tenant.clone()) };
+                allowed.clone().about(object).changing(CardChange::of(row.row_version, &row.record))
             }
-        }
-        let object = Object::Token { token: token.token_ref(), tenant: Some(tenant.clone()) };
-        self.record(Self::allowed(asking, Event::IdempotencyReplay, permit.decision(), object)).await?;
-        Ok(Tokenized { answer: stored.body, replayed: true })
+            Err(error) => asking
+                .entry(Event::PanTokenize, error.outcome(), tenant())
+                .because(error.reason())
+                .by_policy(policy_of(permit.decision())),
+        };
+        became.iter().map(entry).collect()
     }
 }
 
 /// A card about to be stored, checked and not yet sealed.
 struct CardDraft {
+    token: Token,
     secrets: CardSecrets,
     expires_at: Option<Timestamp>,
     metadata: Metadata,
@@ -280,42 +308,4 @@ struct CardDraft {
 enum Stored {
     New(Vec<u8>),
     Earlier(IdempotencyRow),
-}
-
-enum Repeat {
-    First(First),
-    Again(StoredAnswer),
-}
-
-/// The first request under its idempotency key.
-struct First {
-    once: Once,
-    scope: Scope,
-    key: DataKeyId,
-    digest: [u8; 32],
-    _working: Working,
-}
-
-impl First {
-    fn row(&self, now: Timestamp, answer: &[u8]) -> IdempotencyRow {
-        IdempotencyRow {
-            scope: self.scope,
-            digest: self.digest,
-            status: 201,
-            answer: StoredAnswer { key: self.key, body: answer.to_vec() }.write(),
-            expires_at: now.plus(REMEMBERED),
-        }
-    }
-}
-
-impl Once {
-    fn digest(&self, key: &HeldKey, asking: &Asking, tenant: &TenantId) -> [u8; 32] {
-        let caller = asking.caller.workload.as_str();
-        idempotency_digest(&key.key, caller, tenant.as_str(), &self.request, &self.canonical_body)
-    }
-}
-
-fn token_of(answer: &[u8]) -> Option<TokenHash> {
-    let answer: serde_json::Value = serde_json::from_slice(answer).ok()?;
-    Some(Token::parse(answer.get("token")?.as_str()?).ok()?.hash())
 }

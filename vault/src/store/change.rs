@@ -9,17 +9,17 @@ use crate::audit::Draft;
 /// One change with its audit entries. Both are committed in one transaction, or neither.
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// Adds a card.
+    /// Adds cards of one tenant, all of them or none.
     ///
-    /// `KeyNotActive` if its data key no longer seals; `Replay` if the idempotency scope is taken; `Conflict` if the
-    /// token is.
-    InsertCard {
-        /// The card.
-        card: Box<CardRow>,
+    /// `KeyNotActive` if a data key no longer seals; `Replay` if the idempotency scope is taken; `Conflict` if a token
+    /// is.
+    InsertCards {
+        /// The cards. None, if every card of a request was refused.
+        cards: Vec<CardRow>,
         /// The answer to give again.
         idempotency: Option<Box<IdempotencyRow>>,
-        /// `pan.tokenize`.
-        entry: Draft,
+        /// `pan.tokenize`, one for each card, also for those that were refused.
+        entries: Vec<Draft>,
     },
     /// Hides a card. `Missing` if it is unknown, another tenant's, or hidden already.
     EraseCard {
@@ -87,20 +87,32 @@ impl Change {
     /// Its audit entries.
     pub(super) fn entries(&self) -> &[Draft] {
         match self {
-            Self::InsertCard { entry, .. }
-            | Self::EraseCard { entry, .. }
+            Self::EraseCard { entry, .. }
             | Self::RecordOutcome { entry, .. }
             | Self::PutTenant { entry, .. }
             | Self::InsertKey { entry, .. }
             | Self::Entry { entry } => std::slice::from_ref(entry),
-            Self::OpenForward { entries, .. } => entries,
+            Self::InsertCards { entries, .. } | Self::OpenForward { entries, .. } => entries,
+        }
+    }
+
+    /// How many rows it is about: what a queue and a transaction have bounds for.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::InsertCards { cards, .. } => cards.len().max(1),
+            Self::EraseCard { .. }
+            | Self::OpenForward { .. }
+            | Self::RecordOutcome { .. }
+            | Self::PutTenant { .. }
+            | Self::InsertKey { .. }
+            | Self::Entry { .. } => 1,
         }
     }
 
     /// The answer it holds under an idempotency key.
     pub(super) fn idempotency(&self) -> Option<&IdempotencyRow> {
         match self {
-            Self::InsertCard { idempotency, .. } | Self::EraseCard { idempotency, .. } => {
+            Self::InsertCards { idempotency, .. } | Self::EraseCard { idempotency, .. } => {
                 idempotency.as_deref()
             }
             Self::OpenForward { .. }

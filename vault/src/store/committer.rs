@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strongroom_domain::{BootId, Clock, DataKeyId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +37,10 @@ const QUEUE_MAX: usize = 4_096;
 /// Most requests of one transaction: beyond it rows are no cheaper, and all wait for the last (`recv_many(512)` was
 /// measured best).
 const BATCH_MAX: usize = 512;
+/// Most cards of one transaction, whatever the number of requests: a few tens of milliseconds that all wait for.
+const ROWS_MAX: usize = 4_096;
+/// Most cards that wait inside batches: as many seconds of work as the queue has for single ones. About 16 MiB.
+const BATCHED_MAX: usize = 16_384;
 /// A request that waited longer is answered `Unavailable` and not begun: its caller has given up or is about to.
 const WAIT_TIME_MAX: Duration = Duration::from_secs(5);
 
@@ -68,6 +72,8 @@ pub enum StartError {
 #[derive(Clone, Debug)]
 pub struct Committer {
     queue: mpsc::Sender<Item>,
+    /// Room for the cards of batches; single ones are bounded by the queue.
+    room: Arc<Semaphore>,
 }
 
 /// The task itself.
@@ -106,7 +112,8 @@ impl Committer {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let stop = CancellationToken::new();
         let task = Task::new(store, clock, identity, writer, waiting, stop.clone());
-        Ok((Self { queue }, CommitterTask { stop, task: tokio::spawn(task.run()) }))
+        let room = Arc::new(Semaphore::new(BATCHED_MAX));
+        Ok((Self { queue, room }, CommitterTask { stop, task: tokio::spawn(task.run()) }))
     }
 
     /// Commits one change with its audit entries. When this returns `Ok`, what it says is durable.
@@ -114,6 +121,11 @@ impl Committer {
         if change.entries().is_empty() {
             return Err(CommitError::Refused);
         }
+        // Given back when the answer is there.
+        let _room = match change.weight() {
+            1 => None,
+            weight => Some(self.room(weight)?),
+        };
         let (reply, answer) = oneshot::channel();
         let item = Item::new(change, reply, Instant::now());
         self.queue.try_send(item).map_err(|error| match error {
@@ -121,6 +133,11 @@ impl Committer {
             mpsc::error::TrySendError::Closed(_) => CommitError::Unavailable,
         })?;
         answer.await.unwrap_or(Err(CommitError::Unavailable))
+    }
+
+    fn room(&self, weight: usize) -> Result<SemaphorePermit<'_>, CommitError> {
+        let weight = u32::try_from(weight).map_err(|_| CommitError::Refused)?;
+        self.room.try_acquire_many(weight).map_err(|_| CommitError::Full)
     }
 
     /// Waits until the task has ended: after [`CommitterTask::stop`], or because the store does not hold what this

@@ -1,5 +1,9 @@
 //! What a driver does for the committer: one connection, one transaction at a time, each kind of change in one statement.
 
+mod inserts;
+
+use std::ops::Range;
+
 use async_trait::async_trait;
 use strongroom_domain::{BootId, DataKeyId, ForwardId, TenantId, Timestamp, TokenHash, WorkloadId};
 
@@ -8,6 +12,8 @@ use super::error::WriteError;
 use super::keys::WrappedKey;
 use super::rows::{BootRow, CardRow, ForwardRow, ForwardState, IdempotencyRow, TenantRow};
 use crate::audit::Leaf;
+
+pub(super) use self::inserts::Held;
 
 /// Most records one data key seals (design §4: 2^24), less room for what instances sealed and have not counted yet.
 pub(super) const KEY_RECORDS_MAX: i64 = (1 << 24) - (1 << 17);
@@ -51,6 +57,7 @@ pub struct Batch<'a> {
     /// How much each data key sealed since this was last written.
     pub uses: &'a [(DataKeyId, u64)],
     pub(super) inserts: Vec<Insert<'a>>,
+    pub(super) cards: Vec<NewCard<'a>>,
     pub(super) erasures: Vec<Erasure<'a>>,
     pub(super) forwards: Vec<&'a ForwardRow>,
     pub(super) outcomes: Vec<Told<'a>>,
@@ -58,13 +65,19 @@ pub struct Batch<'a> {
     pub(super) keys: Vec<(usize, &'a WrappedKey)>,
 }
 
-/// A card to add.
+/// Cards to add together, by their place among all.
 #[derive(Debug)]
 pub(super) struct Insert<'a> {
     pub(super) at: usize,
+    pub(super) cards: Range<usize>,
+    pub(super) idempotency: Option<&'a IdempotencyRow>,
+}
+
+/// A card to add.
+#[derive(Debug)]
+pub(super) struct NewCard<'a> {
     pub(super) card: &'a CardRow,
     pub(super) hash: TokenHash,
-    pub(super) idempotency: Option<&'a IdempotencyRow>,
 }
 
 /// A card to hide.
@@ -110,6 +123,7 @@ impl<'a> Batch<'a> {
             len: 0,
             uses,
             inserts: Vec::new(),
+            cards: Vec::new(),
             erasures: Vec::new(),
             forwards: Vec::new(),
             outcomes: Vec::new(),
@@ -125,9 +139,11 @@ impl<'a> Batch<'a> {
 
     fn add(&mut self, at: usize, change: &'a Change) {
         match change {
-            Change::InsertCard { card, idempotency, .. } => {
-                let (hash, idempotency) = (card.token.hash(), idempotency.as_deref());
-                self.inserts.push(Insert { at, card, hash, idempotency });
+            Change::InsertCards { cards, idempotency, .. } => {
+                let first = self.cards.len();
+                self.cards.extend(cards.iter().map(|card| NewCard { card, hash: card.token.hash() }));
+                let cards = first..self.cards.len();
+                self.inserts.push(Insert { at, cards, idempotency: idempotency.as_deref() });
             }
             Change::EraseCard { tenant, token, at: time, destroy_after, idempotency, .. } => {
                 let (time, destroy_after, idempotency) = (*time, *destroy_after, idempotency.as_deref());

@@ -30,6 +30,7 @@ async fn marked_cards_are_nowhere_but_at_the_psp_on_postgres() {
 
 async fn campaign(mut ground: Ground) {
     cards_by_every_door(&mut ground).await;
+    batches_by_every_door(&mut ground).await;
     tenants_by_every_door(&mut ground).await;
     forwards_by_every_door(&mut ground).await;
     charges_that_end_in_every_way(&mut ground).await;
@@ -133,6 +134,51 @@ async fn cards_by_every_door(ground: &mut Ground) {
     }
     assert_eq!(ground.vault("eraseCard", "orchestrator", Request::bare("DELETE", &path)).await.status(), 204);
     assert_eq!(ground.vault("showCard", "orchestrator", Request::bare("GET", &path)).await.status(), 404);
+}
+
+async fn batches_by_every_door(ground: &mut Ground) {
+    const BATCH: &str = "/v1/tenants/acme/cards/batch";
+    let marks: Vec<String> = (0..8).map(|_| ground.mark("batch")).collect();
+    let code = ground.code("4826");
+    let wrong = format!("{}{}", &marks[1][..15], (marks[1].as_bytes()[15] - b'0' + 1) % 10);
+    ground.needles.push(("wrong check digit of a batch".into(), wrong.clone()));
+    let cards = json!({ "cards": [
+        { "number": marks[0], "cvc": code, "holder": "JANE Q CARDHOLDER" },
+        { "number": wrong },
+        { "number": marks[2], "holder": marks[3] },
+        { "number": marks[4], "cvc": "48x6" },
+    ] });
+    for _ in 0..2 {
+        let request = Request::json("POST", BATCH, &cards).with("idempotency-key", "leak-batch");
+        let answer = ground.vault("createCards", "checkout", request).await;
+        let statuses: Vec<_> =
+            (0..4).map(|place| answer.json()["results"][place]["status"].clone()).collect();
+        assert_eq!(statuses, [json!(201), json!(422), json!(422), json!(422)]);
+    }
+    let long =
+        format!(r#"{{"cards":[{{"number":"{}","metadata":{{"x":"{}"}}}}]}}"#, marks[5], "y".repeat(300_000));
+    let refused = [
+        Request::json("POST", BATCH, &json!({ "cards": [{ "number": marks[5] }, { marks[6].as_str(): 1 }] })),
+        Request::json(
+            "POST",
+            BATCH,
+            &json!({ "cards": [{ "number": marks[5], "metadata": { "note": marks[6] } }] }),
+        ),
+        Request::text("POST", BATCH, &format!(r#"{{"cards":[{{"number":"{}"}}"#, marks[5])),
+        Request::text("POST", BATCH, &long),
+        Request::json("POST", BATCH, &json!({ "cards": marks })).with("idempotency-key", "leak-batch"),
+        Request::json("POST", BATCH, &json!({ "cards": [{ "number": marks[7] }] }))
+            .with("idempotency-key", "leak-batch"),
+    ];
+    for request in refused {
+        let answer = ground.vault("createCards", "checkout", request).await;
+        assert!((400..500).contains(&answer.status()), "{}", answer.json());
+    }
+    let denied = json!({ "cards": [{ "number": marks[7], "cvc": "4747" }] });
+    assert_eq!(
+        ground.vault("createCards", "orchestrator", Request::json("POST", BATCH, &denied)).await.status(),
+        403
+    );
 }
 
 async fn tenants_by_every_door(ground: &mut Ground) {

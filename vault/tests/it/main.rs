@@ -7,6 +7,8 @@ mod authz_matrix;
 #[cfg(test)]
 mod aws;
 #[cfg(test)]
+mod batches;
+#[cfg(test)]
 mod cards;
 #[cfg(test)]
 mod crash;

@@ -6,7 +6,7 @@ use strongroom_domain::{ForwardId, TenantId, TokenHash};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::{BATCH_MAX, WAIT_TIME_MAX};
+use super::{BATCH_MAX, ROWS_MAX, WAIT_TIME_MAX};
 use crate::store::change::{Change, CommitError, Committed};
 use crate::store::keys::{KeyScope, Purpose};
 use crate::store::rows::IdempotencyRow;
@@ -67,6 +67,7 @@ pub(super) fn next(waiting: &mut VecDeque<Item>, now: Instant) -> Vec<Item> {
     let mut touched = HashSet::with_capacity(round.capacity());
     let mut scopes: HashMap<[u8; 32], usize> = HashMap::new();
     let mut later = VecDeque::new();
+    let mut rows = 0;
     while let Some(item) = waiting.pop_front() {
         if item.reply.is_closed() {
             continue;
@@ -75,7 +76,8 @@ pub(super) fn next(waiting: &mut VecDeque<Item>, now: Instant) -> Vec<Item> {
             item.answer(Err(CommitError::Unavailable));
             continue;
         }
-        if round.len() == BATCH_MAX {
+        let weight = item.change.weight();
+        if round.len() == BATCH_MAX || (rows > 0 && rows + weight > ROWS_MAX) {
             later.push_back(item);
             break;
         }
@@ -88,6 +90,7 @@ pub(super) fn next(waiting: &mut VecDeque<Item>, now: Instant) -> Vec<Item> {
             Some(row) if touched.contains(&row) => later.push_back(item),
             row => {
                 touched.extend(row);
+                rows += weight;
                 scopes.extend(scope.map(|scope| (scope, round.len())));
                 round.push(item);
             }
@@ -101,12 +104,12 @@ pub(super) fn next(waiting: &mut VecDeque<Item>, now: Instant) -> Vec<Item> {
 
 fn touches(change: &Change) -> Option<Touched> {
     Some(match change {
-        Change::InsertCard { card, .. } => Touched::Card(card.token.hash()),
+        // New tokens are nobody's yet: two alike are a conflict of the transaction.
+        Change::InsertCards { .. } | Change::Entry { .. } => return None,
         Change::EraseCard { token, .. } => Touched::Card(*token),
         Change::OpenForward { forward, .. } => Touched::Forward(forward.id),
         Change::RecordOutcome { id, .. } => Touched::Forward(*id),
         Change::PutTenant { tenant, .. } => Touched::Tenant(tenant.id.clone()),
         Change::InsertKey { key, .. } => Touched::Key(key.scope.clone(), key.purpose),
-        Change::Entry { .. } => return None,
     })
 }

@@ -20,8 +20,10 @@ impl KeyUses {
     /// Counts what was committed.
     pub(super) fn add<'a>(&mut self, changes: impl Iterator<Item = &'a Change>, became: &[Committed]) {
         for (change, became) in changes.zip(became) {
-            if let (Change::InsertCard { card, .. }, Committed::Done) = (change, became) {
-                *self.0.entry(card.data_key).or_default() += 1;
+            if let (Change::InsertCards { cards, .. }, Committed::Done) = (change, became) {
+                for card in cards {
+                    *self.0.entry(card.data_key).or_default() += 1;
+                }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The client, in a process of its own: this very test binary, started again with a job.
 //!
-//! It keeps [`TOKENIZERS`] requests that tokenize and [`FORWARDERS`] forwards under way over mTLS, writes what was
+//! It keeps [`TOKENIZERS`] requests that tokenize, [`BATCHERS`] that tokenize batches and [`FORWARDERS`] forwards under way over mTLS, writes what was
 //! acknowledged into its [`Journal`], and checks at once what can be checked at once: a forward gives the number that was
 //! tokenized, and a key that is sent again gives the token it gave before.
 //! It reads `mark` from standard input, and its end as the sign to stop; it says on standard output how far it is.
@@ -24,7 +24,11 @@ use super::journal::{Acknowledged, Journal};
 use crate::service::wanted;
 
 /// Requests that tokenize at once. The rest above 64 covers those between two requests.
-const TOKENIZERS: usize = 88;
+const TOKENIZERS: usize = 80;
+/// Requests that tokenize a batch at once.
+const BATCHERS: usize = 8;
+/// Cards of a batch.
+const BATCH: u64 = 10;
 /// Forwards at once.
 const FORWARDERS: usize = 8;
 /// How long to wait before asking again what was not answered or not taken.
@@ -136,6 +140,27 @@ impl Work {
         }
     }
 
+    /// Ten cards at a time under one key, which is sent again until it is answered: the first answer is the only one.
+    async fn tokenize_batches(self: Arc<Self>) {
+        let mut door = self.door("checkout");
+        while !self.is_over() {
+            let first = self.next.fetch_add(BATCH, Ordering::SeqCst);
+            let numbers: Vec<_> = (first..first + BATCH).map(number).collect();
+            let cards: Vec<_> = numbers.iter().map(|number| json!({ "number": number })).collect();
+            let (key, body) = (format!("batch-{first}"), json!({ "cards": cards }).to_string());
+            let path = ("POST", "/v1/tenants/acme/cards/batch");
+            let Some(answer) = self.ask(&mut door, path, Some(&key), &body).await else { continue };
+            assert_eq!(answer.status, 200, "batch: {}", answer.json());
+            for (number, result) in numbers.into_iter().zip(answer.json()["results"].as_array().unwrap()) {
+                let token = result["card"]["token"].as_str().unwrap().to_owned();
+                self.journal.note(Acknowledged::Card { token, number, key: None });
+            }
+            if let Some(again) = self.ask(&mut door, path, Some(&key), &body).await {
+                assert_eq!(again.body, answer.body, "another answer under the same key");
+            }
+        }
+    }
+
     async fn token(&self, door: &mut Door, key: Option<&str>, number: &str) -> Option<String> {
         let answer = self.ask(door, ("POST", "/v1/tenants/acme/cards"), key, &card(number)).await?;
         assert_eq!(answer.status, 201, "tokenize: {}", answer.json());
@@ -195,6 +220,7 @@ async fn in_a_process_of_its_own() {
     });
     let mut workers = tokio::task::JoinSet::new();
     (0..TOKENIZERS).for_each(|_| drop(workers.spawn(Arc::clone(&work).tokenize())));
+    (0..BATCHERS).for_each(|_| drop(workers.spawn(Arc::clone(&work).tokenize_batches())));
     (0..FORWARDERS).for_each(|_| drop(workers.spawn(Arc::clone(&work).forward())));
     let mut ticks = tokio::time::interval(PAUSE);
     while !workers.is_empty() {

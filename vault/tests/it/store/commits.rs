@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use strongroom_domain::Metadata;
-use strongroom_vault::audit::{EntryId, check};
+use strongroom_vault::audit::{EntryId, Event, Object, check};
 use strongroom_vault::store::keys::{KeyScope, KeyState, KeyStore, Purpose};
 use strongroom_vault::store::{
     AuditedKeys, Change, CommitError, Committed, ForwardState, TenantRow, TenantStatus,
@@ -18,6 +18,9 @@ super::both! {
     every_row_comes_back_as_it_went_in;
     a_key_that_does_not_seal_any_more_takes_no_card;
     a_token_is_taken_once;
+    cards_of_one_change_come_in_together_or_not_at_all;
+    one_of_many_batches_wins_an_idempotency_key;
+    a_crowd_of_batches_is_cut_into_transactions;
     one_of_a_hundred_wins_an_idempotency_key;
     an_answer_is_given_again_until_its_time_is_over;
     a_card_is_hidden_once_and_by_its_tenant_only;
@@ -101,6 +104,84 @@ async fn a_token_is_taken_once(ground: Ground) {
     assert_eq!(ground.store.idempotent(&answer.scope, ground.clock_now()).await.unwrap(), None);
     assert_eq!(ground.store.card(&card.tenant, card.token.hash()).await.unwrap(), Some(card));
     assert!(ground.store.entry(EntryId { boot, seq: 2 }).await.unwrap().is_none());
+}
+
+async fn cards_of_one_change_come_in_together_or_not_at_all(ground: Ground) {
+    let (committer, _task, _) = ground.committer().await;
+    let key = ground.key("acme").await;
+    let cards = |count: usize| (0..count).map(|_| ground.card("acme", key)).collect::<Vec<_>>();
+    let (first, answer) = (cards(3), ground.answer(1, 1, "three"));
+    assert_eq!(committer.commit(ground.insert_all(&first, Some(answer.clone()))).await, Ok(Committed::Done));
+    assert_eq!((ground.count("cards").await, ground.count("audit_entries").await), (3, 4));
+    assert_eq!(
+        committer.commit(ground.insert_all(&cards(2), Some(ground.answer(1, 2, "two")))).await,
+        Ok(Committed::Replay(answer.clone()))
+    );
+    let mut taken = cards(3);
+    taken[2].token = first[0].token.clone();
+    let none = ground.answer(2, 2, "none");
+    assert_eq!(
+        committer.commit(ground.insert_all(&taken, Some(none.clone()))).await,
+        Ok(Committed::Conflict)
+    );
+    ground.run("UPDATE data_keys SET state = 'deactivated'").await;
+    assert_eq!(
+        committer.commit(ground.insert_all(&cards(2), Some(none.clone()))).await,
+        Ok(Committed::KeyNotActive)
+    );
+    assert_eq!(ground.store.idempotent(&none.scope, ground.clock_now()).await.unwrap(), None);
+    assert_eq!((ground.count("cards").await, ground.count("audit_entries").await), (3, 4));
+    // Entries of cards that were all refused, and the answer that says so.
+    let entry = ground.entry(Event::PanTokenize, Object::Tenant(tenant_id("acme")));
+    let refused = Change::InsertCards {
+        cards: Vec::new(),
+        idempotency: Some(Box::new(none.clone())),
+        entries: vec![entry.clone(), entry],
+    };
+    assert_eq!(committer.commit(refused).await, Ok(Committed::Done));
+    assert_eq!(ground.store.idempotent(&none.scope, ground.clock_now()).await.unwrap(), Some(none));
+    assert_eq!((ground.count("cards").await, ground.count("audit_entries").await), (3, 6));
+    assert!(check(ground.store.as_ref(), &TestKeys).await.unwrap().is_sound());
+}
+
+async fn one_of_many_batches_wins_an_idempotency_key(ground: Ground) {
+    let (first, _task, _) = ground.committer().await;
+    let (second, _other, _) = ground.committer().await;
+    let key = ground.key("acme").await;
+    let tries = (0..40_u8).map(|n| {
+        let committer = if n % 2 == 0 { first.clone() } else { second.clone() };
+        let cards: Vec<_> = (0..5).map(|_| ground.card("acme", key)).collect();
+        let change = ground.insert_all(&cards, Some(ground.answer(7, n, &format!("answer {n}"))));
+        tokio::spawn(async move { committer.commit(change).await.unwrap() })
+    });
+    let mut answers = BTreeSet::new();
+    let mut done = 0;
+    for became in futures_util::future::join_all(tries).await {
+        match became.unwrap() {
+            Committed::Done => done += 1,
+            Committed::Replay(row) => drop(answers.insert(row.answer)),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((done, answers.len()), (1, 1));
+    assert_eq!((ground.count("cards").await, ground.count("audit_entries").await), (5, 2 + 5));
+}
+
+async fn a_crowd_of_batches_is_cut_into_transactions(ground: Ground) {
+    let (committer, _task, _) = ground.committer().await;
+    let key = ground.key("acme").await;
+    let tries = (0..170).map(|_| {
+        let cards: Vec<_> = (0..100).map(|_| ground.card("acme", key)).collect();
+        let (committer, change) = (committer.clone(), ground.insert_all(&cards, None));
+        tokio::spawn(async move { committer.commit(change).await })
+    });
+    let became: Vec<_> =
+        futures_util::future::join_all(tries).await.into_iter().map(Result::unwrap).collect();
+    let done = became.iter().filter(|became| **became == Ok(Committed::Done)).count();
+    let full = became.iter().filter(|became| **became == Err(CommitError::Full)).count();
+    assert!(done + full == 170 && done >= 160, "{done} done, {full} turned away");
+    assert_eq!(ground.count("cards").await, done as u64 * 100);
+    assert!(check(ground.store.as_ref(), &TestKeys).await.unwrap().is_sound());
 }
 
 async fn one_of_a_hundred_wins_an_idempotency_key(ground: Ground) {

@@ -120,7 +120,23 @@ impl Ground {
         let entry = self
             .entry(Event::PanTokenize, Object::Token { token, tenant: Some(card.tenant.clone()) })
             .changing(CardChange::of(card.row_version, &card.record));
-        Change::InsertCard { card: Box::new(card), idempotency: idempotency.map(Box::new), entry }
+        Change::InsertCards {
+            cards: vec![card],
+            idempotency: idempotency.map(Box::new),
+            entries: vec![entry],
+        }
+    }
+
+    /// Many cards as one change.
+    pub(crate) fn insert_all(&self, cards: &[CardRow], idempotency: Option<IdempotencyRow>) -> Change {
+        let mut all = (Vec::new(), Vec::new());
+        for card in cards {
+            if let Change::InsertCards { cards, entries, .. } = self.insert(card.clone(), None) {
+                all.0.extend(cards);
+                all.1.extend(entries);
+            }
+        }
+        Change::InsertCards { cards: all.0, idempotency: idempotency.map(Box::new), entries: all.1 }
     }
 
     pub(crate) fn answer(&self, scope: u64, digest: u8, answer: &str) -> IdempotencyRow {

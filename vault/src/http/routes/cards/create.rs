@@ -13,15 +13,14 @@ use strongroom_domain::{
     Cvc, Environment, Expiry, Holder, InvalidPan, Metadata, Pan, Problem, ProblemKind, TenantId, Timestamp,
 };
 use utoipa::ToSchema;
-use zeroize::Zeroizing;
 
 use super::facts;
 use crate::audit::{Event, Object};
 use crate::authz::{TenantScope, Tokenize};
-use crate::http::body;
 use crate::http::problem::{Denial, Refused};
-use crate::operation::tokenize::{NewCard, Once, Tokenized};
-use crate::operation::{Asking, IdempotencyKey, OperationError, Vault};
+use crate::http::{body, idempotency};
+use crate::operation::tokenize::{Answer, NewCard, Tokenized};
+use crate::operation::{Asking, OperationError, Vault};
 
 /// A card to tokenize.
 #[derive(Deserialize, ToSchema)]
@@ -88,7 +87,7 @@ pub async fn create(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Refused> {
     match try_create(&vault, &asking, &tenant, &headers, body).await {
-        Ok(tokenized) => Ok(created(tokenized)),
+        Ok(tokenized) => Ok(answer(StatusCode::CREATED, tokenized)),
         Err(error) => {
             let object = TenantId::parse(&tenant)
                 .map_or(Object::Operation("POST /v1/tenants/{tenant}/cards"), Object::Tenant);
@@ -112,13 +111,16 @@ async fn try_create(
     let permit = authorizer.decide(&asking.caller.workload, subject, &facts)?;
     let bytes = body::bytes(body).map_err(OperationError::Request)?;
     let parsed: NewCardBody = body::parse(headers, &bytes, FIELDS).map_err(OperationError::Request)?;
-    let once = once(headers, &tenant, &bytes)?;
+    let request = || format!("POST /v1/tenants/{tenant}/cards");
+    let once = idempotency::once(headers, request, &bytes)?;
     let card = parsed.check(vault.environment, asking.at).map_err(OperationError::InvalidCard)?;
-    vault.tokenize(asking, permit, card, once, facts::write).await
+    let answer = Answer { status: StatusCode::CREATED.as_u16(), write: facts::write_one };
+    vault.tokenize(asking, permit, card, once, answer).await
 }
 
-fn created(tokenized: Tokenized) -> Response {
-    let mut response = (StatusCode::CREATED, tokenized.answer).into_response();
+/// Sends what was stored for replays, byte for byte.
+pub(super) fn answer(status: StatusCode, tokenized: Tokenized) -> Response {
+    let mut response = (status, tokenized.answer).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if tokenized.replayed {
@@ -127,28 +129,9 @@ fn created(tokenized: Tokenized) -> Response {
     response
 }
 
-fn once(headers: &HeaderMap, tenant: &TenantId, body: &Bytes) -> Result<Option<Once>, OperationError> {
-    let invalid = |detail| OperationError::Request(Problem::because(ProblemKind::InvalidRequest, detail));
-    let mut values = headers.get_all("idempotency-key").iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    let text = value.to_str().ok().filter(|_| values.next().is_none());
-    let key = text.and_then(|text| IdempotencyKey::parse(text).ok());
-    let key =
-        key.ok_or_else(|| invalid("Idempotency-Key is not one value of 1 to 255 visible characters"))?;
-    let mut json: serde_json::Value =
-        serde_json::from_slice(body).map_err(|_| invalid("the body is not valid JSON"))?;
-    if let Some(object) = json.as_object_mut() {
-        object.remove("cvc"); // sensitive authentication data is part of no digest
-    }
-    let canonical = serde_json_canonicalizer::to_vec(&json)
-        .map_err(|_| OperationError::Defect("a JSON value has a canonical form"))?;
-    let request = format!("POST /v1/tenants/{tenant}/cards");
-    Ok(Some(Once { key, request, canonical_body: Zeroizing::new(canonical) }))
-}
-
 impl NewCardBody {
     /// Field by field; each refusal names its field and holds nothing of it.
-    fn check(self, environment: Environment, now: Timestamp) -> Result<NewCard, Problem> {
+    pub(super) fn check(self, environment: Environment, now: Timestamp) -> Result<NewCard, Problem> {
         let invalid = |detail, pointer| Problem::because(ProblemKind::InvalidCard, detail).at(pointer);
         let Self {
             number,

@@ -4,6 +4,7 @@ use serde::Serialize;
 use strongroom_domain::Timestamp;
 use utoipa::ToSchema;
 
+use crate::operation::tokenize::Became;
 use crate::store::CardRow;
 
 /// A card's token and facts.
@@ -57,7 +58,10 @@ impl<'a> From<&'a CardRow> for CardFactsBody<'a> {
     }
 }
 
-/// The body as it is stored for replays and sent.
-pub(super) fn write(row: &CardRow) -> Vec<u8> {
-    serde_json::to_vec(&CardFactsBody::from(row)).expect("texts and numbers always serialize")
+/// The body as it is stored for replays and sent: that of the first card. Of a request of one card that is refused, no
+/// answer is written.
+pub(super) fn write_one(became: &[Became<'_>]) -> Vec<u8> {
+    let row = became.first().and_then(|became| became.as_ref().ok());
+    row.map(|row| serde_json::to_vec(&CardFactsBody::from(row)).expect("texts and numbers always serialize"))
+        .unwrap_or_default()
 }

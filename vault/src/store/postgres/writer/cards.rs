@@ -1,17 +1,17 @@
 //! Cards of one batch.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use sqlx::Row as _;
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgArguments, PgConnection, Postgres};
+use sqlx::query::Query;
 use strongroom_domain::{DataKeyId, Timestamp};
-use uuid::Uuid;
 
 use crate::store::change::Committed;
 use crate::store::decode::{idempotency_columns, postgres as read};
 use crate::store::encode::{metadata, micros, signed};
 use crate::store::rows::IdempotencyRow;
-use crate::store::writer::{Batch, Insert, KEY_RECORDS_MAX};
+use crate::store::writer::{Batch, Held, KEY_RECORDS_MAX, NewCard};
 
 /// Adds cards. The lock on their keys holds a deactivation back until this is committed, so that whoever re-encrypts
 /// away from a key after it sees every card it sealed.
@@ -57,30 +57,28 @@ pub(super) async fn insert(
     batch: &Batch<'_>,
     became: &mut [Committed],
 ) -> Result<(), sqlx::Error> {
-    let items = &batch.inserts;
-    let keys: HashSet<Uuid> = items.iter().map(|item| item.card.data_key.as_uuid()).collect();
-    let undone = sqlx::query(INSERT)
-        .bind(all(items, |item| item.hash.as_bytes().as_slice()))
-        .bind(all(items, |item| item.card.token.as_str()))
-        .bind(all(items, |item| item.card.tenant.as_str()))
-        .bind(all(items, |item| item.card.record.as_slice()))
-        .bind(all(items, |item| item.card.data_key.as_uuid()))
-        .bind(all(items, |item| item.card.facts.bin.as_str()))
-        .bind(all(items, |item| item.card.facts.last4.as_str()))
-        .bind(all(items, |item| item.card.facts.expiry.map(|expiry| expiry.to_string())))
-        .bind(all(items, |item| item.card.brand.map(strongroom_domain::Brand::as_str)))
-        .bind(all(items, |item| item.card.length.map(i32::from)))
-        .bind(all(items, |item| signed(item.card.row_version)))
-        .bind(all(items, |item| micros(item.card.expires_at)))
-        .bind(all(items, |item| metadata(&item.card.metadata)))
-        .bind(all(items, |item| item.card.created_at.unix_micros()))
-        .bind(all(items, |item| item.card.updated_at.unix_micros()))
-        .bind(all(items, |item| item.idempotency.map(|row| row.scope.as_slice())))
-        .bind(all(items, |item| item.idempotency.map(|row| row.digest.as_slice())))
-        .bind(all(items, |item| item.idempotency.map(|row| i32::from(row.status))))
-        .bind(all(items, |item| item.idempotency.map(|row| row.answer.as_slice())))
-        .bind(all(items, |item| item.idempotency.map(|row| row.expires_at.unix_micros())))
-        .bind(keys.into_iter().collect::<Vec<_>>())
+    if batch.inserts.iter().all(|insert| insert.cards.len() == 1) {
+        insert_singles(connection, batch, became).await
+    } else {
+        insert_together(connection, batch, became).await
+    }
+}
+
+/// Requests of one card each: one statement that decides and adds.
+async fn insert_singles(
+    connection: &mut PgConnection,
+    batch: &Batch<'_>,
+    became: &mut [Committed],
+) -> Result<(), sqlx::Error> {
+    let answers = || batch.inserts.iter().map(|insert| insert.idempotency);
+    let cards: Vec<&NewCard<'_>> = batch.cards.iter().collect();
+    let undone = bind_cards(sqlx::query(INSERT), &cards)
+        .bind(answers().map(|row| Some(row?.scope.as_slice())).collect::<Vec<_>>())
+        .bind(answers().map(|row| Some(row?.digest.as_slice())).collect::<Vec<_>>())
+        .bind(answers().map(|row| Some(i32::from(row?.status))).collect::<Vec<_>>())
+        .bind(answers().map(|row| Some(row?.answer.as_slice())).collect::<Vec<_>>())
+        .bind(answers().map(|row| Some(row?.expires_at.unix_micros())).collect::<Vec<_>>())
+        .bind(batch.sealing_keys())
         .bind(batch.now.unix_micros())
         .bind(KEY_RECORDS_MAX)
         .fetch_all(&mut *connection)
@@ -88,15 +86,101 @@ pub(super) async fn insert(
     let mut refused = Vec::with_capacity(undone.len());
     for row in &undone {
         let place = usize::try_from(row.try_get::<i64, _>(0)?).unwrap_or_default();
-        let item = items.get(place.wrapping_sub(1)).ok_or(sqlx::Error::RowNotFound)?;
+        let insert = batch.inserts.get(place.wrapping_sub(1)).ok_or(sqlx::Error::RowNotFound)?;
         let left = if row.try_get(1)? { Undone::ScopeTaken } else { Undone::KeyNotActive };
-        refused.push((item.at, item.idempotency, left));
+        refused.push((insert.at, insert.idempotency, left));
     }
     explain(connection, &refused, batch.now, became).await
 }
 
-fn all<'a, T>(items: &'a [Insert<'a>], of: impl Fn(&'a Insert<'a>) -> T) -> Vec<T> {
-    items.iter().map(of).collect()
+/// Requests of many cards: asked first, decided here, then added. What another transaction takes in between is found
+/// when it is written, and the whole is tried again.
+async fn insert_together(
+    connection: &mut PgConnection,
+    batch: &Batch<'_>,
+    became: &mut [Committed],
+) -> Result<(), sqlx::Error> {
+    let usable = sqlx::query_scalar(
+        "SELECT id FROM data_keys WHERE id = ANY($1) AND state = 'active' AND seals_until > $2 AND records < $3 \
+         FOR SHARE",
+    )
+    .bind(batch.sealing_keys())
+    .bind(batch.now.unix_micros())
+    .bind(KEY_RECORDS_MAX)
+    .fetch_all(&mut *connection)
+    .await?;
+    let answers = held(connection, batch.scopes(), batch.now).await?;
+    let winners = batch.decide(Held { usable: usable.into_iter().collect(), answers }, became);
+    if !winners.answers.is_empty() {
+        remember(connection, &winners.answers, batch.now).await?;
+    }
+    if !winners.cards.is_empty() {
+        bind_cards(sqlx::query(ADD), &winners.cards).execute(connection).await?;
+    }
+    Ok(())
+}
+
+const ADD: &str = "\
+INSERT INTO cards (
+    token_hash, token, tenant, record, data_key, bin, last4, exp, brand,
+    length, row_version, expires_at, metadata, created_at, updated_at
+)
+SELECT * FROM unnest(
+    $1::bytea[], $2::text[], $3::text[], $4::bytea[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::text[],
+    $10::int4[], $11::int8[], $12::int8[], $13::text[], $14::int8[], $15::int8[]
+)";
+
+/// Holds answers under scopes that are free.
+async fn remember(
+    connection: &mut PgConnection,
+    answers: &[&IdempotencyRow],
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let held = sqlx::query(
+        "INSERT INTO idempotency_keys AS held (scope, digest, status, answer, expires_at) \
+         SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::int4[], $4::bytea[], $5::int8[]) AS item (scope, digest, \
+         status, answer, forget_at) ORDER BY scope \
+         ON CONFLICT (scope) DO UPDATE SET digest = excluded.digest, status = excluded.status, \
+         answer = excluded.answer, expires_at = excluded.expires_at WHERE held.expires_at <= $6",
+    )
+    .bind(answers.iter().map(|row| row.scope.as_slice()).collect::<Vec<_>>())
+    .bind(answers.iter().map(|row| row.digest.as_slice()).collect::<Vec<_>>())
+    .bind(answers.iter().map(|row| i32::from(row.status)).collect::<Vec<_>>())
+    .bind(answers.iter().map(|row| row.answer.as_slice()).collect::<Vec<_>>())
+    .bind(answers.iter().map(|row| row.expires_at.unix_micros()).collect::<Vec<_>>())
+    .bind(now.unix_micros())
+    .execute(connection)
+    .await?;
+    // Taken since it was looked for: begin again, and it is found.
+    if held.rows_affected() == answers.len() as u64 { Ok(()) } else { Err(sqlx::Error::RowNotFound) }
+}
+
+/// The first 15 parameters of a statement that adds cards.
+fn bind_cards<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    cards: &[&NewCard<'q>],
+) -> Query<'q, Postgres, PgArguments> {
+    let card = |of: &NewCard<'q>| of.card;
+    query
+        .bind(cards.iter().map(|new| new.hash.as_bytes().as_slice()).collect::<Vec<_>>())
+        .bind(all(cards, |new| card(new).token.as_str()))
+        .bind(all(cards, |new| card(new).tenant.as_str()))
+        .bind(all(cards, |new| card(new).record.as_slice()))
+        .bind(all(cards, |new| card(new).data_key.as_uuid()))
+        .bind(all(cards, |new| card(new).facts.bin.as_str()))
+        .bind(all(cards, |new| card(new).facts.last4.as_str()))
+        .bind(all(cards, |new| card(new).facts.expiry.map(|expiry| expiry.to_string())))
+        .bind(all(cards, |new| card(new).brand.map(strongroom_domain::Brand::as_str)))
+        .bind(all(cards, |new| card(new).length.map(i32::from)))
+        .bind(all(cards, |new| signed(card(new).row_version)))
+        .bind(all(cards, |new| micros(card(new).expires_at)))
+        .bind(all(cards, |new| metadata(&card(new).metadata)))
+        .bind(all(cards, |new| card(new).created_at.unix_micros()))
+        .bind(all(cards, |new| card(new).updated_at.unix_micros()))
+}
+
+fn all<'q, T>(cards: &[&NewCard<'q>], of: impl Fn(&NewCard<'q>) -> T) -> Vec<T> {
+    cards.iter().map(|new| of(new)).collect()
 }
 
 /// Why a change was not made, as far as its statement can tell.

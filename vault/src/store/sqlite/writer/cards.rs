@@ -13,7 +13,7 @@ use crate::store::decode::{idempotency_columns, sqlite as read};
 use crate::store::encode::{metadata, micros, signed};
 use crate::store::rows::IdempotencyRow;
 use crate::store::sqlite::{placeholders, rows_of_placeholders};
-use crate::store::writer::{Batch, Erasure, Insert, KEY_RECORDS_MAX};
+use crate::store::writer::{Batch, Erasure, Held, KEY_RECORDS_MAX, NewCard};
 
 /// Adds cards whose key still seals and whose idempotency scope is free.
 pub(super) async fn insert(
@@ -21,27 +21,13 @@ pub(super) async fn insert(
     batch: &Batch<'_>,
     became: &mut [Committed],
 ) -> Result<(), sqlx::Error> {
-    let items = &batch.inserts;
-    let keys: HashSet<Uuid> = items.iter().map(|item| item.card.data_key.as_uuid()).collect();
-    let usable = usable(connection, &keys, batch.now).await?;
-    let scopes: Vec<&[u8]> =
-        items.iter().filter_map(|item| Some(item.idempotency?.scope.as_slice())).collect();
-    let mut held = held(connection, &scopes, batch.now).await?;
-    let mut winners = Vec::with_capacity(items.len());
-    for item in items {
-        if let Some(row) = item.idempotency.and_then(|row| held.remove(&row.scope)) {
-            became[item.at] = Committed::Replay(row);
-        } else if usable.contains(&item.card.data_key.as_uuid()) {
-            winners.push(item);
-        } else {
-            became[item.at] = Committed::KeyNotActive;
-        }
+    let usable = usable(connection, &batch.sealing_keys(), batch.now).await?;
+    let answers = held(connection, &batch.scopes(), batch.now).await?;
+    let winners = batch.decide(Held { usable, answers }, became);
+    for cards in winners.cards.chunks(STATEMENT_ROWS_MAX) {
+        add(connection, cards).await?;
     }
-    for winners in winners.chunks(STATEMENT_ROWS_MAX) {
-        add(connection, winners).await?;
-    }
-    let answers: Vec<_> = winners.iter().filter_map(|item| item.idempotency).collect();
-    for answers in answers.chunks(STATEMENT_ROWS_MAX) {
+    for answers in winners.answers.chunks(STATEMENT_ROWS_MAX) {
         remember(connection, answers).await?;
     }
     Ok(())
@@ -50,7 +36,7 @@ pub(super) async fn insert(
 /// The keys that still seal.
 async fn usable(
     connection: &mut SqliteConnection,
-    keys: &HashSet<Uuid>,
+    keys: &[Uuid],
     now: Timestamp,
 ) -> Result<HashSet<Uuid>, sqlx::Error> {
     let sql = format!(
@@ -95,7 +81,7 @@ async fn held(
     Ok(held)
 }
 
-async fn add(connection: &mut SqliteConnection, items: &[&Insert<'_>]) -> Result<(), sqlx::Error> {
+async fn add(connection: &mut SqliteConnection, items: &[&NewCard<'_>]) -> Result<(), sqlx::Error> {
     let sql = format!(
         "INSERT INTO cards (token_hash, token, tenant, record, data_key, bin, last4, exp, brand, length, \
          row_version, expires_at, metadata, created_at, updated_at) VALUES {}",
@@ -111,7 +97,7 @@ async fn add(connection: &mut SqliteConnection, items: &[&Insert<'_>]) -> Result
 
 fn bind<'q>(
     query: Query<'q, Sqlite, SqliteArguments>,
-    item: &Insert<'q>,
+    item: &NewCard<'q>,
 ) -> Query<'q, Sqlite, SqliteArguments> {
     let card = item.card;
     query
