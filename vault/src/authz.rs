@@ -25,7 +25,8 @@ pub use access::{AccessCall, AccessReview, AccessRow};
 pub use action::{
     Action, ActionKind, AttachCvc, CardScope, EraseCard, ForwardFacts, Import, ManageKeys, ManageTenant,
     MatchFingerprint, NamedCard, OpenCaptureSession, OpenForward, OpenForwardSubject, ReadAudit, ReadCard,
-    ReadEvidence, RecordOutcome, TenantFacts, TenantScope, Tokenize, UpdateCard, WantedCard,
+    ReadCards, ReadEvidence, RecordOutcome, TenantCards, TenantFacts, TenantScope, Tokenize, UpdateCard,
+    WantedCard,
 };
 pub use ask::{Answer, Ask, AskForward, AskTenant, IncompleteAsk};
 pub use bundle::{

@@ -6,6 +6,7 @@ mod guard;
 mod idempotency;
 pub mod openapi;
 pub mod problem;
+pub mod query;
 pub mod routes;
 
 use std::sync::Arc;
@@ -22,11 +23,12 @@ use crate::operation::Vault;
 /// Every endpoint, with its description.
 fn endpoints() -> OpenApiRouter<Arc<Vault>> {
     OpenApiRouter::with_openapi(openapi::head())
-        .routes(routes!(routes::cards::create::create))
+        .routes(routes!(routes::cards::create::create, routes::cards::list::list))
         .routes(
             routes!(routes::cards::batch::batch)
                 .layer(DefaultBodyLimit::max(routes::cards::batch::BATCH_BYTES_MAX)),
         )
+        .routes(routes!(routes::cards::lookup::lookup))
         .routes(routes!(routes::cards::show::show, routes::cards::erase::erase))
         .routes(routes!(routes::tenants::put::put, routes::tenants::show::show))
         .routes(routes!(routes::forwards::open::open))

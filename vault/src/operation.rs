@@ -8,6 +8,7 @@ pub mod error;
 pub mod forward;
 mod idempotency;
 pub mod limits;
+pub mod read;
 pub mod tenant;
 pub mod tokenize;
 
@@ -105,6 +106,12 @@ impl Vault {
     /// Writes an entry that belongs to no other change.
     pub(crate) async fn record(&self, entry: Draft) -> Result<(), OperationError> {
         self.committer.commit(Change::Entry { entry }).await?;
+        Ok(())
+    }
+
+    /// Writes entries that belong to no other change.
+    pub(crate) async fn record_all(&self, entries: Vec<Draft>) -> Result<(), OperationError> {
+        self.committer.commit(Change::Entries { entries }).await?;
         Ok(())
     }
 

@@ -12,6 +12,7 @@ mod decode;
 mod encode;
 mod error;
 pub mod keys;
+mod list;
 mod postgres;
 mod reader;
 mod rows;
@@ -23,6 +24,7 @@ pub use audited_keys::AuditedKeys;
 pub use change::{Change, CommitError, Committed};
 pub use committer::{Committer, CommitterTask, LogIdentity, StartError};
 pub use error::{StoreError, WriteError};
+pub use list::{CARDS_LOOKED_AT_MAX, CardFilter, CardListSql, CardPage, CardPlace};
 pub use postgres::{PostgresOptions, PostgresStore, PostgresTls};
 pub use reader::CardReader;
 pub use rows::{
@@ -50,6 +52,17 @@ pub trait Store: KeyStore + Send + Sync {
 
     /// The cards of these tokens, of whatever tenant, in no order. At most [`CARDS_READ_MAX`].
     async fn cards(&self, tokens: &[TokenHash]) -> Result<Vec<CardRow>, StoreError>;
+
+    /// A page of a tenant's cards, newest first, beginning after a place. Hidden cards and those expired at `now` are not
+    /// among them.
+    async fn list(
+        &self,
+        tenant: &TenantId,
+        filter: &CardFilter,
+        after: Option<CardPlace>,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<CardPage, StoreError>;
 
     /// One tenant.
     async fn tenant(&self, tenant: &TenantId) -> Result<Option<TenantRow>, StoreError>;

@@ -31,6 +31,7 @@ pub struct Draft {
     pub(super) asserted_by: Option<WorkloadId>,
     pub(super) change: Option<CardChange>,
     pub(super) n: Option<u64>,
+    pub(super) cards: Vec<TokenRef>,
 }
 
 impl Draft {
@@ -74,6 +75,7 @@ impl Draft {
             asserted_by: None,
             change: None,
             n: None,
+            cards: Vec::new(),
         }
     }
 
@@ -128,6 +130,12 @@ impl Draft {
     /// How many.
     pub fn counting(mut self, n: u64) -> Self {
         self.n = Some(n);
+        self
+    }
+
+    /// Which cards, where one entry is about many.
+    pub fn naming(mut self, cards: Vec<TokenRef>) -> Self {
+        self.cards = cards;
         self
     }
 

@@ -26,6 +26,8 @@ events! {
     PanTokenize = ("pan.tokenize", "10.2.1.1"),
     /// Facts of a card were read; never the number.
     PanLookup = ("pan.lookup", "10.2.1.1"),
+    /// A page of a tenant's cards was read: facts, never numbers; `n` cards, named by `cards`.
+    PanList = ("pan.list", "10.2.1.1"),
     /// Card data was released to the proxy for one route.
     PanForward = ("pan.forward", "10.2.1.1"),
     /// The proxy said what became of a forward.

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
-use strongroom_domain::{BootId, Timestamp};
+use strongroom_domain::{BootId, Timestamp, TokenRef};
 use subtle::ConstantTimeEq;
 
 use super::entry::{Actor, CardChange, Destination, Draft, InstanceId, KeyRef, Object, Pol, Req, Source};
@@ -184,6 +184,7 @@ fn body(draft: &Draft, instance: &InstanceId, id: EntryId) -> (Vec<u8>, usize) {
         actor: &draft.actor,
         asserted_by: draft.asserted_by.as_ref().map(strongroom_domain::WorkloadId::as_str),
         boot_id: id.boot,
+        cards: &draft.cards,
         change: draft.change,
         dst: draft.dst.as_deref(),
         evt: draft.evt.as_str(),
@@ -218,6 +219,8 @@ struct Head<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     asserted_by: Option<&'a str>,
     boot_id: BootId,
+    #[serde(skip_serializing_if = "<[TokenRef]>::is_empty")]
+    cards: &'a [TokenRef],
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "wire::some_change")]
     change: Option<CardChange>,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "wire::some_destination")]

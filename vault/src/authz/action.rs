@@ -132,6 +132,24 @@ actions! {
     ManageTenant: Tenant(TenantScope, TenantFacts) = TenantScope::question;
 }
 
+/// [`ReadCard`] for whatever cards of a tenant: looked up by many names, or listed. Policy knows one verb for reading facts; a
+/// permit for one card is none for all.
+#[derive(Debug)]
+pub enum ReadCards {}
+
+impl sealed::Sealed for ReadCards {}
+
+impl Action for ReadCards {
+    type Subject = TenantCards;
+    type Facts = TenantFacts;
+    const KIND: ActionKind = ActionKind::ReadCard;
+
+    fn question<'a>(subject: &'a TenantCards, facts: &'a TenantFacts) -> Result<Question<'a>, &'static str> {
+        let tenant = facts.must_be_of(&subject.tenant)?;
+        Ok(Question::Card { tenant, environment: subject.environment })
+    }
+}
+
 impl fmt::Display for ActionKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -203,6 +221,15 @@ impl CardScope {
         let tenant = facts.must_be_of(&self.tenant)?;
         Ok(Question::Card { tenant, environment: self.card.environment })
     }
+}
+
+/// A subject that is all cards of one tenant in one environment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TenantCards {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Environment in the tokens' prefix.
+    pub environment: Environment,
 }
 
 /// One card of a forward and what of it is asked for.

@@ -1,11 +1,14 @@
 //! One endpoint, one file: handler, request, errors, description.
 
 pub mod cards {
-    //! Cards: in, shown, erased.
+    //! Cards: in, shown, looked up, listed, erased.
     pub mod batch;
     pub mod create;
+    mod cursor;
     pub mod erase;
     pub mod facts;
+    pub mod list;
+    pub mod lookup;
     pub mod show;
 }
 pub mod forwards {

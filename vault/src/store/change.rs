@@ -81,6 +81,11 @@ pub enum Change {
         /// The entry.
         entry: Draft,
     },
+    /// Writes entries that belong to no change: a read of many cards.
+    Entries {
+        /// The entries, at least one.
+        entries: Vec<Draft>,
+    },
 }
 
 impl Change {
@@ -92,7 +97,9 @@ impl Change {
             | Self::PutTenant { entry, .. }
             | Self::InsertKey { entry, .. }
             | Self::Entry { entry } => std::slice::from_ref(entry),
-            Self::InsertCards { entries, .. } | Self::OpenForward { entries, .. } => entries,
+            Self::InsertCards { entries, .. }
+            | Self::OpenForward { entries, .. }
+            | Self::Entries { entries } => entries,
         }
     }
 
@@ -100,6 +107,7 @@ impl Change {
     pub(super) fn weight(&self) -> usize {
         match self {
             Self::InsertCards { cards, .. } => cards.len().max(1),
+            Self::Entries { entries } => entries.len(),
             Self::EraseCard { .. }
             | Self::OpenForward { .. }
             | Self::RecordOutcome { .. }
@@ -119,7 +127,8 @@ impl Change {
             | Self::RecordOutcome { .. }
             | Self::PutTenant { .. }
             | Self::InsertKey { .. }
-            | Self::Entry { .. } => None,
+            | Self::Entry { .. }
+            | Self::Entries { .. } => None,
         }
     }
 }

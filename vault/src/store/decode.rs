@@ -3,11 +3,12 @@
 use strongroom_domain::route::{AccountName, Attribute, AttributeSet, RouteName};
 use strongroom_domain::{
     BootId, Brand, CardFacts, DataKeyId, Digits, Expiry, ForwardId, Metadata, TenantId, Timestamp, Token,
-    TokenRef, WorkloadId,
+    TokenHash, TokenRef, WorkloadId,
 };
 
 use super::StoreError;
 use super::keys::{KeyScope, KeyState, Purpose, WrappedKey};
+use super::list::CardPlace;
 use super::rows::{
     BootRow, CardRow, ForwardRow, ForwardState, IdempotencyRow, StoredEntry, TenantRow, TenantStatus,
 };
@@ -90,6 +91,14 @@ macro_rules! readers {
                     updated_at: Timestamp::from_unix_micros(row.try_get(13)?),
                     deleted_at: time(row.try_get(14)?),
                     destroy_after: time(row.try_get(15)?),
+                })
+            }
+
+            /// Reads a card's place in the list: time, hash.
+            pub(in crate::store) fn place(row: &$row) -> Result<CardPlace, StoreError> {
+                Ok(CardPlace {
+                    created_at: Timestamp::from_unix_micros(row.try_get(0)?),
+                    token: TokenHash::from_bytes(bytes32(row.try_get::<&[u8], _>(1)?)?),
                 })
             }
 

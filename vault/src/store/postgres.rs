@@ -6,6 +6,7 @@
 //! Trusts: the server's own durability settings (`fsync`, synchronous replicas): whoever turns them off loses entries.
 
 mod keys;
+mod list;
 mod migrate;
 mod writer;
 
@@ -24,6 +25,7 @@ use super::decode::{
 };
 use super::encode::signed;
 use super::error::StoreError;
+use super::list::{CardFilter, CardPage, CardPlace};
 use super::rows::{BootRow, CardRow, ForwardRow, IdempotencyRow, StoredEntry, TenantRow};
 use super::schema::{self, SchemaError};
 use super::writer::Writer;
@@ -168,6 +170,17 @@ impl Store for PostgresStore {
             .iter()
             .map(read::card)
             .collect()
+    }
+
+    async fn list(
+        &self,
+        tenant: &TenantId,
+        filter: &CardFilter,
+        after: Option<CardPlace>,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<CardPage, StoreError> {
+        list::page(&self.readers, tenant, filter, after, limit, now).await
     }
 
     async fn tenant(&self, tenant: &TenantId) -> Result<Option<TenantRow>, StoreError> {

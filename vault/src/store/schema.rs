@@ -18,11 +18,18 @@ pub(super) struct Migration {
 }
 
 /// Every migration, embedded: a binary carries its schema.
-pub(super) const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    sqlite: include_str!("../../../migrations/sqlite/0001_init.sql"),
-    postgres: include_str!("../../../migrations/postgres/0001_init.sql"),
-}];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        sqlite: include_str!("../../../migrations/sqlite/0001_init.sql"),
+        postgres: include_str!("../../../migrations/postgres/0001_init.sql"),
+    },
+    Migration {
+        version: 2,
+        sqlite: include_str!("../../../migrations/sqlite/0002_listing.sql"),
+        postgres: include_str!("../../../migrations/postgres/0002_listing.sql"),
+    },
+];
 
 /// The schema this program knows.
 #[must_use]

@@ -4,6 +4,7 @@
 //! The file is its owner's alone.
 
 mod keys;
+mod list;
 mod migrate;
 mod writer;
 
@@ -26,6 +27,7 @@ use super::decode::{
 };
 use super::encode::signed;
 use super::error::StoreError;
+use super::list::{CardFilter, CardPage, CardPlace};
 use super::rows::{BootRow, CardRow, ForwardRow, IdempotencyRow, StoredEntry, TenantRow};
 use super::schema::{self, SchemaError};
 use super::writer::Writer;
@@ -155,6 +157,17 @@ impl Store for SqliteStore {
             query = query.bind(token.as_bytes().as_slice());
         }
         query.fetch_all(&self.readers).await?.iter().map(read::card).collect()
+    }
+
+    async fn list(
+        &self,
+        tenant: &TenantId,
+        filter: &CardFilter,
+        after: Option<CardPlace>,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<CardPage, StoreError> {
+        list::page(&self.readers, tenant, filter, after, limit, now).await
     }
 
     async fn tenant(&self, tenant: &TenantId) -> Result<Option<TenantRow>, StoreError> {

@@ -157,7 +157,7 @@ impl<'a> Batch<'a> {
                 self.tenants.push(TenantPut { at, tenant, expected_version: *expected_version });
             }
             Change::InsertKey { key, .. } => self.keys.push((at, key)),
-            Change::Entry { .. } => {}
+            Change::Entry { .. } | Change::Entries { .. } => {}
         }
     }
 }

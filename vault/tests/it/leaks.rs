@@ -116,6 +116,7 @@ async fn cards_by_every_door(ground: &mut Ground) {
         403
     );
 
+    cards_read_by_every_door(ground, &token, &number).await;
     let path = format!("{CARDS}/{token}");
     assert_eq!(ground.vault("showCard", "orchestrator", Request::bare("GET", &path)).await.status(), 200);
     let by_number = format!("{CARDS}/{number}");
@@ -179,6 +180,34 @@ async fn batches_by_every_door(ground: &mut Ground) {
         ground.vault("createCards", "orchestrator", Request::json("POST", BATCH, &denied)).await.status(),
         403
     );
+}
+
+async fn cards_read_by_every_door(ground: &mut Ground, token: &str, number: &str) {
+    const CARDS: &str = "/v1/tenants/acme/cards";
+    const LOOKUP: &str = "/v1/tenants/acme/cards/lookup";
+    let found = json!({ "tokens": [token, "unknown"] });
+    let answer = ground.vault("lookupCards", "orchestrator", Request::json("POST", LOOKUP, &found)).await;
+    assert_eq!(answer.json()["results"][0]["status"], 200, "{}", answer.json());
+    for (who, body) in [
+        ("orchestrator", json!({ "tokens": [token, number] })),
+        ("orchestrator", json!({ "tokens": [token], number: 1 })),
+        ("orchestrator", json!({ "tokens": number })),
+        ("checkout", json!({ "tokens": [number] })),
+    ] {
+        let answer = ground.vault("lookupCards", who, Request::json("POST", LOOKUP, &body)).await;
+        assert!(matches!(answer.status(), 400 | 403), "{}", answer.json());
+    }
+    assert_eq!(ground.vault("listCards", "orchestrator", Request::bare("GET", CARDS)).await.status(), 200);
+    for query in
+        [format!("{number}=1"), format!("last4={number}"), format!("cursor={number}"), "limit=x".into()]
+    {
+        let path = format!("{CARDS}?{query}");
+        assert_eq!(
+            ground.vault("listCards", "orchestrator", Request::bare("GET", &path)).await.status(),
+            400
+        );
+    }
+    assert_eq!(ground.vault("listCards", "checkout", Request::bare("GET", CARDS)).await.status(), 403);
 }
 
 async fn tenants_by_every_door(ground: &mut Ground) {

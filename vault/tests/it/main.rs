@@ -11,6 +11,8 @@ mod batches;
 #[cfg(test)]
 mod cards;
 #[cfg(test)]
+mod cards_read;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod denials;

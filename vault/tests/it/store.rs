@@ -4,6 +4,7 @@ mod audit;
 mod commits;
 mod faults;
 mod ground;
+mod list;
 mod outage;
 mod reads;
 mod schema;

@@ -105,7 +105,7 @@ pub(super) fn next(waiting: &mut VecDeque<Item>, now: Instant) -> Vec<Item> {
 fn touches(change: &Change) -> Option<Touched> {
     Some(match change {
         // New tokens are nobody's yet: two alike are a conflict of the transaction.
-        Change::InsertCards { .. } | Change::Entry { .. } => return None,
+        Change::InsertCards { .. } | Change::Entry { .. } | Change::Entries { .. } => return None,
         Change::EraseCard { token, .. } => Touched::Card(*token),
         Change::OpenForward { forward, .. } => Touched::Forward(forward.id),
         Change::RecordOutcome { id, .. } => Touched::Forward(*id),

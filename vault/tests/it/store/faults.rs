@@ -12,8 +12,8 @@ use strongroom_domain::{BootId, DataKeyId, ForwardId, TenantId, Timestamp, Token
 use strongroom_vault::audit::{EntryId, InstanceId, Leaf, check};
 use strongroom_vault::store::keys::{KeyScope, KeyStore, KeyStoreError, Purpose, WrappedKey};
 use strongroom_vault::store::{
-    Batch, BootRow, CardRow, CommitError, Committed, ForwardRow, IdempotencyRow, Store, StoreError,
-    StoredEntry, TenantRow, WriteError, Writer,
+    Batch, BootRow, CardFilter, CardPage, CardPlace, CardRow, CommitError, Committed, ForwardRow,
+    IdempotencyRow, Store, StoreError, StoredEntry, TenantRow, WriteError, Writer,
 };
 
 use super::ground::{Ground, TestKeys};
@@ -310,6 +310,17 @@ impl Store for FaultyStore {
 
     async fn cards(&self, tokens: &[TokenHash]) -> Result<Vec<CardRow>, StoreError> {
         self.inner.cards(tokens).await
+    }
+
+    async fn list(
+        &self,
+        tenant: &TenantId,
+        filter: &CardFilter,
+        after: Option<CardPlace>,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<CardPage, StoreError> {
+        self.inner.list(tenant, filter, after, limit, now).await
     }
 
     async fn tenant(&self, tenant: &TenantId) -> Result<Option<TenantRow>, StoreError> {
