@@ -1,6 +1,8 @@
 //! The command line.
 
 pub mod audit;
+pub mod card;
+pub mod client;
 pub mod migrate;
 pub mod openapi;
 pub mod policy;
@@ -26,6 +28,8 @@ enum Command {
     Serve(ConfigArgs),
     /// Create the schema, or bring it to this program's version.
     Migrate(ConfigArgs),
+    /// Bring cards in, as a client of the API.
+    Card(card::Args),
     /// Read and check the audit log.
     Audit(audit::Args),
     /// Check, test and render the policy bundle.
@@ -51,6 +55,7 @@ impl Cli {
         match self.command {
             Command::Serve(args) => serve::run(&args).await,
             Command::Migrate(args) => migrate::run(&args, out).await,
+            Command::Card(args) => card::run(args, out).await,
             Command::Audit(args) => audit::run(args, out).await,
             Command::Policy(args) => Ok(policy::run(&args, out).map(|()| ExitCode::SUCCESS)?),
             Command::Openapi => openapi::run(out),

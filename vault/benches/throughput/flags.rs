@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Failure;
 
-const USAGE: &str = "flags: --seconds N (60), --connections 16,64, --store postgres,sqlite, --cards N (100000; filled before, memory is read on the way)";
+const USAGE: &str = "flags: --seconds N (60), --connections 16,64, --store postgres,sqlite, --cards N (100000; filled before, memory is read on the way), --import N (instead: a file of so many cards by `card import`)";
 
 /// Which store the vault runs on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,6 +29,8 @@ pub(crate) struct Flags {
     pub(crate) connections: Vec<usize>,
     pub(crate) stores: Vec<StoreKind>,
     pub(crate) cards: u64,
+    /// Cards of the import that is measured instead of calls.
+    pub(crate) import: Option<u64>,
 }
 
 impl Flags {
@@ -38,6 +40,7 @@ impl Flags {
             connections: vec![16, 64],
             stores: vec![StoreKind::Postgres, StoreKind::Sqlite],
             cards: 100_000,
+            import: None,
         };
         let mut given = std::env::args().skip(1).filter(|flag| flag != "--bench");
         while let Some(flag) = given.next() {
@@ -45,6 +48,7 @@ impl Flags {
             match flag.as_str() {
                 "--seconds" => flags.time = Duration::from_secs(value.parse()?),
                 "--cards" => flags.cards = value.parse()?,
+                "--import" => flags.import = Some(value.parse()?),
                 "--connections" => {
                     flags.connections = value.split(',').map(str::parse).collect::<Result<_, _>>()?;
                 }

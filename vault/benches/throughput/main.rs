@@ -4,12 +4,15 @@
 //! and loads it from this process over keep-alive connections with distinct test-range cards. `pgbench` inserts one
 //! similar row per commit at the same concurrency before and after, so that the ratio says something on a noisy machine.
 //!
+//! `-- --import 1000000` measures a file of so many cards coming in by `card import` instead.
+//!
 //! Promises: what it counts was acknowledged; rows and audit entries are counted afterwards and must agree, or it fails.
 //! Does not promise: that a figure is good. It prints; it holds nobody to a time.
 
 mod counts;
 mod files;
 mod flags;
+mod import;
 mod load;
 mod postgres;
 mod reference;
@@ -58,6 +61,11 @@ fn run(report: &mut Report) -> Result<(), Failure> {
         }
         let vault = RunningVault::start(folder.path(), server.as_ref())?;
         report.line(&format!("{store}: vault at rest {} KiB", vault.rss_kib()?));
+        if let Some(cards) = flags.import {
+            import::run(report, *store, cards, folder.path(), &vault, server.as_ref())?;
+            vault.stop()?;
+            continue;
+        }
         let mut bench = Bench {
             flags: &flags,
             store: *store,

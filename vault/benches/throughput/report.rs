@@ -42,13 +42,17 @@ impl Report {
             Call::Tokenize => (after.cards - before.cards, after.tokenized - before.tokenized),
             Call::OpenForward => (after.forwards - before.forwards, after.forwarded - before.forwarded),
         };
-        let agree = rows == acknowledged && entries == acknowledged;
-        let verdict = if agree { "agree" } else { "DISAGREE" };
-        self.disagreements += usize::from(!agree);
         self.line(&format!(
-            "{store} {}: acknowledged {acknowledged}, rows {rows}, audit entries {entries}: {verdict}",
+            "{store} {}: acknowledged {acknowledged}, rows {rows}, audit entries {entries}",
             call.name()
         ));
+        self.agree(store, call.name(), rows == acknowledged && entries == acknowledged);
+    }
+
+    /// Says whether rows and entries are what was acknowledged.
+    pub(crate) fn agree(&mut self, store: StoreKind, what: &str, agree: bool) {
+        self.disagreements += usize::from(!agree);
+        self.line(&format!("{store} {what}: {}", if agree { "counts agree" } else { "counts DISAGREE" }));
     }
 
     /// One measurement.

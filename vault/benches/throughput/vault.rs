@@ -81,19 +81,12 @@ impl RunningVault {
 
     /// Resident memory.
     pub(crate) fn rss_kib(&self) -> Result<u64, Failure> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
-        Ok(line.trim().trim_end_matches(" kB").parse()?)
+        rss_kib_of(self.process.id())
     }
 
     /// Processor time used so far.
     pub(crate) fn cpu_seconds(&self) -> Result<f64, Failure> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
-        // After the name in parentheses: field 14 is user time, 15 system time (proc(5)).
-        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-        let ticks =
-            |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).ok_or("no processor time");
-        Ok((ticks(11)? + ticks(12)?) / TICKS_A_SECOND)
+        cpu_seconds_of(self.process.id())
     }
 
     /// Stops it in order.
@@ -117,4 +110,21 @@ impl Drop for RunningVault {
         drop(self.process.kill());
         drop(self.process.wait());
     }
+}
+
+/// Resident memory of a process.
+pub(crate) fn rss_kib_of(process: u32) -> Result<u64, Failure> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}
+
+/// Processor time a process used so far.
+pub(crate) fn cpu_seconds_of(process: u32) -> Result<f64, Failure> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // After the name in parentheses: field 14 is user time, 15 system time (proc(5)).
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    let ticks =
+        |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).ok_or("no processor time");
+    Ok((ticks(11)? + ticks(12)?) / TICKS_A_SECOND)
 }

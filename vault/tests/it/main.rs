@@ -19,6 +19,8 @@ mod denials;
 #[cfg(test)]
 mod forwards;
 #[cfg(test)]
+mod imports;
+#[cfg(test)]
 mod leaks;
 #[cfg(test)]
 mod postgres;

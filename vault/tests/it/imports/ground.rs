@@ -1,0 +1,240 @@
+//! A vault and an importer, each a process of its own.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use strongroom_domain::Random as _;
+use strongroom_perimeter::clock::SystemClock;
+use strongroom_sandbox::pki::Pki;
+
+use crate::crash::{Vault, door, onboard, store_of};
+use crate::postgres::PostgresServer;
+use crate::service::{configuration, sqlite, wanted};
+
+/// How long anything may take on a busy machine.
+const TIME_MAX: Duration = Duration::from_secs(300);
+
+pub(super) struct Ground {
+    folder: tempfile::TempDir,
+    pki: Pki,
+    postgres: Option<PostgresServer>,
+    vault: Vault,
+    runtime: tokio::runtime::Runtime,
+}
+
+/// An import under way. Killed when dropped.
+pub(super) struct Import(Child);
+
+/// How it ended.
+pub(super) struct Ended {
+    pub(super) status: i32,
+    /// Both of its outputs.
+    pub(super) told: String,
+}
+
+pub(super) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+impl Ground {
+    pub(super) fn on_sqlite() -> Self {
+        Self::on_sqlite_with("")
+    }
+
+    /// On SQLite, with more lines in the configuration's limits.
+    pub(super) fn on_sqlite_with(limits: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = sqlite(folder.path());
+        Self::on(folder, None, &store, limits)
+    }
+
+    pub(super) fn on_postgres() -> Self {
+        let server = PostgresServer::start();
+        let store = store_of(&server);
+        Self::on(tempfile::tempdir().unwrap(), Some(server), &store, "")
+    }
+
+    fn on(folder: tempfile::TempDir, postgres: Option<PostgresServer>, store: &str, limits: &str) -> Self {
+        let pki = Pki::open_or_create(folder.path().join("pki"), Arc::new(SystemClock)).unwrap();
+        let text = configuration(folder.path(), &pki, store);
+        let text = text.replace("[limits]\n", &format!("[limits]\n{limits}\n"));
+        let mut vault = Vault::prepare(folder.path(), "vault-1", &text);
+        vault.start();
+        vault.wait();
+        let runtime = runtime();
+        runtime.block_on(onboard(pki.folder(), &vault));
+        Self { folder, pki, postgres, vault, runtime }
+    }
+
+    pub(super) fn store(&self) -> &'static str {
+        if self.postgres.is_some() { "postgres" } else { "sqlite" }
+    }
+
+    /// A source of a header and lines.
+    pub(super) fn source(&self, name: &str, header: &str, lines: impl Iterator<Item = String>) {
+        self.source_lines(name, std::iter::once(header.to_owned()).chain(lines));
+    }
+
+    pub(super) fn source_lines(&self, name: &str, lines: impl Iterator<Item = String>) {
+        let mut file = std::io::BufWriter::new(std::fs::File::create(self.folder.path().join(name)).unwrap());
+        lines.for_each(|line| writeln!(file, "{line}").unwrap());
+        file.flush().unwrap();
+    }
+
+    /// The import, as whoever imports.
+    pub(super) fn import(&self, args: &[&str]) -> Import {
+        self.import_as("importer", args)
+    }
+
+    pub(super) fn import_as(&self, workload: &str, args: &[&str]) -> Import {
+        Import(self.command(workload, args).stdin(Stdio::null()).spawn().unwrap())
+    }
+
+    /// The import with its source on standard input.
+    pub(super) fn import_from(&self, text: Vec<u8>, args: &[&str]) -> Import {
+        let mut child = self.command("importer", args).stdin(Stdio::piped()).spawn().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        std::thread::spawn(move || drop(input.write_all(&text))); // it may be killed in between
+        Import(child)
+    }
+
+    /// Without what an earlier import left.
+    pub(super) fn import_anew(&self, args: &[&str]) -> Import {
+        self.forget();
+        self.import(args)
+    }
+
+    pub(super) fn forget(&self) {
+        std::fs::remove_dir_all(self.state()).unwrap();
+    }
+
+    fn command(&self, workload: &str, args: &[&str]) -> Command {
+        let identity = self.pki.client(workload).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_strongroom-vault"));
+        command.args([
+            "card",
+            "import",
+            "--vault",
+            &format!("https://localhost:{}", self.vault.address().port()),
+        ]);
+        command
+            .arg("--certificate")
+            .arg(identity.certificate_pem_path)
+            .arg("--key")
+            .arg(identity.key_pem_path);
+        command.arg("--ca").arg(self.pki.ca_file()).arg("--state").arg(self.state());
+        if !args.contains(&"--tenant") {
+            command.args(["--tenant", "acme"]);
+        }
+        command.args(args).current_dir(self.folder.path());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn state(&self) -> PathBuf {
+        self.folder.path().join("import")
+    }
+
+    pub(super) fn text(&self, name: &str) -> String {
+        std::fs::read_to_string(self.state().join(name)).unwrap_or_default()
+    }
+
+    /// Cards that are on the importer's disk with their tokens.
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.text("state.jsonl").matches("\"token\":").count() as u64
+    }
+
+    /// Waits until this many are, while it runs.
+    pub(super) fn wait_for(&self, import: &mut Import, cards: u64) {
+        let began = Instant::now();
+        while self.acknowledged() < cards {
+            assert!(import.0.try_wait().unwrap().is_none(), "it ended by itself");
+            assert!(began.elapsed() < TIME_MAX, "no progress: {} of {cards}", self.acknowledged());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// `kill -9` of the vault, and its restart.
+    pub(super) fn kill_vault(&mut self) {
+        self.vault.kill();
+        self.vault.start();
+    }
+
+    /// Stops vault and database in order. Gives the configuration.
+    pub(super) fn stop(&mut self) -> PathBuf {
+        self.vault.stop();
+        self.vault.config().to_owned()
+    }
+
+    pub(super) fn report(&self) -> Value {
+        serde_json::from_str(&self.text("report.json")).unwrap()
+    }
+
+    /// Line and token of each row.
+    pub(super) fn mapping(&self) -> Vec<(u64, String)> {
+        let text = self.text("mapping.csv");
+        let row = |row: &str| {
+            let (line, token) = (row.split(',').next().unwrap(), row.rsplit(',').next().unwrap());
+            (line.parse().unwrap(), token.to_owned())
+        };
+        text.lines().skip(1).map(row).collect()
+    }
+
+    /// The token is the number's.
+    pub(super) fn assert_opens_to(&self, token: &str, number: &str) {
+        let mut door = door(self.pki.folder(), "proxy", self.vault.address());
+        let body = wanted(&[token], &["number"]).to_string();
+        let answer = self.runtime.block_on(door.send("POST", "/v1/forwards", &[], body)).unwrap().json();
+        assert_eq!(answer["cards"][0]["number"], number, "{}", answer["type"]);
+    }
+
+    /// Nothing of a number is in what the import wrote, and it is for its owner only.
+    pub(super) fn assert_writes_no_digit_of(&self, number: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        for entry in std::fs::read_dir(self.state()).unwrap() {
+            let path = entry.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(!text.contains(&number[..8]) && !text.contains(number), "{}", path.display());
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{}", path.display());
+        }
+    }
+
+    /// A number below the bound.
+    pub(super) fn below(&self, bound: u64) -> u64 {
+        let mut bytes = [0; 8];
+        strongroom_perimeter::chance::SystemRandom::new().fill(&mut bytes).unwrap();
+        u64::from_be_bytes(bytes) % bound
+    }
+}
+
+impl Import {
+    /// `kill -9`.
+    pub(super) fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    /// Waits until it ends by itself.
+    pub(super) fn end(mut self) -> Ended {
+        let mut told = String::new();
+        for output in [
+            self.0.stdout.take().map(|out| Box::new(out) as Box<dyn std::io::Read>),
+            self.0.stderr.take().map(|out| Box::new(out) as Box<dyn std::io::Read>),
+        ] {
+            output.unwrap().read_to_string(&mut told).unwrap();
+        }
+        Ended { status: self.0.wait().unwrap().code().unwrap_or(-1), told }
+    }
+}
+
+impl Drop for Import {
+    fn drop(&mut self) {
+        let _ = self.0.kill(); // it may have ended
+        let _ = self.0.wait();
+    }
+}
