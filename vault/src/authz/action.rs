@@ -157,7 +157,7 @@ impl fmt::Display for ActionKind {
 }
 
 /// What the store says of a tenant.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct TenantFacts {
     /// Its name.
     pub id: TenantId,

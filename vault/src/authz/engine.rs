@@ -4,6 +4,8 @@
 //! id, the policies that decided and the hash of the bundle.
 //! Upholds: C-05.
 
+mod memory;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -16,6 +18,7 @@ use super::conform;
 use super::entities::Vocabulary;
 use super::permit::{Decision, Denied, Permit};
 use super::route::{RouteClaim, RouteFacts};
+use memory::{Asked, Memory};
 
 /// Decides by one loaded bundle. Immutable: a reload makes another.
 pub struct Authorizer {
@@ -25,6 +28,7 @@ pub struct Authorizer {
     vocabulary: Vocabulary,
     known: HashMap<WorkloadId, Known>,
     cedar: cedar_policy::Authorizer,
+    memory: Memory,
 }
 
 /// A workload as policy is shown it.
@@ -53,6 +57,9 @@ pub(super) struct Verdict {
     /// The policies that decided, sorted.
     pub(super) policy_ids: Vec<String>,
 }
+
+/// The reason of an allow.
+const ALLOWED: &str = "allowed";
 
 impl Verdict {
     pub(super) const fn denied(reason: &'static str) -> Self {
@@ -95,7 +102,7 @@ impl Authorizer {
             known.insert(id.clone(), Known { uid: vocabulary.names.workload(id), entity, entities, slices });
         }
         let cedar = cedar_policy::Authorizer::new();
-        Ok(Self { clock, random, bundle, vocabulary, known, cedar })
+        Ok(Self { clock, random, bundle, vocabulary, known, cedar, memory: Memory::default() })
     }
 
     /// Decides whether `caller` may do `A` to `subject`, given what the store says of it.
@@ -178,7 +185,15 @@ impl Authorizer {
                 return Verdict::denied(reason);
             }
         }
-        self.ask_policy(caller, action, question)
+        let asked = Asked::new(caller, action, question);
+        if let Some(policy_ids) = self.memory.of(&asked) {
+            return Verdict { allowed: true, reason: ALLOWED, policy_ids };
+        }
+        let verdict = self.ask_policy(caller, action, question);
+        if verdict.allowed {
+            self.memory.keep(asked, verdict.policy_ids.clone());
+        }
+        verdict
     }
 
     /// What policy alone says.
@@ -205,7 +220,7 @@ impl Authorizer {
             return Verdict { allowed: false, reason: "policy-error", policy_ids };
         }
         let reason = match (allowed, policy_ids.is_empty()) {
-            (true, _) => "allowed",
+            (true, _) => ALLOWED,
             (false, true) => "no-policy",
             (false, false) => "guardrail",
         };

@@ -238,3 +238,40 @@ fn unsliced(files: &Files) -> Authorizer {
     }
     whole
 }
+
+#[test]
+fn what_was_allowed_is_allowed_again_and_nothing_beside_it() {
+    let authorizer = load(&files()).unwrap();
+    let (checkout, acme) = (workload("checkout"), merchant("acme"));
+    let decide = |caller: &WorkloadId, facts: &TenantFacts| {
+        authorizer.decide::<Tokenize>(caller, TenantScope { tenant: facts.id.clone() }, facts)
+    };
+    let first = decide(&checkout, &acme).unwrap();
+    let again = decide(&checkout, &acme).unwrap();
+    assert_eq!(again.decision().policy_ids, first.decision().policy_ids);
+    assert_ne!(again.decision().id, first.decision().id, "each decision has its own name");
+
+    let suspended = TenantFacts { suspended: true, ..merchant("acme") };
+    let elsewhere = TenantFacts { groups: Vec::new(), ..merchant("acme") };
+    assert_eq!(decide(&checkout, &suspended).unwrap_err().reason, "guardrail");
+    assert_eq!(decide(&checkout, &elsewhere).unwrap_err().reason, "guardrail");
+    assert!(decide(&workload("security"), &acme).is_err());
+    assert!(decide(&checkout, &acme).is_ok());
+}
+
+#[test]
+fn an_allowed_forward_says_nothing_about_another_environment_of_its_token() {
+    let authorizer = load(&files()).unwrap();
+    let card = |environment| WantedCard {
+        card: NamedCard { token: TokenHash::from_bytes([7; 32]), environment },
+        attributes: [Attribute::Number].into_iter().collect(),
+    };
+    let decide = |cards| {
+        let subject = forward(&authorizer, cards);
+        authorizer.decide::<OpenForward>(&workload("proxy"), subject, &merchant("acme"))
+    };
+    assert!(decide(vec![card(Environment::Test)]).is_ok());
+    assert!(decide(vec![card(Environment::Test), card(Environment::Live)]).is_err());
+    assert!(decide(vec![card(Environment::Live)]).is_err());
+    assert!(decide(vec![card(Environment::Test)]).is_ok());
+}
