@@ -41,6 +41,9 @@ const READERS: u32 = 2;
 const CACHE_KIB: &str = "-8192";
 /// The WAL file is cut back to this once it was folded into the database.
 const WAL_BYTES_KEPT: &str = "67108864";
+/// Pages of 4 KiB in the WAL before it is folded in: tokens are random, so each card writes an index page of its own,
+/// and a page that many cards wrote is folded in once. As large as what is kept of the file.
+const WAL_PAGES_MAX: &str = "16384";
 /// Readable and writable by its owner, by nobody else.
 const FILE_MODE: u32 = 0o600;
 
@@ -86,6 +89,7 @@ impl SqliteStore {
             .busy_timeout(BUSY_TIME_MAX)
             .pragma("cache_size", CACHE_KIB)
             .pragma("journal_size_limit", WAL_BYTES_KEPT)
+            .pragma("wal_autocheckpoint", WAL_PAGES_MAX)
             .pragma("secure_delete", "on")
             .pragma("trusted_schema", "off")
             .disable_statement_logging();
@@ -124,12 +128,18 @@ fn placeholders(count: usize) -> String {
     text
 }
 
-/// `(?, ?, …), (?, ?, …), …`
-fn rows_of_placeholders(rows: usize, columns: usize) -> String {
+/// How many rows the statement has that inserts this many: a power of two, so that there are few statements and each
+/// is prepared once. What is too many is left null, and [`insert_sql`] passes over it.
+const fn rows_of_statement(rows: usize) -> usize {
+    rows.next_power_of_two()
+}
+
+/// `INSERT INTO table (columns)` of the rows whose first value is not null.
+fn insert_sql(into: &str, columns: usize, rows: usize) -> String {
     let row = format!("({}),", placeholders(columns));
-    let mut text = row.repeat(rows);
-    text.pop();
-    text
+    let mut values = row.repeat(rows);
+    values.pop();
+    format!("{into} SELECT * FROM (VALUES {values}) WHERE column1 IS NOT NULL")
 }
 
 #[async_trait]
@@ -305,5 +315,30 @@ impl Store for SqliteStore {
 
     async fn writer(&self) -> Result<Box<dyn Writer>, StoreError> {
         Ok(Box::new(writer::SqliteWriter::new(SqliteConnection::connect_with(&self.connect).await?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn room_to_spare_in_a_statement_adds_no_row() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        sqlx::query("CREATE TABLE things (id integer PRIMARY KEY, name text)")
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        let sql = insert_sql("INSERT INTO things (id, name)", 2, rows_of_statement(3));
+        for ids in [&[1_i64, 2, 3, 4][..], &[5], &[6, 7, 8]] {
+            let mut query = sqlx::query(AssertSqlSafe(sql.as_str()));
+            for id in ids {
+                query = query.bind(*id).bind("thing");
+            }
+            query.execute(&mut connection).await.unwrap();
+        }
+        let ids: Vec<i64> =
+            sqlx::query_scalar("SELECT id FROM things ORDER BY id").fetch_all(&mut connection).await.unwrap();
+        assert_eq!(ids, (1..=8).collect::<Vec<_>>());
     }
 }

@@ -11,7 +11,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteConnection;
 use strongroom_domain::{BootId, Timestamp};
 
-use super::{keys, rows_of_placeholders};
+use super::{insert_sql, keys, rows_of_statement};
 use crate::audit::Leaf;
 use crate::store::change::Committed;
 use crate::store::encode::signed;
@@ -19,8 +19,9 @@ use crate::store::error::{StoreError, WriteError};
 use crate::store::rows::BootRow;
 use crate::store::writer::{Batch, Writer};
 
-/// Most rows of one statement: SQLite takes 32,766 parameters, the widest row has 15.
-const STATEMENT_ROWS_MAX: usize = 1_024;
+/// Most rows of one statement: SQLite takes 32,766 parameters, the widest row has 15, and prepared statements of every
+/// size below stay in memory. A power of two.
+const STATEMENT_ROWS_MAX: usize = 256;
 
 /// The writing connection.
 pub(super) struct SqliteWriter {
@@ -95,15 +96,14 @@ impl Writer for SqliteWriter {
         }
         let mut seq = signed(from);
         for leaves in leaves.chunks(STATEMENT_ROWS_MAX) {
-            let sql = format!(
-                "INSERT INTO audit_entries (boot_id, instance_seq, leaf) VALUES {}",
-                rows_of_placeholders(leaves.len(), 3)
-            );
-            let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
+            let rows = rows_of_statement(leaves.len());
+            let sql = insert_sql("INSERT INTO audit_entries (boot_id, instance_seq, leaf)", 3, rows);
+            let mut query = sqlx::query(AssertSqlSafe(sql));
             for leaf in leaves {
                 query = query.bind(boot.as_uuid()).bind(seq).bind(leaf.as_bytes());
                 seq += 1;
             }
+            // Parameters that are not bound are null.
             query.execute(&mut self.connection).await.map_err(failed)?;
         }
         Ok(())

@@ -12,7 +12,7 @@ use crate::store::change::Committed;
 use crate::store::decode::{idempotency_columns, sqlite as read};
 use crate::store::encode::{metadata, micros, signed};
 use crate::store::rows::IdempotencyRow;
-use crate::store::sqlite::{placeholders, rows_of_placeholders};
+use crate::store::sqlite::{insert_sql, placeholders, rows_of_statement};
 use crate::store::writer::{Batch, Erasure, Held, KEY_RECORDS_MAX, NewCard};
 
 /// Adds cards whose key still seals and whose idempotency scope is free.
@@ -82,12 +82,10 @@ async fn held(
 }
 
 async fn add(connection: &mut SqliteConnection, items: &[&NewCard<'_>]) -> Result<(), sqlx::Error> {
-    let sql = format!(
-        "INSERT INTO cards (token_hash, token, tenant, record, data_key, bin, last4, exp, brand, length, \
-         row_version, expires_at, metadata, created_at, updated_at) VALUES {}",
-        rows_of_placeholders(items.len(), 15)
-    );
-    let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
+    let into = "INSERT INTO cards (token_hash, token, tenant, record, data_key, bin, last4, exp, brand, length, \
+                row_version, expires_at, metadata, created_at, updated_at)";
+    let sql = insert_sql(into, 15, rows_of_statement(items.len()));
+    let mut query = sqlx::query(AssertSqlSafe(sql));
     for item in items {
         query = bind(query, item);
     }
@@ -120,11 +118,9 @@ fn bind<'q>(
 
 /// Holds answers. A row that is there has expired: whoever looked for it first found nothing.
 async fn remember(connection: &mut SqliteConnection, answers: &[&IdempotencyRow]) -> Result<(), sqlx::Error> {
-    let sql = format!(
-        "INSERT OR REPLACE INTO idempotency_keys (scope, digest, status, answer, expires_at) VALUES {}",
-        rows_of_placeholders(answers.len(), 5)
-    );
-    let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
+    let into = "INSERT OR REPLACE INTO idempotency_keys (scope, digest, status, answer, expires_at)";
+    let sql = insert_sql(into, 5, rows_of_statement(answers.len()));
+    let mut query = sqlx::query(AssertSqlSafe(sql));
     for row in answers {
         query = query
             .bind(row.scope.as_slice())

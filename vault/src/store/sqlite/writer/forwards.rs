@@ -7,7 +7,7 @@ use super::STATEMENT_ROWS_MAX;
 use crate::store::change::Committed;
 use crate::store::encode::{attributes, micros, outcome, token_refs};
 use crate::store::rows::ForwardRow;
-use crate::store::sqlite::rows_of_placeholders;
+use crate::store::sqlite::{insert_sql, rows_of_statement};
 use crate::store::writer::Told;
 
 /// Adds forwards.
@@ -16,12 +16,9 @@ pub(super) async fn open(
     forwards: &[&ForwardRow],
 ) -> Result<(), sqlx::Error> {
     for forwards in forwards.chunks(STATEMENT_ROWS_MAX) {
-        let sql = format!(
-            "INSERT INTO forwards (id, tenant, proxy, caller, route, account, method, path, host, cards, attributes, \
-             state, opened_at, closed_at, outcome) VALUES {}",
-            rows_of_placeholders(forwards.len(), 15)
-        );
-        let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
+        let into = "INSERT INTO forwards (id, tenant, proxy, caller, route, account, method, path, host, cards, \
+                    attributes, state, opened_at, closed_at, outcome)";
+        let mut query = sqlx::query(AssertSqlSafe(insert_sql(into, 15, rows_of_statement(forwards.len()))));
         for forward in forwards {
             query = query
                 .bind(forward.id.as_uuid())
