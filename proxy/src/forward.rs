@@ -146,7 +146,7 @@ impl<'a> Run<'a> {
             host: &route.upstream.host,
             cards: wanted
                 .iter()
-                .map(|one| WantedCard { token: one.token.as_str(), attributes: one.attributes })
+                .map(|one| WantedCard { token: one.name.as_str(), attributes: one.attributes })
                 .collect(),
             attempt,
             origin: caller.peer.to_string(),

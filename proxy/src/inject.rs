@@ -21,7 +21,7 @@ use std::ops::Range;
 use http::HeaderMap;
 use secrecy::SecretString;
 use strongroom_domain::route::{AllowedCall, Attribute, AttributeSet, ExpiryFormat};
-use strongroom_domain::{Expiry, Problem, ProblemKind, Token};
+use strongroom_domain::{CardName, Expiry, Problem, ProblemKind};
 use zeroize::Zeroizing;
 
 use crate::body::Malformed;
@@ -61,11 +61,11 @@ impl fmt::Debug for Plan {
     }
 }
 
-/// One token of a request and what the declared places need of its card.
+/// One card a request names and what the declared places need of its card.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Wanted {
-    /// The token.
-    pub token: Token,
+    /// Its token, or another name of it.
+    pub name: CardName,
     /// What the places it fills are declared to take.
     pub attributes: AttributeSet,
 }
@@ -104,7 +104,7 @@ pub struct Injections(pub(crate) Vec<InjectedCard>);
 /// What was injected of one card.
 #[derive(Debug)]
 pub(crate) struct InjectedCard {
-    pub(crate) token: Token,
+    pub(crate) name: CardName,
     pub(crate) number: Option<SecretString>,
     pub(crate) cvc: Option<SecretString>,
 }
@@ -191,7 +191,7 @@ impl Plan {
         let edits = edits.collect::<Result<Vec<_>, _>>()?;
         let body = Zeroizing::new(crate::body::edit::apply(&self.body, edits));
         let secrets = self.wanted.into_iter().zip(cards).map(|(wanted, card)| InjectedCard {
-            token: wanted.token,
+            name: wanted.name,
             number: card.number.clone(),
             cvc: card.cvc.clone(),
         });

@@ -187,6 +187,8 @@ fn opening(error: &OpenError) -> Problem {
         | ProblemKind::NotFound
         | ProblemKind::ForwardNotFound
         | ProblemKind::MethodNotAllowed
+        | ProblemKind::AliasTaken
+        | ProblemKind::AliasSpaceThin
         | ProblemKind::BodyTooLarge
         | ProblemKind::UnsupportedMediaType
         | ProblemKind::InvalidCard

@@ -27,6 +27,7 @@ use crate::authz::{Authorizer, BundleError, PolicySource};
 use crate::config::VaultConfig;
 use crate::http;
 use crate::operation::limits::Limits;
+use crate::operation::limits::guesses::Guesses;
 use crate::operation::tenant::Directory;
 use crate::operation::{InFlight, Vault};
 use crate::sad::{CvcShelf, CvcShelfConfig};
@@ -123,6 +124,7 @@ impl App {
             ttl: Duration::from_secs(config.cards.cvc_seconds),
             ..CvcShelfConfig::default()
         };
+        let guesses = Guesses::new(config.limits.dedupe_numbers_per_day, Arc::clone(&clock), &*random)?;
         let vault = Arc::new(Vault {
             environment: config.environment,
             accepted,
@@ -133,6 +135,7 @@ impl App {
             authorizer: ArcSwap::from_pointee(authorizer),
             cvcs: CvcShelf::new(cvcs, Arc::clone(&clock)),
             limits: Limits::new(config.limits, Arc::clone(&clock)),
+            guesses,
             tenants: Directory::new(Arc::clone(&clock)),
             in_flight: InFlight::default(),
             erase_hold: config.erase_hold(),

@@ -29,6 +29,7 @@ fn endpoints() -> OpenApiRouter<Arc<Vault>> {
                 .layer(DefaultBodyLimit::max(routes::cards::batch::BATCH_BYTES_MAX)),
         )
         .routes(routes!(routes::cards::lookup::lookup))
+        .routes(routes!(routes::cards::match_number::match_number))
         .routes(routes!(routes::cards::show::show, routes::cards::erase::erase))
         .routes(routes!(routes::tenants::put::put, routes::tenants::show::show))
         .routes(routes!(routes::forwards::open::open))

@@ -8,6 +8,8 @@ pub mod error;
 pub mod forward;
 mod idempotency;
 pub mod limits;
+pub mod matching;
+mod names;
 pub mod read;
 pub mod tenant;
 pub mod tokenize;
@@ -53,6 +55,8 @@ pub struct Vault {
     pub cvcs: CvcShelf,
     /// Limits per principal.
     pub limits: limits::Limits,
+    /// Numbers tried on tenants that deduplicate.
+    pub guesses: limits::guesses::Guesses,
     /// Tenants, read at most once a second each.
     pub tenants: tenant::Directory,
     /// Requests in flight by idempotency key.

@@ -21,22 +21,25 @@ mod sqlite;
 mod writer;
 
 pub use audited_keys::AuditedKeys;
-pub use change::{Change, CommitError, Committed};
+pub use change::{Change, CommitError, Committed, KnownCard, Names};
 pub use committer::{Committer, CommitterTask, LogIdentity, StartError};
 pub use error::{StoreError, WriteError};
 pub use list::{CARDS_LOOKED_AT_MAX, CardFilter, CardListSql, CardPage, CardPlace};
 pub use postgres::{PostgresOptions, PostgresStore, PostgresTls};
 pub use reader::CardReader;
 pub use rows::{
-    BootRow, CardRow, Dedupe, ForwardRow, ForwardState, IdempotencyRow, Retention, StoredEntry, TenantRow,
-    TenantSettings, TenantStatus, TokenFormat,
+    AliasRow, BootRow, CardRow, Dedupe, ForwardRow, ForwardState, IdempotencyRow, Retention, StoredEntry,
+    TenantRow, TenantSettings, TenantStatus, TokenFormat,
 };
 pub use schema::{SchemaError, schema_version};
 pub use sqlite::SqliteStore;
 pub use writer::{Batch, Writer};
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
-use strongroom_domain::{BootId, ForwardId, TenantId, Timestamp, TokenHash};
+use strongroom_domain::{AliasHash, BootId, ForwardId, TenantId, Timestamp, TokenHash};
+use strongroom_sealing::Fingerprint;
 
 use self::keys::KeyStore;
 use crate::audit::{EntryId, InstanceId, Leaf};
@@ -63,6 +66,28 @@ pub trait Store: KeyStore + Send + Sync {
         limit: u32,
         now: Timestamp,
     ) -> Result<CardPage, StoreError>;
+
+    /// The cards these fingerprints of one tenant lead to, each with its fingerprint; hidden and expired ones as they
+    /// are. At most [`CARDS_READ_MAX`].
+    async fn known(
+        &self,
+        tenant: &TenantId,
+        fingerprints: &[Fingerprint],
+    ) -> Result<Vec<(Fingerprint, CardRow)>, StoreError>;
+
+    /// One tenant's cards with this fingerprint, oldest first.
+    async fn alike(
+        &self,
+        tenant: &TenantId,
+        fingerprint: Fingerprint,
+        limit: u32,
+    ) -> Result<Vec<CardRow>, StoreError>;
+
+    /// The aliases with these hashes. At most [`CARDS_READ_MAX`].
+    async fn aliases(&self, aliases: &[AliasHash]) -> Result<Vec<AliasRow>, StoreError>;
+
+    /// The aliases that lead to these cards. At most [`CARDS_READ_MAX`] cards.
+    async fn aliases_of(&self, tokens: &[TokenHash]) -> Result<Vec<AliasRow>, StoreError>;
 
     /// One tenant.
     async fn tenant(&self, tenant: &TenantId) -> Result<Option<TenantRow>, StoreError>;
@@ -106,4 +131,11 @@ pub trait Store: KeyStore + Send + Sync {
 
     /// A connection that writes. For the [`Committer`] alone.
     async fn writer(&self) -> Result<Box<dyn Writer>, StoreError>;
+}
+
+/// Each fingerprint's card, if it is there.
+fn known_cards(tokens: &[(Fingerprint, TokenHash)], cards: Vec<CardRow>) -> Vec<(Fingerprint, CardRow)> {
+    let mut cards: HashMap<TokenHash, CardRow> =
+        cards.into_iter().map(|card| (card.token.hash(), card)).collect();
+    tokens.iter().filter_map(|(fingerprint, token)| Some((*fingerprint, cards.remove(token)?))).collect()
 }

@@ -38,20 +38,9 @@ pub(super) fn check_number_place(text: &str) -> Result<(), InjectError> {
         }
         digits += 1;
     }
-    if is_pan_shaped(text.as_bytes()) {
-        return Err(InjectError::InvalidExpression("tokens in the shape of a card number are not supported"));
-    }
     if (Pan::LENGTH_MIN..=Pan::LENGTH_MAX).contains(&digits) {
         Err(InjectError::PanInRequest)
     } else {
         Ok(())
     }
-}
-
-/// The shape of design §4, "Aliases": 16 digits, `9`, then `0` or `1`, never Luhn-valid.
-fn is_pan_shaped(text: &[u8]) -> bool {
-    matches!(text, [b'9', b'0' | b'1', ..])
-        && text.len() == 16
-        && text.iter().all(u8::is_ascii_digit)
-        && !strongroom_domain::pan::luhn_holds(text)
 }

@@ -1,15 +1,16 @@
 //! What a caller writes at a declared place: a bare token, or `{{ tok_….exp | MM/YY }}`.
 
-use strongroom_domain::Token;
-use strongroom_domain::route::{Attribute, ExpiryFormat};
+use strongroom_domain::alias::{Foreign, PanShaped};
+use strongroom_domain::route::{Attribute, ExpiryFormat, Inject, Source};
+use strongroom_domain::{Alias, CardName, Token};
 
 use super::InjectError;
 use super::clean;
 
-/// A token at a place.
+/// A token, or another name of a card, at a place.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Asked {
-    pub(super) token: Token,
+    pub(super) name: CardName,
     /// `None`: a bare token, which means what the place is declared for.
     pub(super) attribute: Option<Attribute>,
     /// How the expiry is to be written, where the expression says.
@@ -19,7 +20,7 @@ pub(super) struct Asked {
 /// Reads a whole value. `None`: it holds no token.
 pub(super) fn read(text: &str) -> Result<Option<Asked>, InjectError> {
     if let Ok(token) = Token::parse(text) {
-        return Ok(Some(Asked { token, attribute: None, format: None }));
+        return Ok(Some(Asked { name: token.into(), attribute: None, format: None }));
     }
     if let Some(inner) = text.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}")) {
         return parse(inner.trim()).map(Some);
@@ -36,6 +37,20 @@ pub(super) fn read(text: &str) -> Result<Option<Asked>, InjectError> {
         return Err(InjectError::InvalidExpression("a token is the whole value, with nothing around it"));
     }
     Ok(None)
+}
+
+/// Reads another name of a card, where one is declared: sixteen digits wherever a number goes, another vault's token
+/// where the place lists how it begins. Anywhere else both are somebody's reference and pass.
+pub(super) fn read_alias(inject: &Inject, text: &str) -> Option<Asked> {
+    if inject.attribute != Attribute::Number || inject.source != Source::Own {
+        return None;
+    }
+    let begins = || inject.aliases.iter().any(|beginning| text.starts_with(beginning.as_str()));
+    let alias = match PanShaped::parse(text) {
+        Ok(alias) => Alias::PanShaped(alias),
+        Err(_) => Alias::Foreign(begins().then(|| Foreign::parse(text).ok()).flatten()?),
+    };
+    Some(Asked { name: CardName::Alias(alias), attribute: None, format: None })
 }
 
 fn parse(inner: &str) -> Result<Asked, InjectError> {
@@ -56,7 +71,7 @@ fn parse(inner: &str) -> Result<Asked, InjectError> {
             InjectError::InvalidExpression("an expression has a format that does not exist or does not fit"),
         )
     });
-    Ok(Asked { token, attribute: Some(attribute), format: format.transpose()? })
+    Ok(Asked { name: token.into(), attribute: Some(attribute), format: format.transpose()? })
 }
 
 #[cfg(test)]
@@ -75,7 +90,7 @@ mod tests {
             (format!("{{{{ {TOKEN}.exp | MM/YY }}}}"), Some(Attribute::Exp), Some(ExpiryFormat::MMSlashYY)),
             (format!("{{{{{TOKEN}.exp|YYYY-MM}}}}"), Some(Attribute::Exp), Some(ExpiryFormat::YYYYDashMM)),
         ] {
-            let asked = Asked { token: Token::parse(TOKEN).unwrap(), attribute, format };
+            let asked = Asked { name: Token::parse(TOKEN).unwrap().into(), attribute, format };
             assert_eq!(read(&text), Ok(Some(asked)), "{text}");
         }
     }

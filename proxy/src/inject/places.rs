@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use strongroom_domain::Token;
+use strongroom_domain::CardName;
 use strongroom_domain::route::{
     AllowedCall, Attribute, AttributeSet, BodyFormat, ExpiryFormat, Inject, JsonForm, Source,
 };
@@ -100,6 +100,9 @@ fn read(inject: &Inject, text: &str) -> Result<Content, InjectError> {
         let fits = asked.attribute.is_none_or(|attribute| attribute == inject.attribute);
         return if fits { Ok(Content::Asked(asked)) } else { Err(InjectError::MisplacedToken) };
     }
+    if let Some(asked) = expression::read_alias(inject, text) {
+        return Ok(Content::Asked(asked));
+    }
     if inject.attribute == Attribute::Number && inject.source == Source::Own {
         clean::check_number_place(text)?;
     }
@@ -112,10 +115,10 @@ pub(super) fn resolve(
     call: &AllowedCall,
     mut found: Vec<Found>,
 ) -> Result<(Vec<Wanted>, Vec<Insertion>), InjectError> {
-    let carriers: BTreeMap<String, Token> = found
+    let carriers: BTreeMap<String, CardName> = found
         .iter()
         .filter_map(|found| match &found.content {
-            Content::Asked(asked) => Some((call.inject[found.declared].at.clone(), asked.token.clone())),
+            Content::Asked(asked) => Some((call.inject[found.declared].at.clone(), asked.name.clone())),
             Content::Plain | Content::Null | Content::Other => None,
         })
         .collect();
@@ -123,35 +126,35 @@ pub(super) fn resolve(
     let (mut wanted, mut insertions) = (Vec::new(), Vec::new());
     for found in found {
         let inject = &call.inject[found.declared];
-        let Some((token, format)) = filling(inject, found.content, &carriers)? else { continue };
+        let Some((name, format)) = filling(inject, found.content, &carriers)? else { continue };
         let format = format.or(inject.format);
         let notation = notation(call.body, inject, format)?;
-        let card = want(&mut wanted, token, inject.attribute)?;
+        let card = want(&mut wanted, name, inject.attribute)?;
         insertions.push(Insertion { span: found.span, card, attribute: inject.attribute, format, notation });
     }
     Ok((wanted, insertions))
 }
 
-type Filling = (Token, Option<ExpiryFormat>);
+type Filling = (CardName, Option<ExpiryFormat>);
 
 /// The token whose card fills a place, and the format the caller asked for. `None`: the place stays as it is.
 fn filling(
     inject: &Inject,
     content: Content,
-    carriers: &BTreeMap<String, Token>,
+    carriers: &BTreeMap<String, CardName>,
 ) -> Result<Option<Filling>, InjectError> {
     let carrier = match &inject.source {
         Source::Own => {
             return Ok(match content {
-                Content::Asked(asked) => Some((asked.token, asked.format)),
+                Content::Asked(asked) => Some((asked.name, asked.format)),
                 Content::Plain | Content::Null | Content::Other => None,
             });
         }
         Source::Carried { from } => carriers.get(from),
     };
     match (carrier, content) {
-        (Some(carrier), Content::Asked(asked)) if asked.token == *carrier => {
-            Ok(Some((asked.token, asked.format)))
+        (Some(carrier), Content::Asked(asked)) if asked.name == *carrier => {
+            Ok(Some((asked.name, asked.format)))
         }
         (_, Content::Asked(_)) => Err(InjectError::MisplacedToken),
         (Some(carrier), Content::Plain) => Ok(Some((carrier.clone(), None))),
@@ -188,13 +191,13 @@ fn notation(
 }
 
 /// Notes that a card's attribute is needed; gives the card's index.
-fn want(wanted: &mut Vec<Wanted>, token: Token, attribute: Attribute) -> Result<usize, InjectError> {
-    let known = wanted.iter().position(|wanted| wanted.token == token);
+fn want(wanted: &mut Vec<Wanted>, name: CardName, attribute: Attribute) -> Result<usize, InjectError> {
+    let known = wanted.iter().position(|wanted| wanted.name == name);
     if known.is_none() {
         if wanted.len() == TOKENS_MAX {
             return Err(InjectError::TooManyTokens);
         }
-        wanted.push(Wanted { token, attributes: AttributeSet::default() });
+        wanted.push(Wanted { name, attributes: AttributeSet::default() });
     }
     let card = known.unwrap_or(wanted.len() - 1);
     wanted[card].attributes.insert(attribute);

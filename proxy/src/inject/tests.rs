@@ -1,8 +1,8 @@
 //! Injection, rule by rule, and the one property that matters: nothing but the declared places changes.
 
 use proptest::prelude::*;
-use strongroom_domain::Environment;
 use strongroom_domain::route::{Call, Route};
+use strongroom_domain::{Environment, Token};
 
 use super::*;
 
@@ -176,7 +176,6 @@ fn a_token_anywhere_else_is_refused() {
 #[test]
 fn a_card_number_anywhere_is_refused() {
     let pan = InjectError::PanInRequest;
-    let of_shape = InjectError::InvalidExpression("tokens in the shape of a card number are not supported");
     refusals(
         &form(),
         &[
@@ -185,7 +184,7 @@ fn a_card_number_anywhere_is_refused() {
             ("card[number]=4111+1111-1111.1111", pan),
             ("card[number]=%34111111111111111", pan),
             ("card[number]=123456789012", pan),
-            ("card[number]=9011111111111116", of_shape),
+            ("card[number]=9011+1111+1111+1116", InjectError::PanInRequest),
             ("card[cvc]=4111111111111111&card[number]=$", pan),
             ("name=JANE+4111+1111+1111+1111", pan),
             ("note=x4242424242424242x", pan),
@@ -199,7 +198,7 @@ fn a_card_number_anywhere_is_refused() {
             (r#"{"source":{"number":"4111111111111111"}}"#, pan),
             (r#"{"source":{"number":4111111111111112}}"#, pan),
             (r#"{"source":{"number":4.111111111111111e15}}"#, pan),
-            (r#"{"source":{"number":9011111111111116}}"#, of_shape),
+            (r#"{"source":{"number":9211111111111116}}"#, InjectError::PanInRequest),
             (r#"{"amount":4111111111111111}"#, pan),
             (r#"{"note":["4111-1111-1111-1111"]}"#, pan),
             (r#"{"note":"4\u0031\u00311111111111111"}"#, pan),
@@ -252,16 +251,82 @@ fn every_token_is_asked_for_once_with_all_it_needs() {
     let body =
         format!(r#"{{"holder":"{B}","source":{{"cvv":"{C}","expiry_month":0,"number":"{C}"}},"exp":"{B}"}}"#);
     let plan = plan(&json(), body.as_bytes()).unwrap();
-    let wanted: Vec<_> = plan.wanted().into_iter().map(|wanted| (wanted.token, wanted.attributes)).collect();
+    let wanted: Vec<_> = plan.wanted().into_iter().map(|wanted| (wanted.name, wanted.attributes)).collect();
     let set = |attributes: &[Attribute]| attributes.iter().copied().collect::<AttributeSet>();
     assert_eq!(
         wanted,
         [
-            (Token::parse(B).unwrap(), set(&[Attribute::Holder, Attribute::Exp])),
-            (Token::parse(C).unwrap(), set(&[Attribute::Number, Attribute::Cvc, Attribute::Exp])),
+            (CardName::parse(B).unwrap(), set(&[Attribute::Holder, Attribute::Exp])),
+            (CardName::parse(C).unwrap(), set(&[Attribute::Number, Attribute::Cvc, Attribute::Exp])),
         ]
     );
     assert!(!plan.is_empty() && !format!("{plan:?}").contains("fnwgpxhq"));
+}
+
+/// Sixteen digits that lead to a card.
+const DIGITS: &str = "9198765432100005";
+
+#[test]
+fn sixteen_digits_name_a_card_where_a_number_goes_and_nowhere_else() {
+    let set = |attributes: &[Attribute]| attributes.iter().copied().collect::<AttributeSet>();
+    for (call, body) in [
+        (
+            form(),
+            format!("card[number]={DIGITS}&card[cvc]=000&card[exp_month]=1&name={DIGITS}&note={DIGITS}"),
+        ),
+        (
+            json(),
+            format!(r#"{{"source":{{"number":"{DIGITS}","code":"1","expiry_month":1}},"note":"{DIGITS}"}}"#),
+        ),
+        (
+            json(),
+            format!(r#"{{"source":{{"number":{DIGITS},"code":"1","expiry_month":1}},"note":{DIGITS}}}"#),
+        ),
+    ] {
+        let plan = plan(&call, body.as_bytes()).unwrap();
+        let wanted: Vec<_> =
+            plan.wanted().into_iter().map(|wanted| (wanted.name, wanted.attributes)).collect();
+        let all = set(&[Attribute::Number, Attribute::Cvc, Attribute::Exp]);
+        assert_eq!(wanted, [(CardName::parse(DIGITS).unwrap(), all)]);
+        let injected = plan.inject(&[card(PAN, "JANE")]).unwrap();
+        let sent = String::from_utf8(injected.body.to_vec()).unwrap();
+        assert!(sent.contains(PAN) && sent.contains("0737"), "{sent}");
+        assert_eq!(sent.matches(DIGITS).count(), body.matches(DIGITS).count() - 1, "references pass: {sent}");
+        assert_eq!(injected.secrets.0[0].name.as_str(), DIGITS, "what the answer says instead of the number");
+    }
+    // At any other place they are a reference, and a place for the expiry stays as it is.
+    let elsewhere = plan(&form(), format!("name={DIGITS}&exp={DIGITS}&code={DIGITS}").as_bytes()).unwrap();
+    assert!(elsewhere.is_empty());
+}
+
+#[test]
+fn the_token_of_another_vault_names_a_card_where_its_beginning_is_declared() {
+    let places = r#"{ at = "number", value = "number", aliases = ["bt_", "spr:"] }, { at = "cvc", value = "cvc", from = "number" }, { at = "other", value = "number" }"#;
+    let call = call("form", places);
+    let wanted = |body: &str| {
+        let plan = plan(&call, body.as_bytes()).unwrap();
+        plan.wanted().into_iter().map(|wanted| wanted.name.as_str().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(wanted("number=bt_4Fsk2Lx9&cvc=000"), ["bt_4Fsk2Lx9"]);
+    assert_eq!(wanted("number=spr%3Aabcdef&cvc=000"), ["spr:abcdef"]);
+    for passes in
+        ["number=xx_4Fsk2Lx9", "other=bt_4Fsk2Lx9", "note=bt_4Fsk2Lx9", "number=bt_4", "cvc=bt_4Fsk2Lx9"]
+    {
+        assert!(wanted(passes).is_empty(), "{passes}");
+    }
+    for (places, word) in [
+        (r#"{ at = "number", value = "number", aliases = ["tok_test_"] }"#, "not of ours"),
+        (r#"{ at = "number", value = "number", aliases = ["b"] }"#, "at least 3"),
+        (r#"{ at = "number", value = "number", aliases = ["b t"] }"#, "at least 3"),
+        (r#"{ at = "cvc", value = "cvc", aliases = ["bt_"] }"#, "number"),
+    ] {
+        let text = format!(
+            "[route.psp]\nupstream = \"https://psp.example\"\ncredential = {{ header = \"authorization\" }}\n\
+             [[route.psp.allow]]\nmethod = \"POST\"\npath = \"/\"\nbody = \"form\"\ninject = [{places}]"
+        );
+        let refused = Route::parse("psp", &text, Environment::Live).unwrap_err().to_string();
+        assert!(refused.contains(word), "{refused}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use proptest::prelude::*;
-use strongroom_domain::Token;
+use strongroom_domain::CardName;
 use strongroom_domain::pan::luhn_holds;
 
 use super::*;
@@ -16,7 +16,7 @@ const AMEX: &str = "378282246310005";
 
 fn injected(cards: &[(&str, &str, Option<&str>)]) -> Injections {
     let cards = cards.iter().map(|(token, number, cvc)| InjectedCard {
-        token: Token::parse(token).unwrap(),
+        name: CardName::parse(token).unwrap(),
         number: Some((*number).into()),
         cvc: cvc.map(Into::into),
     });

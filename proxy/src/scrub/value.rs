@@ -37,7 +37,7 @@ impl<'a> Scrubber<'a> {
     pub(super) fn new(secrets: &'a Injections, rules: &ScrubRules<'a>) -> Self {
         let needles = secrets.0.iter().filter_map(|card| {
             let digits = card.number.as_ref()?.expose_secret().as_bytes();
-            Some(Needle { digits, token: card.token.as_str() })
+            Some(Needle { digits, token: card.name.as_str() })
         });
         Self {
             needles: needles.collect(),

@@ -3,6 +3,7 @@
 //! Promises: a value of these types has been checked; there is no `validate()`. No I/O, no clock, no ambient chance.
 //! Upholds: C-01 (a card number is a type), C-02 (a token is not a card number).
 
+pub mod alias;
 pub mod brand;
 pub mod card;
 pub mod chance;
@@ -21,6 +22,7 @@ pub mod tenant;
 pub mod test_numbers;
 pub mod token;
 
+pub use alias::{Alias, AliasHash, AliasKind, CardName};
 pub use brand::Brand;
 pub use card::{CardFacts, Digits, FactsKept};
 pub use chance::{Random, RandomUnavailable};

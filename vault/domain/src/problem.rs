@@ -109,6 +109,8 @@ problem_kinds! {
     IdempotencyInFlight = (409, "idempotency-in-flight", "a request with this idempotency key is being worked on"),
     /// Somebody else changed it first, or it is not in a state for this.
     Conflict = (409, "conflict", "the present state does not allow this"),
+    /// The alias leads to another card.
+    AliasTaken = (409, "alias-taken", "the alias leads to another card already; nothing was stored"),
     /// The body is larger than the call takes.
     BodyTooLarge = (413, "body-too-large", "the body is larger than this call takes"),
     /// The content type is not one the call takes.
@@ -135,6 +137,8 @@ problem_kinds! {
     PspOutcomeUnknown = (502, "psp-outcome-unknown", "the request was sent and no complete answer came; look the payment up before trying again"),
     /// The PSP answered with a redirect, which is never followed.
     PspRedirected = (502, "psp-redirected", "the psp answered with a redirect, which is never followed"),
+    /// No free alias was found in the draws one request has.
+    AliasSpaceThin = (503, "alias-space-thin", "no free alias with these last four digits was found; nothing was stored"),
     /// Store, keys or audit log are not available. Safe to retry.
     Unavailable = (503, "unavailable", "the service cannot do this at the moment; a retry is safe"),
 }
@@ -145,6 +149,7 @@ impl ProblemKind {
     pub const fn retry_after(self) -> Option<Duration> {
         match self {
             Self::Unavailable
+            | Self::AliasSpaceThin
             | Self::Overloaded
             | Self::RateLimited
             | Self::PspUnreachable

@@ -7,7 +7,7 @@ use std::fmt;
 
 use aws_lc_rs::hmac;
 use secrecy::ExposeSecret;
-use strongroom_domain::{BootId, Pan, TenantId};
+use strongroom_domain::{Alias, BootId, Pan, TenantId, Timestamp, TokenHash};
 
 use crate::data_key::DataKey;
 use crate::encoding;
@@ -45,6 +45,42 @@ pub fn fingerprint(key: &DataKey, tenant: &TenantId, pan: &Pan) -> Fingerprint {
     let digits = pan.expose_secret().as_bytes();
     let message = Message::begin(key, b"strongroom/fingerprint/v1\0");
     Fingerprint(message.field(tenant.as_str().as_bytes()).field(digits).finish())
+}
+
+/// Binds an alias to the card it leads to:
+/// `HMAC-SHA-256(key, "strongroom/alias-mac/v1" 00 ‖ LP(tenant) ‖ LP(kind) ‖ LP(alias) ‖ LP(token hash) ‖ LP(u64be created_at, µs))`.
+///
+/// Whoever can write to the database and cannot ask the KMS can neither make an alias nor let one lead to another card.
+/// The key is the tenant's, of purpose `fingerprint`: the one key of a tenant that does not end by time.
+#[must_use]
+pub fn alias_mac(
+    key: &DataKey,
+    tenant: &TenantId,
+    alias: &Alias,
+    token: TokenHash,
+    created_at: Timestamp,
+) -> [u8; 32] {
+    Message::begin(key, b"strongroom/alias-mac/v1\0")
+        .field(tenant.as_str().as_bytes())
+        .field(alias.kind().as_str().as_bytes())
+        .field(alias.as_str().as_bytes())
+        .field(token.as_bytes())
+        .field(&created_at.unix_micros().to_be_bytes())
+        .finish()
+}
+
+/// Whether `mac` is the alias's, in constant time.
+#[must_use]
+pub fn alias_mac_holds(
+    key: &DataKey,
+    tenant: &TenantId,
+    alias: &Alias,
+    token: TokenHash,
+    created_at: Timestamp,
+    mac: &[u8; 32],
+) -> bool {
+    let found = alias_mac(key, tenant, alias, token, created_at);
+    subtle::ConstantTimeEq::ct_eq(found.as_slice(), mac.as_slice()).into()
 }
 
 /// `HMAC-SHA-256(key, "strongroom/idempotency/v1" 00 ‖ LP(caller) ‖ LP(tenant) ‖ LP(request) ‖ u32be(len) ‖ body)`.
@@ -175,6 +211,28 @@ mod tests {
             assert_eq!(Fingerprint::from_bytes(*found.as_bytes()), found);
             assert_eq!(format!("{found:?}"), "Fingerprint([REDACTED])");
         }
+    }
+
+    #[test]
+    fn an_alias_is_bound_to_tenant_text_card_and_time() {
+        let tenant = |name| TenantId::parse(name).unwrap();
+        let alias = |text| Alias::parse(text).unwrap();
+        let (token, other) = (TokenHash::from_bytes([1; 32]), TokenHash::from_bytes([2; 32]));
+        let at = Timestamp::from_unix_micros(1_795_000_000_000_000);
+        let key = DataKey::take(&mut [5; 32]);
+        let mac = alias_mac(&key, &tenant("acme"), &alias("foreign-1"), token, at);
+        // Python: hmac(bytes([5]) * 32, label + LP(b"acme") + LP(b"foreign") + LP(b"foreign-1") + LP(bytes([1]) * 32) + LP(at), sha256)
+        assert_eq!(hex::encode(mac), "f520652db5b78b95432983f8cdfe1f854e29fc86b2276d2535f52b035dfcc02d");
+        let holds = |tenant: &TenantId, alias: &Alias, token, at| {
+            alias_mac_holds(&key, tenant, alias, token, at, &mac)
+        };
+        assert!(holds(&tenant("acme"), &alias("foreign-1"), token, at));
+        assert!(!holds(&tenant("acmf"), &alias("foreign-1"), token, at));
+        assert!(!holds(&tenant("acme"), &alias("foreign-2"), token, at));
+        assert!(!holds(&tenant("acme"), &alias("foreign-1"), other, at));
+        assert!(!holds(&tenant("acme"), &alias("foreign-1"), token, Timestamp::from_unix_micros(1)));
+        let another = DataKey::take(&mut [6; 32]);
+        assert!(!alias_mac_holds(&another, &tenant("acme"), &alias("foreign-1"), token, at, &mac));
     }
 
     #[test]

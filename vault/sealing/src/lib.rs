@@ -54,7 +54,7 @@ mod testing;
 
 pub use context::SealContext;
 pub use data_key::DataKey;
-pub use digest::{Fingerprint, InstanceMac, fingerprint, idempotency_digest};
+pub use digest::{Fingerprint, InstanceMac, alias_mac, alias_mac_holds, fingerprint, idempotency_digest};
 pub use key::{KeyContext, KeyScope, KeyState, Purpose, SEALS_FOR, WrappedKey};
 pub use key_ring::{HeldKey, InvalidKeyRingConfig, KeyError, KeyRing, KeyRingConfig};
 pub use kms::{Kms, KmsError, Wrapped};

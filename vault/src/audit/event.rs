@@ -28,6 +28,8 @@ events! {
     PanLookup = ("pan.lookup", "10.2.1.1"),
     /// A page of a tenant's cards was read: facts, never numbers; `n` cards, named by `cards`.
     PanList = ("pan.list", "10.2.1.1"),
+    /// Cards were found by the fingerprint of their number; never the number.
+    PanMatch = ("pan.match", "10.2.1.1"),
     /// Card data was released to the proxy for one route.
     PanForward = ("pan.forward", "10.2.1.1"),
     /// The proxy said what became of a forward.

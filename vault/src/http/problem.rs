@@ -38,7 +38,7 @@ impl Refused {
         denial: Denial,
         error: OperationError,
     ) -> Self {
-        let error = vault.refuse(asking, event, object, error).await;
+        let error = vault.refuse(asking, error.event(event), object, error).await;
         Self::telling(&error, denial, Some(asking.request.id))
     }
 
@@ -95,11 +95,17 @@ fn problem_of(error: &OperationError, denial: Denial) -> Problem {
             Problem::because(ProblemKind::InvalidCard, "this tenant does not take cards of this brand")
                 .at("/number")
         }
+        OperationError::FormatNotAllowed => {
+            Problem::because(ProblemKind::InvalidCard, "this tenant does not take cards in this format")
+                .at("/format")
+        }
+        OperationError::AliasTaken => Problem::new(ProblemKind::AliasTaken).at("/alias"),
+        OperationError::AliasSpaceThin => Problem::new(ProblemKind::AliasSpaceThin).at("/format"),
         OperationError::AttributeUnavailable => Problem::new(ProblemKind::AttributeUnavailable),
         OperationError::RouteRefused(_) => Problem::new(ProblemKind::RouteRefused),
         OperationError::IdempotencyInFlight => Problem::new(ProblemKind::IdempotencyInFlight),
         OperationError::IdempotencyKeyReused => Problem::new(ProblemKind::IdempotencyKeyReused),
-        OperationError::RateLimited => Problem::new(ProblemKind::RateLimited),
+        OperationError::RateLimited | OperationError::GuessLimited => Problem::new(ProblemKind::RateLimited),
         OperationError::Conflict => Problem::new(ProblemKind::Conflict),
         OperationError::ShelfFull => {
             Problem::because(ProblemKind::Overloaded, "no room for another verification code")
@@ -133,7 +139,17 @@ impl OperationError {
             Self::Unsealed(OpenError::UnknownKey) => "unknown_key",
             Self::Unsealed(OpenError::UnsupportedFormat) => "unsupported_format",
             Self::Defect(_) => "defect",
+            Self::GuessLimited => "too-many-numbers",
             other => problem_of(other, Denial::Forbidden).kind.slug(),
+        }
+    }
+
+    /// The event its refusal is on the log as, where the call's own is `usual`.
+    #[must_use]
+    pub const fn event(&self, usual: Event) -> Event {
+        match self {
+            Self::GuessLimited => Event::RateLimited,
+            _ => usual,
         }
     }
 
@@ -146,7 +162,8 @@ impl OperationError {
             | Self::UnknownForward
             | Self::UnknownTenant
             | Self::RouteRefused(_)
-            | Self::RateLimited => Outcome::Denied,
+            | Self::RateLimited
+            | Self::GuessLimited => Outcome::Denied,
             _ => Outcome::Failure,
         }
     }
@@ -161,7 +178,7 @@ pub struct ItemProblem {
     /// Short summary, the same for every occurrence of the type.
     title: &'static str,
     /// HTTP status.
-    #[schema(minimum = 400, maximum = 499)]
+    #[schema(minimum = 400, maximum = 503)]
     status: u16,
     /// What happened, for a person. Holds nothing of the request.
     detail: &'static str,

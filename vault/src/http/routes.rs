@@ -9,6 +9,7 @@ pub mod cards {
     pub mod facts;
     pub mod list;
     pub mod lookup;
+    pub mod match_number;
     pub mod show;
 }
 pub mod forwards {

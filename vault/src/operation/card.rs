@@ -1,24 +1,44 @@
 //! Cards after capture: showing their facts, erasing them.
 
-use strongroom_domain::{TenantId, Timestamp, TokenHash};
+use strongroom_domain::{Alias, TenantId, Timestamp, TokenHash};
+use strongroom_sealing::Fingerprint;
 
-use super::{Asking, OperationError, Vault};
-use crate::audit::{Event, Object};
-use crate::authz::{EraseCard, Permit, ReadCard};
+use super::{Asking, OperationError, Vault, policy_of};
+use crate::audit::{Event, Object, Outcome};
+use crate::authz::{EraseCard, MatchFingerprint, Permit, ReadCard};
 use crate::store::{CardRow, Change, Committed};
 
+/// A card as it is shown.
+pub struct ShownCard {
+    /// Its facts.
+    pub row: CardRow,
+    /// Its other names.
+    pub aliases: Vec<Alias>,
+    /// The fingerprint of its number, if the caller may compare numbers.
+    pub fingerprint: Option<Fingerprint>,
+}
+
 impl Vault {
-    /// The facts of one card.
+    /// The facts of one card; its fingerprint too with the permit to compare numbers.
     pub async fn show_card(
         &self,
         asking: &Asking,
         permit: Permit<ReadCard>,
-    ) -> Result<CardRow, OperationError> {
+        matching: Option<Permit<MatchFingerprint>>,
+    ) -> Result<ShownCard, OperationError> {
         let (tenant, token) = (&permit.subject().tenant, permit.subject().card.token);
         let row = self.live_card(tenant, token, asking.at).await?.ok_or(OperationError::UnknownToken)?;
         let object = Object::Token { token: token.token_ref(), tenant: Some(tenant.clone()) };
-        self.record(Self::allowed(asking, Event::PanLookup, permit.decision(), object)).await?;
-        Ok(row)
+        let aliases = self.aliases_of(token).await?;
+        let mut policy = policy_of(permit.decision());
+        let matching = matching.filter(|matching| matching.subject().tenant == *tenant);
+        if let Some(matching) = &matching {
+            policy.id.extend(policy_of(matching.decision()).id);
+        }
+        let fingerprint = row.fingerprint.filter(|_| matching.is_some());
+        let entry = asking.entry(Event::PanLookup, Outcome::Success, object).by_policy(policy);
+        self.record(entry).await?;
+        Ok(ShownCard { row, aliases, fingerprint })
     }
 
     /// Hides a card at once; it is destroyed after the hold, and its token is never used again.

@@ -33,6 +33,18 @@ pub enum OperationError {
     /// The brand is not one this tenant takes.
     #[error("the tenant does not take this brand")]
     BrandNotAccepted,
+    /// The tenant may not ask for this format.
+    #[error("the tenant may not ask for this format")]
+    FormatNotAllowed,
+    /// The alias leads to another card.
+    #[error("the alias leads to another card")]
+    AliasTaken,
+    /// No free alias was found in the draws one request has.
+    #[error("the space of aliases runs thin")]
+    AliasSpaceThin,
+    /// One caller brought too many numbers that differ only in the middle to a tenant that deduplicates.
+    #[error("too many numbers of one BIN and last four by one caller")]
+    GuessLimited,
     /// A route needs a value the card does not hold.
     #[error("the card does not hold a value the route needs")]
     AttributeUnavailable,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strongroom_domain::route::{Attribute, AttributeSet};
-use strongroom_domain::{ForwardId, Problem, ProblemKind, TenantId, Token, TokenHash, WorkloadId};
+use strongroom_domain::{ForwardId, Problem, ProblemKind, TenantId, TokenHash, WorkloadId};
 use strongroom_sealing::{CardSecrets, KeyScope, Purpose, SealContext, open};
 
 use super::card::is_live;
@@ -41,7 +41,7 @@ pub struct Wanted {
     /// Where to: held against the route files.
     pub route: RouteFacts,
     /// The cards and what of each.
-    pub cards: Vec<(Token, AttributeSet)>,
+    pub cards: Vec<(NamedCard, AttributeSet)>,
     /// The PSP idempotency key of the attempt.
     pub attempt: Option<String>,
 }
@@ -92,7 +92,7 @@ impl Vault {
         asking: &Asking,
         wanted: &Wanted,
     ) -> Result<(TenantId, Vec<CardRow>), OperationError> {
-        let hashes: Vec<TokenHash> = wanted.cards.iter().map(|(token, _)| token.hash()).collect();
+        let hashes: Vec<TokenHash> = wanted.cards.iter().map(|(card, _)| card.token).collect();
         let distinct: HashSet<_> = hashes.iter().collect();
         if hashes.is_empty() || hashes.len() > CARDS_MAX || distinct.len() != hashes.len() {
             let detail = "a forward names one to eight different tokens";
@@ -123,7 +123,7 @@ impl Vault {
         if !is_about(permit.subject(), wanted, &rows) {
             return Err(OperationError::Defect("a permit was spent on another forward"));
         }
-        let hashes: Vec<TokenHash> = wanted.cards.iter().map(|(token, _)| token.hash()).collect();
+        let hashes: Vec<TokenHash> = wanted.cards.iter().map(|(card, _)| card.token).collect();
         self.limits.forward(&wanted.caller, &hashes).map_err(|_| OperationError::RateLimited)?;
         let id = ForwardId::generate(&*self.clock, &*self.random)?;
         let released = self.release(id, wanted, &rows).await;
@@ -167,7 +167,7 @@ impl Vault {
         Ok(released)
     }
 
-    async fn unseal(&self, row: &CardRow) -> Result<CardSecrets, OperationError> {
+    pub(super) async fn unseal(&self, row: &CardRow) -> Result<CardSecrets, OperationError> {
         let scope = KeyScope::Tenant(row.tenant.clone());
         let key = self.keys.by_id(&scope, Purpose::Card, row.data_key).await?;
         let context = SealContext {
@@ -250,8 +250,8 @@ impl Vault {
                 .await;
         };
         let mut error = error;
-        for (token, attributes) in &wanted.cards {
-            let object = Object::Token { token: token.token_ref(), tenant: None };
+        for (card, attributes) in &wanted.cards {
+            let object = Object::Token { token: card.token.token_ref(), tenant: None };
             let entry = Self::forward_entry(asking, wanted, error.outcome(), object);
             error = self.write_refusal(entry.to(destination(wanted, *attributes, None)), error).await;
         }
@@ -345,10 +345,10 @@ impl Vault {
 /// Whether the permit speaks of exactly this caller, these cards and no more of them.
 fn is_about(subject: &OpenForwardSubject, wanted: &Wanted, rows: &[CardRow]) -> bool {
     let same_card =
-        |((card, row), (token, attributes)): ((&WantedCard, &CardRow), &(Token, AttributeSet))| {
-            card.card == NamedCard::from(token)
+        |((card, row), (named, attributes)): ((&WantedCard, &CardRow), &(NamedCard, AttributeSet))| {
+            card.card == *named
                 && card.attributes == *attributes
-                && row.token == *token
+                && row.token.hash() == named.token
                 && row.tenant == subject.tenant
         };
     subject.caller == wanted.caller
@@ -360,7 +360,8 @@ fn is_about(subject: &OpenForwardSubject, wanted: &Wanted, rows: &[CardRow]) -> 
 }
 
 fn attributes_of(wanted: &Wanted, row: &CardRow) -> AttributeSet {
-    let of_row = |(token, _): &&(Token, AttributeSet)| *token == row.token;
+    let token = row.token.hash();
+    let of_row = |(card, _): &&(NamedCard, AttributeSet)| card.token == token;
     wanted.cards.iter().find(of_row).map(|(_, attributes)| *attributes).unwrap_or_default()
 }
 

@@ -3,6 +3,8 @@
 //! Promises: a stolen proxy or orchestrator identity redeems at most this much before people are told (T-01).
 //! Does not promise: one count across replicas. N replicas allow N times as much; set the limits for one.
 
+pub mod guesses;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,6 +19,10 @@ pub struct LimitsConfig {
     pub tokenize_per_second: u32,
     /// Cards a second one caller with the grant to import may bring in by batches; bursts of one second.
     pub import_per_second: u32,
+    /// New numbers a day of one BIN and last four that one caller may tokenize where a tenant deduplicates. About a
+    /// thousand card numbers share them, and each that is tried tells whether it is known. Callers with the grant to
+    /// import are exempt: they bring whole portfolios.
+    pub dedupe_numbers_per_day: u16,
     /// Cards a second one caller may have forwarded through any proxy; bursts of one second.
     pub forward_per_second: u32,
     /// Cards a day one caller may have forwarded.
@@ -30,6 +36,7 @@ impl Default for LimitsConfig {
         Self {
             tokenize_per_second: 200,
             import_per_second: 20_000,
+            dedupe_numbers_per_day: 20,
             forward_per_second: 50,
             forward_per_day: 100_000,
             token_forwards_per_minute: 10,
@@ -44,7 +51,7 @@ pub struct LimitReached;
 
 /// Most tokens whose use is counted in one minute. About 6 MiB.
 const TOKENS_MAX: usize = 100_000;
-const DAY_SECONDS: i64 = 86_400;
+pub(super) const DAY_SECONDS: i64 = 86_400;
 
 /// Counts what principals do.
 pub struct Limits {

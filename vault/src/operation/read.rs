@@ -6,12 +6,12 @@
 
 use std::collections::HashMap;
 
-use strongroom_domain::{TenantId, Token, TokenHash};
+use strongroom_domain::{CardName, TenantId, TokenHash};
 
 use super::card::is_live;
 use super::{Asking, OperationError, Vault};
 use crate::audit::{Draft, Event, Object};
-use crate::authz::{Permit, ReadCards, TenantCards};
+use crate::authz::{NamedCard, Permit, ReadCards, TenantCards};
 use crate::store::{CardFilter, CardPage, CardPlace, CardRow};
 
 /// Most tokens of one look-up (design §5).
@@ -30,26 +30,30 @@ pub struct Wanted {
 }
 
 impl Vault {
-    /// The cards of these names in their order, each with an entry of its own; `None` for a name that is no token and for
+    /// The cards of these names in their order, each with an entry of its own; `None` for what is no name of a card and for
     /// whatever the permit does not cover.
     pub async fn look_up_cards(
         &self,
         asking: &Asking,
         permit: Permit<ReadCards>,
-        names: &[Option<Token>],
+        names: &[Option<CardName>],
     ) -> Result<Vec<Option<CardRow>>, OperationError> {
         let TenantCards { tenant, environment } = permit.subject();
-        let of_here = names.iter().flatten().filter(|token| token.environment() == *environment);
-        let rows = self.reader.cards(of_here.map(Token::hash).collect()).await?;
+        let known: Vec<CardName> = names.iter().flatten().cloned().collect();
+        let mut resolved = self.resolve(&known).await?.into_iter();
+        let named: Vec<Option<NamedCard>> =
+            names.iter().map(|name| name.as_ref().and_then(|_| resolved.next())).collect();
+        let of_here = named.iter().flatten().filter(|card| card.environment == *environment);
+        let rows = self.reader.cards(of_here.map(|card| card.token).collect()).await?;
         let found: HashMap<TokenHash, CardRow> = rows
             .into_iter()
             .flatten()
             .filter(|row| row.tenant == *tenant && is_live(row, asking.at))
             .map(|row| (row.token.hash(), row))
             .collect();
-        let of = |name: &Option<Token>| found.get(&name.as_ref()?.hash()).cloned();
-        let cards: Vec<_> = names.iter().map(of).collect();
-        let entries = names.iter().zip(&cards).map(|(name, card)| {
+        let of = |name: &Option<NamedCard>| found.get(&name.as_ref()?.token).cloned();
+        let cards: Vec<_> = named.iter().map(of).collect();
+        let entries = named.iter().zip(&cards).map(|(name, card)| {
             let object = object(tenant, name.as_ref());
             match card {
                 Some(_) => Self::allowed(asking, Event::PanLookup, permit.decision(), object),
@@ -82,10 +86,10 @@ impl Vault {
     }
 }
 
-fn object(tenant: &TenantId, name: Option<&Token>) -> Object {
+fn object(tenant: &TenantId, name: Option<&NamedCard>) -> Object {
     name.map_or_else(
         || Object::Tenant(tenant.clone()),
-        |token| Object::Token { token: token.token_ref(), tenant: Some(tenant.clone()) },
+        |card| Object::Token { token: card.token.token_ref(), tenant: Some(tenant.clone()) },
     )
 }
 

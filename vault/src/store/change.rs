@@ -1,9 +1,10 @@
 //! What can be asked of the committer.
 
 use strongroom_domain::{ForwardId, TenantId, Timestamp, TokenHash, WorkloadId};
+use strongroom_sealing::Fingerprint;
 
 use super::keys::WrappedKey;
-use super::rows::{CardRow, ForwardRow, ForwardState, IdempotencyRow, TenantRow};
+use super::rows::{AliasRow, CardRow, ForwardRow, ForwardState, IdempotencyRow, TenantRow};
 use crate::audit::Draft;
 
 /// One change with its audit entries. Both are committed in one transaction, or neither.
@@ -11,11 +12,13 @@ use crate::audit::Draft;
 pub enum Change {
     /// Adds cards of one tenant, all of them or none.
     ///
-    /// `KeyNotActive` if a data key no longer seals; `Replay` if the idempotency scope is taken; `Conflict` if a token
-    /// is.
+    /// `KeyNotActive` if a data key no longer seals; `Replay` if the idempotency scope is taken; `Conflict` if a token,
+    /// a fingerprint or an alias is another card's, or a card is not known any more by its fingerprint.
     InsertCards {
-        /// The cards. None, if every card of a request was refused.
+        /// The cards. None, if every card of a request was refused or known.
         cards: Vec<CardRow>,
+        /// What else leads to them, and to cards that are there already.
+        names: Names,
         /// The answer to give again.
         idempotency: Option<Box<IdempotencyRow>>,
         /// `pan.tokenize`, one for each card, also for those that were refused.
@@ -86,6 +89,37 @@ pub enum Change {
         /// The entries, at least one.
         entries: Vec<Draft>,
     },
+}
+
+/// What leads to cards besides their tokens.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// Whether the fingerprints of the new cards are to lead to them and to no other. A fingerprint that led to a card
+    /// that is hidden or over leads to the new one from then on.
+    pub unique: bool,
+    /// Cards that must be there already.
+    pub known: Vec<KnownCard>,
+    /// Aliases to add. One that leads to its card already is no conflict.
+    pub aliases: Vec<AliasRow>,
+}
+
+/// A card that must be there already: not hidden, not over, and the one its fingerprint leads to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KnownCard {
+    /// Whose.
+    pub tenant: TenantId,
+    /// By which it is known.
+    pub fingerprint: Fingerprint,
+    /// The card.
+    pub token: TokenHash,
+}
+
+impl Names {
+    /// Whether there is nothing to look at or to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.unique && self.known.is_empty() && self.aliases.is_empty()
+    }
 }
 
 impl Change {

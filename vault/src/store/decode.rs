@@ -2,15 +2,17 @@
 
 use strongroom_domain::route::{AccountName, Attribute, AttributeSet, RouteName};
 use strongroom_domain::{
-    BootId, Brand, CardFacts, DataKeyId, Digits, Expiry, ForwardId, Metadata, TenantId, Timestamp, Token,
-    TokenHash, TokenRef, WorkloadId,
+    Alias, AliasKind, BootId, Brand, CardFacts, DataKeyId, Digits, Expiry, ForwardId, Metadata, TenantId,
+    Timestamp, Token, TokenHash, TokenRef, WorkloadId,
 };
+use strongroom_sealing::Fingerprint;
 
 use super::StoreError;
 use super::keys::{KeyScope, KeyState, Purpose, WrappedKey};
 use super::list::CardPlace;
 use super::rows::{
-    BootRow, CardRow, ForwardRow, ForwardState, IdempotencyRow, StoredEntry, TenantRow, TenantStatus,
+    AliasRow, BootRow, CardRow, ForwardRow, ForwardState, IdempotencyRow, StoredEntry, TenantRow,
+    TenantStatus,
 };
 use crate::audit::{EntryId, InstanceId, Leaf};
 
@@ -18,7 +20,13 @@ use crate::audit::{EntryId, InstanceId, Leaf};
 macro_rules! card_columns {
     () => {
         "token, tenant, record, data_key, bin, last4, exp, brand, length, row_version, expires_at, metadata, \
-         created_at, updated_at, deleted_at, destroy_after"
+         created_at, updated_at, deleted_at, destroy_after, fingerprint"
+    };
+}
+/// Columns of an alias.
+macro_rules! alias_columns {
+    () => {
+        "alias, kind, tenant, token_hash, mac_key, mac, created_at"
     };
 }
 /// Columns of a tenant.
@@ -53,7 +61,8 @@ macro_rules! boot_columns {
     };
 }
 pub(super) use {
-    boot_columns, card_columns, forward_columns, idempotency_columns, key_columns, tenant_columns,
+    alias_columns, boot_columns, card_columns, forward_columns, idempotency_columns, key_columns,
+    tenant_columns,
 };
 
 macro_rules! readers {
@@ -91,6 +100,31 @@ macro_rules! readers {
                     updated_at: Timestamp::from_unix_micros(row.try_get(13)?),
                     deleted_at: time(row.try_get(14)?),
                     destroy_after: time(row.try_get(15)?),
+                    fingerprint: row
+                        .try_get::<Option<&[u8]>, _>(16)?
+                        .map(|bytes| bytes32(bytes).map(Fingerprint::from_bytes))
+                        .transpose()?,
+                })
+            }
+
+            /// Reads an alias.
+            pub(in crate::store) fn alias(row: &$row) -> Result<AliasRow, StoreError> {
+                let corrupt = StoreError::Corrupt;
+                let alias = Alias::parse(row.try_get::<&str, _>(0)?).map_err(|_| corrupt("aliases.alias"))?;
+                let kind = AliasKind::parse(row.try_get::<&str, _>(1)?);
+                if kind != Some(alias.kind()) {
+                    return Err(corrupt("aliases.kind"));
+                }
+                Ok(AliasRow {
+                    alias,
+                    tenant: tenant_id(row.try_get::<&str, _>(2)?)?,
+                    token: TokenHash::from_bytes(bytes32(row.try_get::<&[u8], _>(3)?)?),
+                    mac_key: row
+                        .try_get::<Option<Uuid>, _>(4)?
+                        .map(DataKeyId::from_uuid)
+                        .ok_or(corrupt("aliases.mac_key"))?,
+                    mac: bytes32(row.try_get::<&[u8], _>(5)?)?,
+                    created_at: Timestamp::from_unix_micros(row.try_get(6)?),
                 })
             }
 
@@ -217,7 +251,7 @@ fn time(micros: Option<i64>) -> Option<Timestamp> {
     micros.map(Timestamp::from_unix_micros)
 }
 
-fn bytes32(bytes: &[u8]) -> Result<[u8; 32], StoreError> {
+pub(super) fn bytes32(bytes: &[u8]) -> Result<[u8; 32], StoreError> {
     bytes.try_into().map_err(|_| StoreError::Corrupt("a digest of another length"))
 }
 

@@ -8,6 +8,7 @@
 mod keys;
 mod list;
 mod migrate;
+mod names;
 mod writer;
 
 use std::path::PathBuf;
@@ -17,7 +18,8 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _};
-use strongroom_domain::{BootId, ForwardId, TenantId, Timestamp, TokenHash};
+use strongroom_domain::{AliasHash, BootId, ForwardId, TenantId, Timestamp, TokenHash};
+use strongroom_sealing::Fingerprint;
 
 use super::Store;
 use super::decode::{
@@ -26,7 +28,7 @@ use super::decode::{
 use super::encode::signed;
 use super::error::StoreError;
 use super::list::{CardFilter, CardPage, CardPlace};
-use super::rows::{BootRow, CardRow, ForwardRow, IdempotencyRow, StoredEntry, TenantRow};
+use super::rows::{AliasRow, BootRow, CardRow, ForwardRow, IdempotencyRow, StoredEntry, TenantRow};
 use super::schema::{self, SchemaError};
 use super::writer::Writer;
 use crate::audit::{EntryId, InstanceId, Leaf};
@@ -181,6 +183,37 @@ impl Store for PostgresStore {
         now: Timestamp,
     ) -> Result<CardPage, StoreError> {
         list::page(&self.readers, tenant, filter, after, limit, now).await
+    }
+
+    async fn known(
+        &self,
+        tenant: &TenantId,
+        fingerprints: &[Fingerprint],
+    ) -> Result<Vec<(Fingerprint, CardRow)>, StoreError> {
+        let tokens = self.tokens_known(tenant, fingerprints).await?;
+        if tokens.is_empty() {
+            return Ok(Vec::new());
+        }
+        let hashes: Vec<TokenHash> = tokens.iter().map(|(_, token)| *token).collect();
+        let cards = self.cards(&hashes).await?;
+        Ok(super::known_cards(&tokens, cards))
+    }
+
+    async fn alike(
+        &self,
+        tenant: &TenantId,
+        fingerprint: Fingerprint,
+        limit: u32,
+    ) -> Result<Vec<CardRow>, StoreError> {
+        self.cards_alike(tenant, fingerprint, limit).await
+    }
+
+    async fn aliases(&self, aliases: &[AliasHash]) -> Result<Vec<AliasRow>, StoreError> {
+        self.aliases_named(aliases).await
+    }
+
+    async fn aliases_of(&self, tokens: &[TokenHash]) -> Result<Vec<AliasRow>, StoreError> {
+        self.aliases_leading_to(tokens).await
     }
 
     async fn tenant(&self, tenant: &TenantId) -> Result<Option<TenantRow>, StoreError> {

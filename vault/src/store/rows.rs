@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 use strongroom_domain::route::{AccountName, AttributeSet, RouteName};
 use strongroom_domain::{
-    BootId, Brand, CardFacts, DataKeyId, FactsKept, ForwardId, Metadata, TenantId, Timestamp, Token,
-    TokenRef, WorkloadId,
+    Alias, BootId, Brand, CardFacts, DataKeyId, FactsKept, ForwardId, Metadata, TenantId, Timestamp, Token,
+    TokenHash, TokenRef, WorkloadId,
 };
+use strongroom_sealing::Fingerprint;
 
 use crate::audit::{EntryId, InstanceId, Leaf};
 
@@ -40,6 +41,25 @@ pub struct CardRow {
     pub deleted_at: Option<Timestamp>,
     /// When a hidden card is to be destroyed.
     pub destroy_after: Option<Timestamp>,
+    /// Keyed fingerprint of its number, if the tenant asks for them and the card is not hidden.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+/// Another name of a card. It leads nowhere unless its MAC holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AliasRow {
+    /// The name, unique in the vault.
+    pub alias: Alias,
+    /// Whose card it leads to.
+    pub tenant: TenantId,
+    /// Which.
+    pub token: TokenHash,
+    /// The tenant's data key of purpose `fingerprint` its MAC is made with.
+    pub mac_key: DataKeyId,
+    /// Binds everything else, from `strongroom_sealing::alias_mac`.
+    pub mac: [u8; 32],
+    /// When it was made.
+    pub created_at: Timestamp,
 }
 
 /// One tenant.
@@ -71,6 +91,9 @@ pub struct TenantSettings {
     pub formats: Vec<TokenFormat>,
     /// What a second tokenization of one number gives.
     pub dedupe: Dedupe,
+    /// Whether fingerprints of numbers are kept, for callers with the MatchFingerprint grant.
+    #[serde(skip_serializing_if = "is_false")]
+    pub fingerprints: bool,
     /// Brands accepted; none means all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub brands: Option<Vec<Brand>>,
@@ -85,6 +108,15 @@ pub struct TenantSettings {
 pub enum TokenFormat {
     /// `tok_live_…`, `tok_test_…`.
     Token,
+    /// Beside the token, sixteen digits that are no card number.
+    #[serde(rename = "pan_shaped")]
+    PanShaped,
+}
+
+/// For settings that are not written unless they say something: the release before does not know them.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// What a second tokenization of one number gives.
@@ -94,6 +126,8 @@ pub enum Dedupe {
     /// A new token.
     #[default]
     Off,
+    /// The token the number has already.
+    ReturnExisting,
 }
 
 /// How long cards are kept and why (PCI DSS 3.2.1).

@@ -29,6 +29,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../../../migrations/sqlite/0002_listing.sql"),
         postgres: include_str!("../../../migrations/postgres/0002_listing.sql"),
     },
+    Migration {
+        version: 3,
+        sqlite: include_str!("../../../migrations/sqlite/0003_names.sql"),
+        postgres: include_str!("../../../migrations/postgres/0003_names.sql"),
+    },
 ];
 
 /// The schema this program knows.

@@ -6,6 +6,7 @@
 mod keys;
 mod list;
 mod migrate;
+mod names;
 mod writer;
 
 use std::fs::{File, OpenOptions};
@@ -19,7 +20,8 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
-use strongroom_domain::{BootId, ForwardId, TenantId, Timestamp, TokenHash};
+use strongroom_domain::{AliasHash, BootId, ForwardId, TenantId, Timestamp, TokenHash};
+use strongroom_sealing::Fingerprint;
 
 use super::Store;
 use super::decode::{
@@ -28,7 +30,7 @@ use super::decode::{
 use super::encode::signed;
 use super::error::StoreError;
 use super::list::{CardFilter, CardPage, CardPlace};
-use super::rows::{BootRow, CardRow, ForwardRow, IdempotencyRow, StoredEntry, TenantRow};
+use super::rows::{AliasRow, BootRow, CardRow, ForwardRow, IdempotencyRow, StoredEntry, TenantRow};
 use super::schema::{self, SchemaError};
 use super::writer::Writer;
 use crate::audit::{EntryId, InstanceId, Leaf};
@@ -128,6 +130,14 @@ fn placeholders(count: usize) -> String {
     text
 }
 
+/// `(?, ?, …), (?, ?, …), …`
+fn rows_of_placeholders(rows: usize, columns: usize) -> String {
+    let row = format!("({}),", placeholders(columns));
+    let mut text = row.repeat(rows);
+    text.pop();
+    text
+}
+
 /// How many rows the statement has that inserts this many: a power of two, so that there are few statements and each
 /// is prepared once. What is too many is left null, and [`insert_sql`] passes over it.
 const fn rows_of_statement(rows: usize) -> usize {
@@ -136,9 +146,7 @@ const fn rows_of_statement(rows: usize) -> usize {
 
 /// `INSERT INTO table (columns)` of the rows whose first value is not null.
 fn insert_sql(into: &str, columns: usize, rows: usize) -> String {
-    let row = format!("({}),", placeholders(columns));
-    let mut values = row.repeat(rows);
-    values.pop();
+    let values = rows_of_placeholders(rows, columns);
     format!("{into} SELECT * FROM (VALUES {values}) WHERE column1 IS NOT NULL")
 }
 
@@ -178,6 +186,38 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<CardPage, StoreError> {
         list::page(&self.readers, tenant, filter, after, limit, now).await
+    }
+
+    async fn known(
+        &self,
+        tenant: &TenantId,
+        fingerprints: &[Fingerprint],
+    ) -> Result<Vec<(Fingerprint, CardRow)>, StoreError> {
+        let tokens = self.tokens_known(tenant, fingerprints).await?;
+        if tokens.is_empty() {
+            return Ok(Vec::new());
+        }
+        let hashes: Vec<TokenHash> = tokens.iter().map(|(_, token)| *token).collect();
+        let cards = self.cards(&hashes).await?;
+        Ok(super::known_cards(&tokens, cards))
+    }
+
+    async fn alike(
+        &self,
+        tenant: &TenantId,
+        fingerprint: Fingerprint,
+        limit: u32,
+    ) -> Result<Vec<CardRow>, StoreError> {
+        self.cards_alike(tenant, fingerprint, limit).await
+    }
+
+    async fn aliases(&self, aliases: &[AliasHash]) -> Result<Vec<AliasRow>, StoreError> {
+        self.aliases_named(aliases).await
+    }
+
+    async fn aliases_of(&self, tokens: &[TokenHash]) -> Result<Vec<AliasRow>, StoreError> {
+        let hashes: Vec<&[u8; 32]> = tokens.iter().map(TokenHash::as_bytes).collect();
+        self.aliases_by("token_hash", &hashes).await
     }
 
     async fn tenant(&self, tenant: &TenantId) -> Result<Option<TenantRow>, StoreError> {

@@ -7,13 +7,13 @@ use std::ops::Range;
 use async_trait::async_trait;
 use strongroom_domain::{BootId, DataKeyId, ForwardId, TenantId, Timestamp, TokenHash, WorkloadId};
 
-use super::change::{Change, Committed};
+use super::change::{Change, Committed, Names};
 use super::error::WriteError;
 use super::keys::WrappedKey;
 use super::rows::{BootRow, CardRow, ForwardRow, ForwardState, IdempotencyRow, TenantRow};
 use crate::audit::Leaf;
 
-pub(super) use self::inserts::Held;
+pub(super) use self::inserts::{Claim, Held, HeldNames, Winners};
 
 /// Most records one data key seals (design §4: 2^24), less room for what instances sealed and have not counted yet.
 pub(super) const KEY_RECORDS_MAX: i64 = (1 << 24) - (1 << 17);
@@ -70,6 +70,7 @@ pub struct Batch<'a> {
 pub(super) struct Insert<'a> {
     pub(super) at: usize,
     pub(super) cards: Range<usize>,
+    pub(super) names: &'a Names,
     pub(super) idempotency: Option<&'a IdempotencyRow>,
 }
 
@@ -139,11 +140,11 @@ impl<'a> Batch<'a> {
 
     fn add(&mut self, at: usize, change: &'a Change) {
         match change {
-            Change::InsertCards { cards, idempotency, .. } => {
+            Change::InsertCards { cards, names, idempotency, .. } => {
                 let first = self.cards.len();
                 self.cards.extend(cards.iter().map(|card| NewCard { card, hash: card.token.hash() }));
                 let cards = first..self.cards.len();
-                self.inserts.push(Insert { at, cards, idempotency: idempotency.as_deref() });
+                self.inserts.push(Insert { at, cards, names, idempotency: idempotency.as_deref() });
             }
             Change::EraseCard { tenant, token, at: time, destroy_after, idempotency, .. } => {
                 let (time, destroy_after, idempotency) = (*time, *destroy_after, idempotency.as_deref());

@@ -12,13 +12,14 @@ use strongroom_vault::authz::{ActionKind, Answer, Ask, Authorizer, PolicySource,
 const GOLDEN: &str = include_str!("../golden/authz-matrix.txt");
 
 /// Who asks: a workload of each role, and of each pair the separation of duties is about.
-const WHO: [&str; 16] = [
+const WHO: [&str; 17] = [
     "checkout",
     "import",
     "orchestrator",
     "owner",
     "support",
     "updater",
+    "matcher",
     "proxy",
     "platform",
     "security",

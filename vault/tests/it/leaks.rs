@@ -31,6 +31,7 @@ async fn marked_cards_are_nowhere_but_at_the_psp_on_postgres() {
 async fn campaign(mut ground: Ground) {
     cards_by_every_door(&mut ground).await;
     batches_by_every_door(&mut ground).await;
+    names_by_every_door(&mut ground).await;
     tenants_by_every_door(&mut ground).await;
     forwards_by_every_door(&mut ground).await;
     charges_that_end_in_every_way(&mut ground).await;
@@ -208,6 +209,43 @@ async fn cards_read_by_every_door(ground: &mut Ground, token: &str, number: &str
         );
     }
     assert_eq!(ground.vault("listCards", "checkout", Request::bare("GET", CARDS)).await.status(), 403);
+}
+
+/// Fingerprints, `pan_shaped` aliases and those of other vaults.
+async fn names_by_every_door(ground: &mut Ground) {
+    const CARDS: &str = "/v1/tenants/named/cards";
+    const MATCH: &str = "/v1/tenants/named/cards/match";
+    let settings = json!({ "groups": ["merchants"], "dedupe": "return-existing", "fingerprints": true, "formats": ["pan_shaped"] });
+    let put = Request::json("PUT", "/v1/tenants/named", &settings);
+    assert_eq!(ground.vault("putTenant", "platform", put).await.status(), 201);
+    let (number, code) = (ground.mark("named"), ground.code("5937"));
+    let card = json!({ "number": number, "cvc": code, "format": "pan_shaped", "alias": "leak-named-1" });
+    for _ in 0..2 {
+        let request = Request::json("POST", CARDS, &card);
+        assert_eq!(ground.vault("createCard", "checkout", request).await.status(), 201);
+    }
+    let marks: Vec<String> = (0..4).map(|_| ground.mark("alias")).collect();
+    for refused in [
+        json!({ "number": marks[0], "alias": marks[1] }),
+        json!({ "number": marks[0], "alias": format!("x{}", marks[1]) }),
+        json!({ "number": marks[2], "alias": "leak-named-1" }),
+    ] {
+        let request = Request::json("POST", CARDS, &refused);
+        let answer = ground.vault("createCard", "checkout", request).await;
+        assert!(matches!(answer.status(), 409 | 422), "{}", answer.json());
+    }
+    let matching = Request::json("POST", MATCH, &json!({ "token": "leak-named-1" }));
+    let matched = ground.vault("matchCards", "matcher", matching).await;
+    assert_eq!((matched.status(), matched.json()["tokens"].as_array().map(Vec::len)), (200, Some(1)));
+    for (who, body) in [
+        ("matcher", json!({ "token": marks[3] })),
+        ("matcher", json!({ "fingerprint": marks[3] })),
+        ("matcher", json!({ "fingerprint": "00".repeat(32), "token": marks[3] })),
+        ("checkout", json!({ "token": "leak-named-1" })),
+    ] {
+        let answer = ground.vault("matchCards", who, Request::json("POST", MATCH, &body)).await;
+        assert!((400..500).contains(&answer.status()), "{}", answer.json());
+    }
 }
 
 async fn tenants_by_every_door(ground: &mut Ground) {

@@ -1,6 +1,8 @@
 //! One binary for all integration tests of the vault.
 
 #[cfg(test)] // so that lints see tests
+mod aliases;
+#[cfg(test)]
 mod audit_format;
 #[cfg(test)]
 mod authz_matrix;
@@ -15,6 +17,8 @@ mod cards_read;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod dedupe;
+#[cfg(test)]
 mod denials;
 #[cfg(test)]
 mod forwards;
@@ -22,6 +26,10 @@ mod forwards;
 mod imports;
 #[cfg(test)]
 mod leaks;
+#[cfg(test)]
+mod matching;
+#[cfg(test)]
+mod peer_failures;
 #[cfg(test)]
 mod postgres;
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use strongroom_domain::{Clock, Timestamp};
+use strongroom_domain::{Clock, Random, Timestamp};
 use strongroom_perimeter::chance::SystemRandom;
 use strongroom_perimeter::clock::SystemClock;
 use strongroom_sandbox::client::{Client, Exchange};
@@ -143,6 +143,34 @@ impl Service {
         Self::start_on(folder, &store).await
     }
 
+    /// A fresh vault on SQLite where these workloads have these grants besides the shipped ones.
+    pub(crate) async fn start_granting(grants: &Value) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let pki = Pki::open_or_create(folder.path().join("pki"), Arc::new(SystemClock)).unwrap();
+        let text = configuration(folder.path(), &pki, &sqlite(folder.path()));
+        let file = folder.path().join("policies/workloads.json");
+        let mut shipped: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        let workloads = shipped["workloads"].as_array_mut().unwrap();
+        for grant in grants.as_array().unwrap() {
+            workloads.retain(|workload| workload["id"] != grant["id"]);
+            workloads.push(grant.clone());
+        }
+        std::fs::write(file, shipped.to_string()).unwrap();
+        let config = VaultConfig::parse(Path::new("vault.toml"), &text).unwrap();
+        app::migrate(&config).await.unwrap();
+        Self::run(folder, pki, config).await
+    }
+
+    /// A fresh vault on SQLite with this randomness.
+    pub(crate) async fn start_with(random: Arc<dyn Random>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let pki = Pki::open_or_create(folder.path().join("pki"), Arc::new(SystemClock)).unwrap();
+        let text = configuration(folder.path(), &pki, &sqlite(folder.path()));
+        let config = VaultConfig::parse(Path::new("vault.toml"), &text).unwrap();
+        app::migrate(&config).await.unwrap();
+        Self::run_by(folder, pki, config, Arc::new(SystemClock), random).await
+    }
+
     /// A fresh vault on the given store.
     pub(crate) async fn start_on(folder: tempfile::TempDir, store: &str) -> Self {
         let pki = Pki::open_or_create(folder.path().join("pki"), Arc::new(SystemClock)).unwrap();
@@ -165,8 +193,18 @@ impl Service {
     }
 
     async fn run_at(folder: tempfile::TempDir, pki: Pki, config: VaultConfig, clock: Arc<dyn Clock>) -> Self {
+        Self::run_by(folder, pki, config, clock, Arc::new(SystemRandom::new())).await
+    }
+
+    async fn run_by(
+        folder: tempfile::TempDir,
+        pki: Pki,
+        config: VaultConfig,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Self {
         let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle();
-        let app = App::start(config.clone(), clock, Arc::new(SystemRandom::new()), metrics).await.unwrap();
+        let app = App::start(config.clone(), clock, random, metrics).await.unwrap();
         let (address, ops, stop) = (app.api_address(), app.ops_address().unwrap(), CancellationToken::new());
         let running = tokio::spawn(app.run(stop.clone()));
         Self { folder, pki, config, address, ops, stop, running }
@@ -219,14 +257,14 @@ impl Service {
 
     /// Onboards a tenant in the group the shipped grants are for.
     pub(crate) async fn onboard(&self, tenant: &str) {
-        let exchange = self
-            .send(
-                "platform",
-                "PUT",
-                &format!("/v1/tenants/{tenant}"),
-                Some(&json!({ "groups": ["merchants"] })),
-            )
-            .await;
+        self.onboard_as(tenant, json!({})).await;
+    }
+
+    /// The same, with these settings.
+    pub(crate) async fn onboard_as(&self, tenant: &str, mut settings: Value) {
+        settings["groups"] = json!(["merchants"]);
+        let path = format!("/v1/tenants/{tenant}");
+        let exchange = self.send("platform", "PUT", &path, Some(&settings)).await;
         assert!(matches!(exchange.status(), 200 | 201), "{}", exchange.json());
     }
 

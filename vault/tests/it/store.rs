@@ -5,6 +5,7 @@ mod commits;
 mod faults;
 mod ground;
 mod list;
+mod names;
 mod outage;
 mod reads;
 mod schema;

@@ -11,6 +11,7 @@ use super::{
     AllowedCall, Attribute, BodyFormat, CredentialPlace, Credentials, ExpiryFormat, Inject, JsonForm,
     PassedCall, PathPattern, Roots, Route, RouteName, Source, Upstream,
 };
+use crate::alias::Foreign;
 use crate::environment::Environment;
 
 /// Why a route file is refused.
@@ -125,6 +126,8 @@ struct InjectTable {
     from: Option<String>,
     #[serde(default)]
     json: JsonForm,
+    #[serde(default)]
+    aliases: Vec<String>,
 }
 
 impl Route {
@@ -255,7 +258,7 @@ impl AllowTable {
             method: method(self.method)?,
             path: path(&self.path)?,
             body: self.body,
-            inject: self.inject.into_iter().map(InjectTable::into_inject).collect(),
+            inject: self.inject.into_iter().map(InjectTable::into_inject).collect::<Result<_, _>>()?,
             ids: self.ids,
             cvc_fields: self.cvc_fields,
         })
@@ -268,10 +271,33 @@ impl PassTable {
     }
 }
 
+/// Shorter beginnings are those of ordinary words.
+const ALIAS_BEGINNING_BYTES_MIN: usize = 3;
+/// Fewest characters of a foreign alias.
+const FOREIGN_BYTES_MIN: usize = 8;
+
 impl InjectTable {
-    fn into_inject(self) -> Inject {
+    fn into_inject(self) -> Result<Inject, String> {
         let source = self.from.map_or(Source::Own, |from| Source::Carried { from });
-        Inject { at: self.at, attribute: self.value, format: self.format, json_form: self.json, source }
+        // Filled up, it must be an alias: then it is no beginning of a number or of a token of ours.
+        let begins_an_alias = |beginning: &String| {
+            beginning.len() >= ALIAS_BEGINNING_BYTES_MIN
+                && Foreign::parse(&format!("{beginning:x<FOREIGN_BYTES_MIN$}")).is_ok()
+        };
+        if !self.aliases.is_empty() && (self.value != Attribute::Number || source != Source::Own) {
+            return Err("`aliases` are for places of `value = \"number\"` without `from`".into());
+        }
+        if !self.aliases.iter().all(begins_an_alias) {
+            return Err("`aliases` lists beginnings of another vault's tokens: at least 3 letters, digits or -._~:, not of ours".into());
+        }
+        Ok(Inject {
+            at: self.at,
+            attribute: self.value,
+            format: self.format,
+            json_form: self.json,
+            source,
+            aliases: self.aliases,
+        })
     }
 }
 

@@ -180,6 +180,8 @@ pub struct Inject {
     pub json_form: JsonForm,
     /// Which card it comes from.
     pub source: Source,
+    /// Beginnings of another vault's tokens that name a card here: only at places for a number.
+    pub aliases: Vec<String>,
 }
 
 #[cfg(test)]

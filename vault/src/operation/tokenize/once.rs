@@ -10,7 +10,7 @@ use crate::authz::{Permit, Tokenize};
 use crate::operation::card::is_live;
 use crate::operation::idempotency::{REMEMBERED, Scope, StoredAnswer, Working};
 use crate::operation::{Asking, IdempotencyKey, OperationError, Vault};
-use crate::store::{Change, IdempotencyRow};
+use crate::store::IdempotencyRow;
 
 /// An idempotency key with what it is compared by: the canonical body without the verification codes.
 pub struct Once {
@@ -129,7 +129,7 @@ impl Vault {
         if entries.is_empty() {
             entries.push(again(Object::Tenant(tenant.clone())));
         }
-        self.committer.commit(Change::InsertCards { cards: Vec::new(), idempotency: None, entries }).await?;
+        self.record_all(entries).await?;
         Ok(Tokenized { answer: stored.body, replayed: true })
     }
 }

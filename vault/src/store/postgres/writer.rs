@@ -2,6 +2,7 @@
 
 mod cards;
 mod forwards;
+mod names;
 mod tenants;
 
 use async_trait::async_trait;

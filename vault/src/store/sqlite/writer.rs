@@ -4,6 +4,7 @@
 
 mod cards;
 mod forwards;
+mod names;
 mod tenants;
 
 use async_trait::async_trait;
@@ -19,7 +20,7 @@ use crate::store::error::{StoreError, WriteError};
 use crate::store::rows::BootRow;
 use crate::store::writer::{Batch, Writer};
 
-/// Most rows of one statement: SQLite takes 32,766 parameters, the widest row has 15, and prepared statements of every
+/// Most rows of one statement: SQLite takes 32,766 parameters, the widest row has 16, and prepared statements of every
 /// size below stay in memory. A power of two.
 const STATEMENT_ROWS_MAX: usize = 256;
 

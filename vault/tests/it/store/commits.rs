@@ -9,7 +9,7 @@ use strongroom_domain::Metadata;
 use strongroom_vault::audit::{EntryId, Event, Object, check};
 use strongroom_vault::store::keys::{KeyScope, KeyState, KeyStore, Purpose};
 use strongroom_vault::store::{
-    AuditedKeys, Change, CommitError, Committed, ForwardState, TenantRow, TenantStatus,
+    AuditedKeys, Change, CommitError, Committed, ForwardState, Names, TenantRow, TenantStatus,
 };
 
 use super::ground::{Ground, TestKeys, tenant_id, workload};
@@ -135,6 +135,7 @@ async fn cards_of_one_change_come_in_together_or_not_at_all(ground: Ground) {
     let entry = ground.entry(Event::PanTokenize, Object::Tenant(tenant_id("acme")));
     let refused = Change::InsertCards {
         cards: Vec::new(),
+        names: Names::default(),
         idempotency: Some(Box::new(none.clone())),
         entries: vec![entry.clone(), entry],
     };

@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use strongroom_domain::{BootId, DataKeyId, ForwardId, TenantId, Timestamp, TokenHash};
+use strongroom_domain::{AliasHash, BootId, DataKeyId, ForwardId, TenantId, Timestamp, TokenHash};
+use strongroom_sealing::Fingerprint;
 use strongroom_vault::audit::{EntryId, InstanceId, Leaf, check};
 use strongroom_vault::store::keys::{KeyScope, KeyStore, KeyStoreError, Purpose, WrappedKey};
 use strongroom_vault::store::{
-    Batch, BootRow, CardFilter, CardPage, CardPlace, CardRow, CommitError, Committed, ForwardRow,
+    AliasRow, Batch, BootRow, CardFilter, CardPage, CardPlace, CardRow, CommitError, Committed, ForwardRow,
     IdempotencyRow, Store, StoreError, StoredEntry, TenantRow, WriteError, Writer,
 };
 
@@ -321,6 +322,31 @@ impl Store for FaultyStore {
         now: Timestamp,
     ) -> Result<CardPage, StoreError> {
         self.inner.list(tenant, filter, after, limit, now).await
+    }
+
+    async fn known(
+        &self,
+        tenant: &TenantId,
+        fingerprints: &[Fingerprint],
+    ) -> Result<Vec<(Fingerprint, CardRow)>, StoreError> {
+        self.inner.known(tenant, fingerprints).await
+    }
+
+    async fn alike(
+        &self,
+        tenant: &TenantId,
+        fingerprint: Fingerprint,
+        limit: u32,
+    ) -> Result<Vec<CardRow>, StoreError> {
+        self.inner.alike(tenant, fingerprint, limit).await
+    }
+
+    async fn aliases(&self, aliases: &[AliasHash]) -> Result<Vec<AliasRow>, StoreError> {
+        self.inner.aliases(aliases).await
+    }
+
+    async fn aliases_of(&self, tokens: &[TokenHash]) -> Result<Vec<AliasRow>, StoreError> {
+        self.inner.aliases_of(tokens).await
     }
 
     async fn tenant(&self, tenant: &TenantId) -> Result<Option<TenantRow>, StoreError> {

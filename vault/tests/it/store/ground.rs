@@ -16,7 +16,7 @@ use strongroom_vault::audit::{
 };
 use strongroom_vault::store::keys::{KeyScope, KeyState, Purpose, WrappedKey};
 use strongroom_vault::store::{
-    CardRow, Change, Committer, CommitterTask, ForwardRow, ForwardState, IdempotencyRow, LogIdentity,
+    CardRow, Change, Committer, CommitterTask, ForwardRow, ForwardState, IdempotencyRow, LogIdentity, Names,
     PostgresStore, SqliteStore, Store, StoreError, TenantRow, TenantSettings, TenantStatus,
 };
 use tempfile::TempDir;
@@ -112,6 +112,7 @@ impl Ground {
             updated_at: now,
             deleted_at: None,
             destroy_after: None,
+            fingerprint: None,
         }
     }
 
@@ -122,6 +123,7 @@ impl Ground {
             .changing(CardChange::of(card.row_version, &card.record));
         Change::InsertCards {
             cards: vec![card],
+            names: Names::default(),
             idempotency: idempotency.map(Box::new),
             entries: vec![entry],
         }
@@ -136,7 +138,12 @@ impl Ground {
                 all.1.extend(entries);
             }
         }
-        Change::InsertCards { cards: all.0, idempotency: idempotency.map(Box::new), entries: all.1 }
+        Change::InsertCards {
+            cards: all.0,
+            names: Names::default(),
+            idempotency: idempotency.map(Box::new),
+            entries: all.1,
+        }
     }
 
     pub(crate) fn answer(&self, scope: u64, digest: u8, answer: &str) -> IdempotencyRow {

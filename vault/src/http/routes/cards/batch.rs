@@ -46,7 +46,7 @@ pub struct ResultsBody<'a> {
 #[schema(as = CardResult)]
 pub struct ResultBody<'a> {
     /// What the status would be if the card had come alone.
-    #[schema(minimum = 201, maximum = 499, example = 201)]
+    #[schema(minimum = 201, maximum = 503, example = 201)]
     status: u16,
     /// With 201: token and facts.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -129,7 +129,7 @@ fn write(became: &[Became<'_>]) -> Vec<u8> {
 
 fn result<'a>(place: usize, became: &'a Became<'_>) -> ResultBody<'a> {
     match became {
-        Ok(row) => ResultBody { status: 201, card: Some(CardFactsBody::from(row)), problem: None },
+        Ok(made) => ResultBody { status: 201, card: Some(CardFactsBody::from(made)), problem: None },
         Err(error) => {
             let problem = ItemProblem::new(error, &format!("/cards/{place}"));
             ResultBody { status: problem.status(), card: None, problem: Some(problem) }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use secrecy::SecretString;
 use serde::Deserialize;
+use strongroom_domain::alias::Foreign;
 use strongroom_domain::{
     Cvc, Environment, Expiry, Holder, InvalidPan, Metadata, Pan, Problem, ProblemKind, TenantId, Timestamp,
 };
@@ -21,6 +22,7 @@ use crate::http::problem::{Denial, Refused};
 use crate::http::{body, idempotency};
 use crate::operation::tokenize::{Answer, NewCard, Tokenized};
 use crate::operation::{Asking, OperationError, Vault};
+use crate::store::TokenFormat;
 
 /// A card to tokenize.
 #[derive(Deserialize, ToSchema)]
@@ -48,8 +50,12 @@ pub struct NewCardBody {
     /// At most 20 names of 40 bytes with texts of 500 bytes. No card numbers, no tokens.
     #[schema(value_type = Option<std::collections::BTreeMap<String, String>>)]
     metadata: Option<Metadata>,
-    /// The token's format; `opaque` is the only one this release makes.
+    /// The token's format: `pan_shaped` gives sixteen digits beside the token, where the tenant's settings allow it.
     format: Option<Format>,
+    /// The token another vault gave this card: it leads to the card from now on. 8 to 128 letters, digits and `-._~:`,
+    /// with a letter among them; unique in the vault.
+    #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9._~:-]{8,128}$", example = "c06d0789-0a38-40be-b7cc-c28a718f76f1")]
+    alias: Option<String>,
 }
 
 /// How the token looks.
@@ -58,10 +64,21 @@ pub struct NewCardBody {
 pub enum Format {
     /// `tok_live_…` or `tok_test_…`.
     Opaque,
+    /// The same, and sixteen digits that lead to the card too.
+    PanShaped,
 }
 
-const FIELDS: &[&str] =
-    &["/number", "/exp_month", "/exp_year", "/holder", "/cvc", "/expires_at", "/metadata", "/format"];
+const FIELDS: &[&str] = &[
+    "/number",
+    "/exp_month",
+    "/exp_year",
+    "/holder",
+    "/cvc",
+    "/expires_at",
+    "/metadata",
+    "/format",
+    "/alias",
+];
 
 /// Tokenize a card.
 #[utoipa::path(
@@ -133,16 +150,7 @@ impl NewCardBody {
     /// Field by field; each refusal names its field and holds nothing of it.
     pub(super) fn check(self, environment: Environment, now: Timestamp) -> Result<NewCard, Problem> {
         let invalid = |detail, pointer| Problem::because(ProblemKind::InvalidCard, detail).at(pointer);
-        let Self {
-            number,
-            exp_month,
-            exp_year,
-            holder,
-            cvc,
-            expires_at,
-            metadata,
-            format: None | Some(Format::Opaque),
-        } = self;
+        let Self { number, exp_month, exp_year, holder, cvc, expires_at, metadata, format, alias } = self;
         let expiry = match (exp_month, exp_year) {
             (None, None) => None,
             (Some(month), Some(year)) => Some(Expiry::new(month, year).map_err(|_| {
@@ -162,6 +170,11 @@ impl NewCardBody {
             cvc: cvc.map(Cvc::parse).transpose().map_err(|_| invalid("cvc is not 3 or 4 digits", "/cvc"))?,
             expires_at,
             metadata: metadata.unwrap_or_default(),
+            format: match format {
+                None | Some(Format::Opaque) => TokenFormat::Token,
+                Some(Format::PanShaped) => TokenFormat::PanShaped,
+            },
+            alias: alias.map(|alias| parse_alias(&alias)).transpose()?,
         })
     }
 }
@@ -179,6 +192,16 @@ fn parse_number(number: &SecretString, environment: Environment) -> Result<Pan, 
             InvalidPan::CheckDigit => "the number has a wrong check digit",
         };
         Problem::because(ProblemKind::InvalidCard, detail).at("/number")
+    })
+}
+
+fn parse_alias(alias: &str) -> Result<Foreign, Problem> {
+    Foreign::parse(alias).map_err(|_| {
+        if strongroom_domain::scan::holds_pan(alias) {
+            metrics::counter!("strongroom_pan_unexpected_total", "where" => "alias").increment(1);
+        }
+        let detail = "alias is not 8 to 128 letters, digits and -._~: with a letter, or is a number or a token of ours";
+        Problem::because(ProblemKind::InvalidCard, detail).at("/alias")
     })
 }
 

@@ -21,7 +21,7 @@ use crate::operation::{Asking, OperationError, Vault};
     operation_id = "eraseCard",
     params(
         ("tenant" = String, Path, description = "the tenant", pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"),
-        ("token" = String, Path, description = "the token"),
+        ("token" = String, Path, description = "the token, or an alias of the card"),
     ),
     responses(
         (status = 204, description = "the card is hidden"),

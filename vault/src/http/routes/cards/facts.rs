@@ -1,10 +1,11 @@
 //! A card as callers see it: its token and its facts, never its number.
 
 use serde::Serialize;
-use strongroom_domain::Timestamp;
+use strongroom_domain::{Alias, Timestamp};
+use strongroom_sealing::Fingerprint;
 use utoipa::ToSchema;
 
-use crate::operation::tokenize::Became;
+use crate::operation::tokenize::{Became, Made};
 use crate::store::CardRow;
 
 /// A card's token and facts.
@@ -38,6 +39,43 @@ pub struct CardFactsBody<'a> {
     metadata: std::collections::BTreeMap<&'a str, &'a str>,
     /// Rises with every change.
     version: u64,
+    /// Sixteen digits that lead to the card too: no card number, never Luhn-valid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^9[01][0-9]{14}$", example = "9198765432100005")]
+    pan_shaped: Option<&'a str>,
+    /// Tokens of other vaults that lead to the card too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    aliases: Vec<&'a str>,
+    /// Keyed fingerprint of the number: the same for cards of this tenant with the same number. For callers with the
+    /// MatchFingerprint grant only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9a-f]{64}$")]
+    fingerprint: Option<String>,
+}
+
+impl<'a> CardFactsBody<'a> {
+    /// The same, with the card's other names.
+    pub(super) fn named(mut self, aliases: impl IntoIterator<Item = &'a Alias>) -> Self {
+        for alias in aliases {
+            match alias {
+                Alias::PanShaped(alias) => self.pan_shaped = Some(alias.as_str()),
+                Alias::Foreign(alias) => self.aliases.push(alias.as_str()),
+            }
+        }
+        self
+    }
+
+    /// The same, for a caller that may compare numbers.
+    pub(super) fn with_fingerprint(mut self, fingerprint: Option<Fingerprint>) -> Self {
+        self.fingerprint = fingerprint.map(|fingerprint| hex::encode(fingerprint.as_bytes()));
+        self
+    }
+}
+
+impl<'a> From<&'a Made> for CardFactsBody<'a> {
+    fn from(made: &'a Made) -> Self {
+        Self::from(&made.row).named(made.pan_shaped.iter().chain(&made.foreign))
+    }
 }
 
 impl<'a> From<&'a CardRow> for CardFactsBody<'a> {
@@ -54,6 +92,9 @@ impl<'a> From<&'a CardRow> for CardFactsBody<'a> {
             created_at: row.created_at,
             metadata: row.metadata.iter().collect(),
             version: row.row_version,
+            pan_shaped: None,
+            aliases: Vec::new(),
+            fingerprint: None,
         }
     }
 }
@@ -61,7 +102,9 @@ impl<'a> From<&'a CardRow> for CardFactsBody<'a> {
 /// The body as it is stored for replays and sent: that of the first card. Of a request of one card that is refused, no
 /// answer is written.
 pub(super) fn write_one(became: &[Became<'_>]) -> Vec<u8> {
-    let row = became.first().and_then(|became| became.as_ref().ok());
-    row.map(|row| serde_json::to_vec(&CardFactsBody::from(row)).expect("texts and numbers always serialize"))
-        .unwrap_or_default()
+    let made = became.first().and_then(|became| became.as_ref().ok());
+    made.map(|made| {
+        serde_json::to_vec(&CardFactsBody::from(made)).expect("texts and numbers always serialize")
+    })
+    .unwrap_or_default()
 }

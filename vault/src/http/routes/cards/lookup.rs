@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
-use strongroom_domain::{Problem, ProblemKind, TenantId, Token, scan};
+use strongroom_domain::{CardName, Problem, ProblemKind, TenantId, scan};
 use utoipa::ToSchema;
 
 use super::facts::CardFactsBody;
@@ -26,7 +26,7 @@ use crate::store::CardRow;
 #[serde(deny_unknown_fields)]
 #[schema(as = CardLookup)]
 pub struct LookupBody {
-    /// Their tokens, one to a hundred.
+    /// Their tokens or aliases, one to a hundred.
     #[schema(min_items = 1, max_items = 100)]
     tokens: Vec<String>,
 }
@@ -117,8 +117,8 @@ async fn try_lookup(
 }
 
 impl LookupBody {
-    /// The tokens; `None` for what is none.
-    fn names(self) -> Result<Vec<Option<Token>>, Problem> {
+    /// The names; `None` for what is none.
+    fn names(self) -> Result<Vec<Option<CardName>>, Problem> {
         if !(1..=LOOKUP_TOKENS_MAX).contains(&self.tokens.len()) {
             let detail = "a look-up names one to a hundred tokens";
             return Err(Problem::because(ProblemKind::InvalidRequest, detail).at("/tokens"));
@@ -128,6 +128,6 @@ impl LookupBody {
             let detail = "a card number stands among the tokens; nothing was done";
             return Err(Problem::because(ProblemKind::PanInRequest, detail).at("/tokens"));
         }
-        Ok(self.tokens.iter().map(|text| Token::parse(text).ok()).collect())
+        Ok(self.tokens.iter().map(|text| CardName::parse(text).ok()).collect())
     }
 }

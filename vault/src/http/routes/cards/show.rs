@@ -5,14 +5,14 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use strongroom_domain::{TenantId, Token};
+use strongroom_domain::{CardName, TenantId};
 
 use super::facts::CardFactsBody;
 use crate::audit::{Event, Object};
-use crate::authz::{Action, CardScope, NamedCard, Permit, ReadCard, TenantFacts};
+use crate::authz::{Action, CardScope, MatchFingerprint, Permit, ReadCard, TenantFacts, TenantScope};
 use crate::http::problem::{Denial, Refused};
+use crate::operation::card::ShownCard;
 use crate::operation::{Asking, OperationError, Vault};
-use crate::store::CardRow;
 
 /// Show a card's facts.
 ///
@@ -24,7 +24,7 @@ use crate::store::CardRow;
     operation_id = "showCard",
     params(
         ("tenant" = String, Path, description = "the tenant", pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"),
-        ("token" = String, Path, description = "the token"),
+        ("token" = String, Path, description = "the token, or an alias of the card"),
     ),
     responses(
         (status = 200, description = "the card's facts", body = CardFactsBody<'_>),
@@ -37,7 +37,10 @@ pub async fn show(
     Path((tenant, token)): Path<(String, String)>,
 ) -> Result<Response, Refused> {
     match try_show(&vault, &asking, &tenant, &token).await {
-        Ok(row) => Ok(Json(CardFactsBody::from(&row)).into_response()),
+        Ok(shown) => {
+            let body = CardFactsBody::from(&shown.row).named(&shown.aliases);
+            Ok(Json(body.with_fingerprint(shown.fingerprint)).into_response())
+        }
         Err(error) => {
             let object = object(&tenant, &token);
             Err(Refused::new(&vault, &asking, Event::PanLookup, object, Denial::TokenNotFound, error).await)
@@ -50,9 +53,14 @@ async fn try_show(
     asking: &Asking,
     tenant: &str,
     token: &str,
-) -> Result<CardRow, OperationError> {
+) -> Result<ShownCard, OperationError> {
     let permit: Permit<ReadCard> = permit(vault, asking, tenant, token).await?;
-    vault.show_card(asking, permit).await
+    let tenant = permit.subject().tenant.clone();
+    let facts = vault.tenant_facts(&tenant).await?;
+    let (authorizer, caller) = (vault.authorizer.load_full(), &asking.caller.workload);
+    let may_match = authorizer.admit::<MatchFingerprint>(caller).is_ok();
+    let matching = may_match.then(|| authorizer.decide(caller, TenantScope { tenant }, &facts));
+    vault.show_card(asking, permit, matching.and_then(Result::ok)).await
 }
 
 /// Grant first, token after: who may not read learns nothing of what is there.
@@ -69,16 +77,17 @@ where
     let authorizer = vault.authorizer.load_full();
     authorizer.admit::<A>(&asking.caller.workload)?;
     let facts = vault.tenant_facts(&tenant).await?;
-    let token = Token::parse(token).map_err(|_| OperationError::UnknownToken)?;
-    let subject = CardScope { tenant, card: NamedCard::from(&token) };
+    let name = CardName::parse(token).map_err(|_| OperationError::UnknownToken)?;
+    let card = vault.resolve(&[name]).await?.pop().ok_or(OperationError::UnknownToken)?;
+    let subject = CardScope { tenant, card };
     Ok(authorizer.decide(&asking.caller.workload, subject, &facts)?)
 }
 
 /// What the entry of a refusal names.
 pub(super) fn object(tenant: &str, token: &str) -> Object {
     let tenant = TenantId::parse(tenant).ok();
-    match (Token::parse(token), tenant) {
-        (Ok(token), tenant) => Object::Token { token: token.token_ref(), tenant },
+    match (CardName::parse(token), tenant) {
+        (Ok(name), tenant) => Object::Token { token: name.unresolved().token_ref(), tenant },
         (Err(_), Some(tenant)) => Object::Tenant(tenant),
         (Err(_), None) => Object::Operation("/v1/tenants/{tenant}/cards/{token}"),
     }

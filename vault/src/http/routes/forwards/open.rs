@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use strongroom_domain::route::{Attribute, AttributeSet};
-use strongroom_domain::{Problem, ProblemKind, Token, WorkloadId};
+use strongroom_domain::{CardName, Problem, ProblemKind, WorkloadId};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
@@ -56,7 +56,7 @@ pub struct ForwardBody {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ForwardCard {
-    /// Its token.
+    /// Its token; an alias where it stands for the number.
     token: String,
     /// What the call needs of it: `number`, `cvc`, `exp`, `holder`.
     #[schema(value_type = Vec<String>, min_items = 1)]
@@ -151,13 +151,12 @@ async fn try_open(
     let parsed: ForwardBody = body::parse(headers, &bytes, FIELDS).map_err(OperationError::Request)?;
     let route_sha256 = sha256(&parsed.route_sha256, "/route_sha256")?;
     let route = authorizer.check_route(&parsed.claim(&route_sha256))?;
-    let wanted = seen.insert(parsed.into_wanted(route)?);
+    let cards = vault.resolve(&parsed.names()?).await?;
+    let wanted = seen.insert(parsed.into_wanted(route, cards)?);
     let (tenant, rows) = vault.find_cards(asking, wanted).await?;
     let facts = vault.tenant_facts(&tenant).await?;
-    let cards = wanted
-        .cards
-        .iter()
-        .map(|(token, attributes)| WantedCard { card: NamedCard::from(token), attributes: *attributes });
+    let cards =
+        wanted.cards.iter().map(|(card, attributes)| WantedCard { card: *card, attributes: *attributes });
     let subject = OpenForwardSubject {
         caller: wanted.caller.clone(),
         tenant,
@@ -243,7 +242,20 @@ impl ForwardBody {
         }
     }
 
-    fn into_wanted(self, route: RouteFacts) -> Result<Wanted, OperationError> {
+    /// What its cards are called. Before anything is looked up of them: each card of a refused forward is an entry of
+    /// its own.
+    fn names(&self) -> Result<Vec<CardName>, OperationError> {
+        if self.cards.len() > CARDS_MAX {
+            return Err(invalid("a forward names one to eight different tokens", "/cards"));
+        }
+        let name = |card: &ForwardCard| {
+            let name = CardName::parse(&card.token).ok()?;
+            (!name.is_for_numbers_only() || card.attributes.contains(&Attribute::Number)).then_some(name)
+        };
+        self.cards.iter().map(|card| name(card).ok_or(OperationError::UnknownToken)).collect()
+    }
+
+    fn into_wanted(self, route: RouteFacts, named: Vec<NamedCard>) -> Result<Wanted, OperationError> {
         let caller = WorkloadId::parse(&self.caller)
             .map_err(|_| invalid("the caller is no workload's name", "/caller"))?;
         if self
@@ -253,18 +265,13 @@ impl ForwardBody {
         {
             return Err(invalid("the attempt is empty or longer than 1,024 bytes", "/attempt"));
         }
-        // Before anything is kept of them: each card of a refused forward is an entry of its own.
-        if self.cards.len() > CARDS_MAX {
-            return Err(invalid("a forward names one to eight different tokens", "/cards"));
-        }
         let mut cards = Vec::with_capacity(self.cards.len());
-        for card in &self.cards {
-            let token = Token::parse(&card.token).map_err(|_| OperationError::UnknownToken)?;
+        for (card, named) in self.cards.iter().zip(named) {
             let attributes: AttributeSet = card.attributes.iter().copied().collect();
             if attributes.is_empty() {
                 return Err(invalid("a card without attributes", "/cards"));
             }
-            cards.push((token, attributes));
+            cards.push((named, attributes));
         }
         Ok(Wanted {
             caller,

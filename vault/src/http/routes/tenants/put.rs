@@ -17,7 +17,7 @@ use crate::http::body;
 use crate::http::problem::{Denial, Refused};
 use crate::operation::tenant::Wanted;
 use crate::operation::{Asking, OperationError, Vault};
-use crate::store::{TenantRow, TenantSettings, TenantStatus};
+use crate::store::{Dedupe, TenantRow, TenantSettings, TenantStatus, TokenFormat};
 
 /// What a tenant is to be. What is not said has its default, also when it was different before.
 #[derive(Deserialize, ToSchema)]
@@ -34,9 +34,38 @@ pub struct TenantPut {
     /// Brands the tenant takes; null is all.
     #[schema(value_type = Option<Vec<String>>)]
     brands: Option<Vec<Brand>>,
+    /// What a second tokenization of one number gives: a new token, or the one it has.
+    #[serde(default)]
+    #[schema(value_type = DedupeBody)]
+    dedupe: Dedupe,
+    /// Whether fingerprints of numbers are kept, for callers with the MatchFingerprint grant.
+    #[serde(default)]
+    fingerprints: bool,
+    /// Formats beside the token that may be asked for: `pan_shaped`.
+    #[serde(default)]
+    #[schema(value_type = Vec<FormatBody>)]
+    formats: Vec<TokenFormat>,
     /// A suspended tenant's cards are neither made, shown nor forwarded.
     #[serde(default)]
     suspended: bool,
+}
+
+/// What a second tokenization of one number gives.
+#[derive(ToSchema)]
+#[schema(rename_all = "kebab-case")]
+pub enum DedupeBody {
+    /// A new token.
+    Off,
+    /// The token the number has already.
+    ReturnExisting,
+}
+
+/// A format beside the token.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum FormatBody {
+    /// Sixteen digits that are no card number.
+    PanShaped,
 }
 
 /// Which facts are kept.
@@ -49,7 +78,8 @@ pub enum FactsBody {
     None,
 }
 
-const FIELDS: &[&str] = &["/groups", "/facts", "/brands", "/suspended"];
+const FIELDS: &[&str] =
+    &["/groups", "/facts", "/brands", "/dedupe", "/fingerprints", "/formats", "/suspended"];
 /// Groups of one tenant: each costs every decision a little.
 const GROUPS_MAX: usize = 16;
 
@@ -123,8 +153,28 @@ impl TenantPut {
             let text = value.to_str().unwrap_or_default().trim_matches('"');
             text.parse().map_err(|_| invalid("If-Match is not a version in quotes"))
         });
-        let settings =
-            TenantSettings { groups, facts: self.facts, brands: self.brands, ..TenantSettings::default() };
+        let mut formats = self.formats;
+        formats.dedup();
+        if formats.iter().any(|format| *format != TokenFormat::PanShaped) {
+            return Err(
+                invalid("formats is a list of `pan_shaped`; the token itself is always there").at("/formats")
+            );
+        }
+        if !formats.is_empty() && self.facts == FactsKept::None {
+            return Err(invalid(
+                "a pan_shaped alias shows the last four digits, which this tenant keeps not",
+            )
+            .at("/formats"));
+        }
+        let settings = TenantSettings {
+            groups,
+            facts: self.facts,
+            brands: self.brands,
+            dedupe: self.dedupe,
+            fingerprints: self.fingerprints,
+            formats,
+            ..TenantSettings::default()
+        };
         let status = if self.suspended { TenantStatus::Suspended } else { TenantStatus::Active };
         Ok(Wanted { settings, status, expected_version: expected_version.transpose()? })
     }

@@ -14,7 +14,7 @@ use crate::audit::{Event, Object};
 use crate::authz::{ManageTenant, Permit, TenantScope};
 use crate::http::problem::{Denial, Refused};
 use crate::operation::{Asking, OperationError, Vault};
-use crate::store::{TenantRow, TenantStatus};
+use crate::store::{Dedupe, TenantRow, TenantStatus, TokenFormat};
 
 /// A tenant.
 #[derive(Serialize, ToSchema)]
@@ -29,6 +29,14 @@ pub struct TenantBody<'a> {
     facts: FactsKept,
     /// Brands the tenant takes; null is all.
     brands: Option<Vec<&'static str>>,
+    /// What a second tokenization of one number gives.
+    #[schema(value_type = super::put::DedupeBody)]
+    dedupe: Dedupe,
+    /// Whether fingerprints of numbers are kept.
+    fingerprints: bool,
+    /// Formats beside the token that may be asked for.
+    #[schema(value_type = Vec<super::put::FormatBody>)]
+    formats: &'a [TokenFormat],
     /// Whether it is suspended.
     suspended: bool,
     /// Rises with every change; also the `ETag`.
@@ -101,6 +109,9 @@ pub(super) fn answer(row: &TenantRow) -> Response {
             .brands
             .as_ref()
             .map(|brands| brands.iter().map(|brand| brand.as_str()).collect()),
+        dedupe: row.settings.dedupe,
+        fingerprints: row.settings.fingerprints,
+        formats: &row.settings.formats,
         suspended: row.status == TenantStatus::Suspended,
         version: row.version,
         created_at: row.created_at,

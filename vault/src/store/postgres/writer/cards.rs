@@ -7,6 +7,7 @@ use sqlx::postgres::{PgArguments, PgConnection, Postgres};
 use sqlx::query::Query;
 use strongroom_domain::{DataKeyId, Timestamp};
 
+use super::names;
 use crate::store::change::Committed;
 use crate::store::decode::{idempotency_columns, postgres as read};
 use crate::store::encode::{metadata, micros, signed};
@@ -20,15 +21,15 @@ WITH item AS MATERIALIZED (
     SELECT * FROM unnest(
         $1::bytea[], $2::text[], $3::text[], $4::bytea[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::text[],
         $10::int4[], $11::int8[], $12::int8[], $13::text[], $14::int8[], $15::int8[],
-        $16::bytea[], $17::bytea[], $18::int4[], $19::bytea[], $20::int8[]
+        $16::bytea[], $17::bytea[], $18::bytea[], $19::int4[], $20::bytea[], $21::int8[]
     ) WITH ORDINALITY AS item (
         token_hash, token, tenant, record, data_key, bin, last4, exp, brand,
         length, row_version, expires_at, metadata, created_at, updated_at,
-        scope, digest, status, answer, forget_at, place
+        fingerprint, scope, digest, status, answer, forget_at, place
     )
 ), usable AS MATERIALIZED (
     SELECT id FROM data_keys
-    WHERE id = ANY($21::uuid[]) AND state = 'active' AND seals_until > $22 AND records < $23
+    WHERE id = ANY($22::uuid[]) AND state = 'active' AND seals_until > $23 AND records < $24
     FOR SHARE
 ), claimed AS (
     INSERT INTO idempotency_keys AS held (scope, digest, status, answer, expires_at)
@@ -36,15 +37,15 @@ WITH item AS MATERIALIZED (
     WHERE scope IS NOT NULL AND data_key IN (SELECT id FROM usable) ORDER BY scope
     ON CONFLICT (scope) DO UPDATE SET
         digest = excluded.digest, status = excluded.status, answer = excluded.answer, expires_at = excluded.expires_at
-    WHERE held.expires_at <= $22
+    WHERE held.expires_at <= $23
     RETURNING scope
 ), added AS (
     INSERT INTO cards (
         token_hash, token, tenant, record, data_key, bin, last4, exp, brand,
-        length, row_version, expires_at, metadata, created_at, updated_at
+        length, row_version, expires_at, metadata, created_at, updated_at, fingerprint
     )
     SELECT token_hash, token, tenant, record, data_key, bin, last4, exp, brand,
-        length, row_version, expires_at, metadata, created_at, updated_at
+        length, row_version, expires_at, metadata, created_at, updated_at, fingerprint
     FROM item
     WHERE data_key IN (SELECT id FROM usable) AND (scope IS NULL OR scope IN (SELECT scope FROM claimed))
 )
@@ -57,7 +58,7 @@ pub(super) async fn insert(
     batch: &Batch<'_>,
     became: &mut [Committed],
 ) -> Result<(), sqlx::Error> {
-    if batch.inserts.iter().all(|insert| insert.cards.len() == 1) {
+    if batch.inserts.iter().all(|insert| insert.cards.len() == 1 && insert.names.is_empty()) {
         insert_singles(connection, batch, became).await
     } else {
         insert_together(connection, batch, became).await
@@ -110,7 +111,9 @@ async fn insert_together(
     .fetch_all(&mut *connection)
     .await?;
     let answers = held(connection, batch.scopes(), batch.now).await?;
-    let winners = batch.decide(Held { usable: usable.into_iter().collect(), answers }, became);
+    let names = names::held(connection, batch).await?;
+    let winners = batch.decide(Held { usable: usable.into_iter().collect(), answers, names }, became);
+    names::write(connection, &winners).await?;
     if !winners.answers.is_empty() {
         remember(connection, &winners.answers, batch.now).await?;
     }
@@ -123,11 +126,11 @@ async fn insert_together(
 const ADD: &str = "\
 INSERT INTO cards (
     token_hash, token, tenant, record, data_key, bin, last4, exp, brand,
-    length, row_version, expires_at, metadata, created_at, updated_at
+    length, row_version, expires_at, metadata, created_at, updated_at, fingerprint
 )
 SELECT * FROM unnest(
     $1::bytea[], $2::text[], $3::text[], $4::bytea[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::text[],
-    $10::int4[], $11::int8[], $12::int8[], $13::text[], $14::int8[], $15::int8[]
+    $10::int4[], $11::int8[], $12::int8[], $13::text[], $14::int8[], $15::int8[], $16::bytea[]
 )";
 
 /// Holds answers under scopes that are free.
@@ -155,7 +158,7 @@ async fn remember(
     if held.rows_affected() == answers.len() as u64 { Ok(()) } else { Err(sqlx::Error::RowNotFound) }
 }
 
-/// The first 15 parameters of a statement that adds cards.
+/// The first 16 parameters of a statement that adds cards.
 fn bind_cards<'q>(
     query: Query<'q, Postgres, PgArguments>,
     cards: &[&NewCard<'q>],
@@ -177,6 +180,7 @@ fn bind_cards<'q>(
         .bind(all(cards, |new| metadata(&card(new).metadata)))
         .bind(all(cards, |new| card(new).created_at.unix_micros()))
         .bind(all(cards, |new| card(new).updated_at.unix_micros()))
+        .bind(all(cards, |new| card(new).fingerprint.as_ref().map(|digest| digest.as_bytes().as_slice())))
 }
 
 fn all<'q, T>(cards: &[&NewCard<'q>], of: impl Fn(&NewCard<'q>) -> T) -> Vec<T> {
@@ -252,10 +256,14 @@ WITH item AS MATERIALIZED (
     WHERE held.expires_at <= $10
     RETURNING scope
 ), hidden AS (
-    UPDATE cards SET deleted_at = item.deleted_at, destroy_after = item.destroy_after, updated_at = item.deleted_at
+    UPDATE cards SET deleted_at = item.deleted_at, destroy_after = item.destroy_after,
+        updated_at = item.deleted_at, fingerprint = NULL
     FROM item
     WHERE cards.token_hash = item.token_hash AND cards.token_hash IN (SELECT token_hash FROM there)
       AND (item.scope IS NULL OR item.scope IN (SELECT scope FROM claimed))
+    RETURNING cards.token_hash
+), forgotten AS (
+    DELETE FROM fingerprints WHERE token_hash IN (SELECT token_hash FROM hidden)
 )
 SELECT place, token_hash IN (SELECT token_hash FROM there) FROM item
 WHERE token_hash NOT IN (SELECT token_hash FROM there)

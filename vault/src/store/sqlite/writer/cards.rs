@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, query::Query};
 use strongroom_domain::{DataKeyId, Timestamp};
 use uuid::Uuid;
 
-use super::STATEMENT_ROWS_MAX;
+use super::{STATEMENT_ROWS_MAX, names};
 use crate::store::change::Committed;
 use crate::store::decode::{idempotency_columns, sqlite as read};
 use crate::store::encode::{metadata, micros, signed};
@@ -23,14 +23,15 @@ pub(super) async fn insert(
 ) -> Result<(), sqlx::Error> {
     let usable = usable(connection, &batch.sealing_keys(), batch.now).await?;
     let answers = held(connection, &batch.scopes(), batch.now).await?;
-    let winners = batch.decide(Held { usable, answers }, became);
+    let names = names::held(connection, batch).await?;
+    let winners = batch.decide(Held { usable, answers, names }, became);
     for cards in winners.cards.chunks(STATEMENT_ROWS_MAX) {
         add(connection, cards).await?;
     }
     for answers in winners.answers.chunks(STATEMENT_ROWS_MAX) {
         remember(connection, answers).await?;
     }
-    Ok(())
+    names::write(connection, &winners).await
 }
 
 /// The keys that still seal.
@@ -83,8 +84,8 @@ async fn held(
 
 async fn add(connection: &mut SqliteConnection, items: &[&NewCard<'_>]) -> Result<(), sqlx::Error> {
     let into = "INSERT INTO cards (token_hash, token, tenant, record, data_key, bin, last4, exp, brand, length, \
-                row_version, expires_at, metadata, created_at, updated_at)";
-    let sql = insert_sql(into, 15, rows_of_statement(items.len()));
+                row_version, expires_at, metadata, created_at, updated_at, fingerprint)";
+    let sql = insert_sql(into, 16, rows_of_statement(items.len()));
     let mut query = sqlx::query(AssertSqlSafe(sql));
     for item in items {
         query = bind(query, item);
@@ -114,6 +115,7 @@ fn bind<'q>(
         .bind(metadata(&card.metadata))
         .bind(card.created_at.unix_micros())
         .bind(card.updated_at.unix_micros())
+        .bind(card.fingerprint.map(|fingerprint| fingerprint.as_bytes().to_vec()))
 }
 
 /// Holds answers. A row that is there has expired: whoever looked for it first found nothing.
@@ -147,7 +149,7 @@ pub(super) async fn erase(
         return Ok(());
     }
     let hidden = sqlx::query(
-        "UPDATE cards SET deleted_at = ?3, destroy_after = ?4, updated_at = ?3 \
+        "UPDATE cards SET deleted_at = ?3, destroy_after = ?4, updated_at = ?3, fingerprint = NULL \
          WHERE token_hash = ?1 AND tenant = ?2 AND deleted_at IS NULL",
     )
     .bind(item.hash.as_bytes().as_slice())
@@ -156,12 +158,15 @@ pub(super) async fn erase(
     .bind(item.destroy_after.unix_micros())
     .execute(&mut *connection)
     .await?;
-    match (hidden.rows_affected(), item.idempotency) {
-        (0, _) => became[item.at] = Committed::Missing,
-        (_, Some(row)) => remember(connection, &[row]).await?,
-        (_, None) => {}
+    if hidden.rows_affected() == 0 {
+        became[item.at] = Committed::Missing;
+        return Ok(());
     }
-    Ok(())
+    names::forget(connection, item.hash).await?;
+    match item.idempotency {
+        Some(row) => remember(connection, &[row]).await,
+        None => Ok(()),
+    }
 }
 
 /// Adds to how much keys sealed.
