@@ -194,6 +194,7 @@ fn opening(error: &OpenError) -> Problem {
         | ProblemKind::InvalidCard
         | ProblemKind::NumberNotAccepted
         | ProblemKind::IdempotencyKeyReused
+        | ProblemKind::EraseBreaker
         | ProblemKind::PspUnreachable
         | ProblemKind::VaultUnreachable
         | ProblemKind::HeaderTooLarge

@@ -28,6 +28,7 @@ use crate::config::VaultConfig;
 use crate::http;
 use crate::operation::limits::Limits;
 use crate::operation::limits::guesses::Guesses;
+use crate::operation::reaper::Reaper;
 use crate::operation::tenant::Directory;
 use crate::operation::{InFlight, Vault};
 use crate::sad::{CvcShelf, CvcShelfConfig};
@@ -125,6 +126,7 @@ impl App {
             ..CvcShelfConfig::default()
         };
         let guesses = Guesses::new(config.limits.dedupe_numbers_per_day, Arc::clone(&clock), &*random)?;
+        let reaper = Reaper::new(Arc::clone(&store), committer.clone(), config.erase_hold());
         let vault = Arc::new(Vault {
             environment: config.environment,
             accepted,
@@ -138,6 +140,7 @@ impl App {
             guesses,
             tenants: Directory::new(Arc::clone(&clock)),
             in_flight: InFlight::default(),
+            reaper,
             erase_hold: config.erase_hold(),
             clock,
             random,
@@ -168,6 +171,7 @@ impl App {
             tokio::spawn(reload::poll(Arc::clone(&vault), policies)),
             tokio::spawn(upkeep::sweep_codes(Arc::clone(&vault))),
             tokio::spawn(upkeep::tidy(Arc::clone(&vault))),
+            tokio::spawn(upkeep::reap(Arc::clone(&vault))),
         ];
         let ops = tokio::spawn(ops.serve(readiness, metrics, background.clone()));
         let ended = vault.committer.clone();

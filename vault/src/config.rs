@@ -149,7 +149,8 @@ pub struct CardsConfig {
     pub test_ranges: Vec<String>,
     /// Seconds a verification code waits in memory for its forward, at most 3,600.
     pub cvc_seconds: u64,
-    /// Hours an erased card stays before it is destroyed.
+    /// Hours a hidden card stays before it is destroyed, 24 to 2,160: within them it can be shown again, and answers stored
+    /// under idempotency keys (24 hours) do not outlive it.
     pub erase_hold_hours: u64,
 }
 
@@ -251,6 +252,9 @@ impl VaultConfig {
         if !(1..=CVC_TTL_MAX.as_secs()).contains(&self.cards.cvc_seconds) {
             return Err("cards.cvc_seconds is 1 to 3600".into());
         }
+        if !(24..=2_160).contains(&self.cards.erase_hold_hours) {
+            return Err("cards.erase_hold_hours is 24 to 2160".into());
+        }
         if self.environment == Environment::Live && matches!(self.kms, KmsConfig::File { .. }) {
             return Err(
                 "kms.provider = \"file\" is for environment = \"test\"; use \"aws\" for live cards".into()
@@ -311,6 +315,7 @@ mod tests {
             ("[ops]", "surprise = 1\n[ops]", "surprise"),
             ("[policies]", "[keys]\nmax_age_seconds = 7200\n[policies]", "3600"),
             ("[policies]", "[cards]\ncvc_seconds = 86400\n[policies]", "cvc_seconds"),
+            ("[policies]", "[cards]\nerase_hold_hours = 1\n[policies]", "erase_hold_hours"),
             ("[policies]", "[cards]\ntest_ranges = [\"1-2\"]\n[policies]", "test_ranges"),
         ] {
             assert!(MINIMAL.contains(from), "{from}");

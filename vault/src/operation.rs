@@ -11,6 +11,8 @@ pub mod limits;
 pub mod matching;
 mod names;
 pub mod read;
+pub mod reaper;
+pub mod restore;
 pub mod tenant;
 pub mod tokenize;
 
@@ -61,6 +63,8 @@ pub struct Vault {
     pub tenants: tenant::Directory,
     /// Requests in flight by idempotency key.
     pub in_flight: idempotency::InFlight,
+    /// What time does to cards.
+    pub reaper: reaper::Reaper,
     /// How long an erased card stays before it is destroyed.
     pub erase_hold: Duration,
 }

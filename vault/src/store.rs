@@ -10,6 +10,7 @@ mod change;
 mod committer;
 mod decode;
 mod encode;
+mod ends;
 mod error;
 pub mod keys;
 mod list;
@@ -23,6 +24,7 @@ mod writer;
 pub use audited_keys::AuditedKeys;
 pub use change::{Change, CommitError, Committed, KnownCard, Names};
 pub use committer::{Committer, CommitterTask, LogIdentity, StartError};
+pub use ends::{Due, DueCard, Hidden, HiddenBy};
 pub use error::{StoreError, WriteError};
 pub use list::{CARDS_LOOKED_AT_MAX, CardFilter, CardListSql, CardPage, CardPlace};
 pub use postgres::{PostgresOptions, PostgresStore, PostgresTls};
@@ -88,6 +90,13 @@ pub trait Store: KeyStore + Send + Sync {
 
     /// The aliases that lead to these cards. At most [`CARDS_READ_MAX`] cards.
     async fn aliases_of(&self, tokens: &[TokenHash]) -> Result<Vec<AliasRow>, StoreError>;
+
+    /// Cards that have come to an end, those that wait longest first.
+    async fn cards_due(&self, which: Due<'_>, limit: u32) -> Result<Vec<DueCard>, StoreError>;
+
+    /// Makes sure that what was destroyed is not left over in the database's own files, as far as this driver can see to
+    /// it (`vault/docs/erasure.md`). May be asked for at any time, and again.
+    async fn wipe_destroyed(&self) -> Result<(), StoreError>;
 
     /// One tenant.
     async fn tenant(&self, tenant: &TenantId) -> Result<Option<TenantRow>, StoreError>;

@@ -127,6 +127,8 @@ problem_kinds! {
     VaultUnreachable = (424, "vault-unreachable", "the vault cannot be reached; nothing was sent, a retry is safe"),
     /// Too many requests, or a limit on card data.
     RateLimited = (429, "rate-limited", "too many requests; nothing was sent"),
+    /// More cards were erased in an hour than this caller, or this tenant, may lose.
+    EraseBreaker = (429, "erase-breaker", "too many cards were erased within the hour; nothing more is erased"),
     /// The route's or the service's own capacity is used up.
     Overloaded = (503, "overloaded", "too much work at the moment; nothing was done"),
     /// The request header is too large.
@@ -155,6 +157,7 @@ impl ProblemKind {
             | Self::PspUnreachable
             | Self::VaultUnreachable
             | Self::IdempotencyInFlight => Some(Duration::from_secs(1)),
+            Self::EraseBreaker => Some(Duration::from_secs(3_600)),
             _ => None,
         }
     }

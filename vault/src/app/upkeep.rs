@@ -1,9 +1,9 @@
-//! What time alone brings about: late codes wiped, silent forwards closed, old answers forgotten.
+//! What time alone brings about: late codes wiped, silent forwards closed, old answers forgotten, cards ended.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::operation::Vault;
+use crate::operation::{OperationError, Vault};
 
 /// How often late verification codes are wiped: a code outlives its time by no more.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -11,6 +11,10 @@ const SWEEP_EVERY: Duration = Duration::from_secs(5);
 const TIDY_EVERY: Duration = Duration::from_secs(60);
 /// Most rows of one look: more wait a minute, and no look holds the database for long.
 const TIDY_ROWS: u32 = 1_000;
+/// How often cards are looked for whose time is over.
+const REAP_EVERY: Duration = Duration::from_secs(60);
+/// Between two looks that find more: requests come first.
+const REAP_PAUSE: Duration = Duration::from_millis(50);
 
 pub(super) async fn sweep_codes(vault: Arc<Vault>) {
     let mut ticks = tokio::time::interval(SWEEP_EVERY);
@@ -40,5 +44,46 @@ pub(super) async fn tidy(vault: Arc<Vault>) {
         if let Err(error) = vault.store.forget_idempotent(vault.clock.now(), TIDY_ROWS).await {
             tracing::warn!(%error, "old answers were not forgotten; the next look tries again");
         }
+    }
+}
+
+pub(super) async fn reap(vault: Arc<Vault>) {
+    let mut ticks = tokio::time::interval(REAP_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut unwiped = true; // an earlier start may have destroyed and not wiped
+    loop {
+        ticks.tick().await;
+        let reaped = reap_all(&vault).await;
+        unwiped |= reaped.unwrap_or_else(|error| {
+            tracing::warn!(%error, "cards whose time is over were not all ended; the next look tries again");
+            metrics::counter!("strongroom_reaper_failures_total").increment(1);
+            true
+        });
+        if unwiped {
+            match vault.store.wipe_destroyed().await {
+                Ok(()) => unwiped = false,
+                Err(error) => {
+                    tracing::warn!(%error, "what destroyed cards left behind is not wiped yet; the next look tries again")
+                }
+            }
+        }
+    }
+}
+
+/// Looks until nothing more is due. Gives whether anything was destroyed.
+async fn reap_all(vault: &Vault) -> Result<bool, OperationError> {
+    let mut destroyed = false;
+    loop {
+        let reaped = vault.reaper.look(vault.clock.now()).await?;
+        destroyed |= reaped.destroyed > 0;
+        for (ended, how) in
+            [(reaped.expired, "expired"), (reaped.outlived, "retention"), (reaped.destroyed, "destroyed")]
+        {
+            metrics::counter!("strongroom_cards_reaped_total", "how" => how).increment(ended);
+        }
+        if !reaped.more {
+            return Ok(destroyed);
+        }
+        tokio::time::sleep(REAP_PAUSE).await;
     }
 }

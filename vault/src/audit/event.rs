@@ -38,8 +38,10 @@ events! {
     ForwardRead = ("forward.read", "10.2.1.1"),
     /// A card number was found where none belongs.
     PanUnexpected = ("pan.unexpected", "12.10.7"),
-    /// A card was hidden for erasure (`rsn` `hidden`) or destroyed after its hold (`rsn` `destroyed`).
+    /// A card was hidden (`rsn` `hidden`, `expired`, `retention`) or destroyed after its hold (`rsn` `destroyed`).
     RecordShred = ("record.shred", "10.2.1.7"),
+    /// A hidden card was shown again within its hold.
+    RecordRestore = ("record.restore", "10.2.1.7"),
     /// A tenant came to be.
     TenantCreate = ("tenant.create", "10.2.1.7"),
     /// A tenant's settings or status changed.

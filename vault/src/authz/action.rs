@@ -6,7 +6,7 @@
 use std::fmt;
 
 use strongroom_domain::route::{Attribute, AttributeSet};
-use strongroom_domain::{Environment, ForwardId, TenantId, Token, TokenHash, WorkloadId};
+use strongroom_domain::{Environment, ForwardId, TenantId, Timestamp, Token, TokenHash, WorkloadId};
 
 use super::route::RouteFacts;
 
@@ -112,6 +112,8 @@ actions! {
     UpdateCard: Card(CardScope, TenantFacts) = CardScope::question;
     /// Erase a card.
     EraseCard: Card(CardScope, TenantFacts) = CardScope::question;
+    /// Show a hidden card again within its hold.
+    RestoreCard: Tenant(RestoreScope, TenantFacts) = RestoreScope::question;
     /// Give a card a fresh verification code.
     AttachCvc: Card(CardScope, TenantFacts) = CardScope::question;
     /// Open a one-time session for a browser.
@@ -230,6 +232,37 @@ pub struct TenantCards {
     pub tenant: TenantId,
     /// Environment in the tokens' prefix.
     pub environment: Environment,
+}
+
+/// A subject that is hidden cards of one tenant.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RestoreScope {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Which of its cards.
+    pub cards: RestoredCards,
+}
+
+/// Hidden cards, by name or by whom and when.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RestoredCards {
+    /// One, by the hash of its token.
+    One(TokenHash),
+    /// Those hidden within a time.
+    Hidden {
+        /// By this caller; by anybody if none.
+        by: Option<WorkloadId>,
+        /// From this time on.
+        from: Timestamp,
+        /// Before this time.
+        until: Timestamp,
+    },
+}
+
+impl RestoreScope {
+    fn question<'a>(&'a self, facts: &'a TenantFacts) -> Result<Question<'a>, &'static str> {
+        facts.must_be_of(&self.tenant).map(Question::Tenant)
+    }
 }
 
 /// One card of a forward and what of it is asked for.

@@ -106,6 +106,9 @@ fn problem_of(error: &OperationError, denial: Denial) -> Problem {
         OperationError::IdempotencyInFlight => Problem::new(ProblemKind::IdempotencyInFlight),
         OperationError::IdempotencyKeyReused => Problem::new(ProblemKind::IdempotencyKeyReused),
         OperationError::RateLimited | OperationError::GuessLimited => Problem::new(ProblemKind::RateLimited),
+        OperationError::EraseBreaker { again } => {
+            Problem { retry_after: Some(*again), ..Problem::new(ProblemKind::EraseBreaker) }
+        }
         OperationError::Conflict => Problem::new(ProblemKind::Conflict),
         OperationError::ShelfFull => {
             Problem::because(ProblemKind::Overloaded, "no room for another verification code")
@@ -163,7 +166,8 @@ impl OperationError {
             | Self::UnknownTenant
             | Self::RouteRefused(_)
             | Self::RateLimited
-            | Self::GuessLimited => Outcome::Denied,
+            | Self::GuessLimited
+            | Self::EraseBreaker { .. } => Outcome::Denied,
             _ => Outcome::Failure,
         }
     }

@@ -1,7 +1,7 @@
 //! One endpoint, one file: handler, request, errors, description.
 
 pub mod cards {
-    //! Cards: in, shown, looked up, listed, erased.
+    //! Cards: in, shown, looked up, listed, erased, restored.
     pub mod batch;
     pub mod create;
     mod cursor;
@@ -10,6 +10,8 @@ pub mod cards {
     pub mod list;
     pub mod lookup;
     pub mod match_number;
+    pub mod restore;
+    pub mod restore_many;
     pub mod show;
 }
 pub mod forwards {

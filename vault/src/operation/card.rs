@@ -3,10 +3,11 @@
 use strongroom_domain::{Alias, TenantId, Timestamp, TokenHash};
 use strongroom_sealing::Fingerprint;
 
+use super::limits::BreakerOpen;
 use super::{Asking, OperationError, Vault, policy_of};
 use crate::audit::{Event, Object, Outcome};
 use crate::authz::{EraseCard, MatchFingerprint, Permit, ReadCard};
-use crate::store::{CardRow, Change, Committed};
+use crate::store::{CardRow, Change, Committed, HiddenBy};
 
 /// A card as it is shown.
 pub struct ShownCard {
@@ -45,6 +46,9 @@ impl Vault {
     pub async fn erase_card(&self, asking: &Asking, permit: Permit<EraseCard>) -> Result<(), OperationError> {
         let (tenant, token) = (permit.subject().tenant.clone(), permit.subject().card.token);
         self.live_card(&tenant, token, asking.at).await?.ok_or(OperationError::UnknownToken)?;
+        self.limits
+            .erase(&asking.caller.workload, &tenant)
+            .map_err(|open| breaker_open(asking, &tenant, open))?;
         let object = Object::Token { token: token.token_ref(), tenant: Some(tenant.clone()) };
         let entry = Self::allowed(asking, Event::RecordShred, permit.decision(), object);
         let change = Change::EraseCard {
@@ -52,6 +56,8 @@ impl Vault {
             token,
             at: asking.at,
             destroy_after: asking.at.plus(self.erase_hold),
+            by: HiddenBy::Caller(asking.caller.workload.clone()),
+            expected_version: None,
             idempotency: None,
             entry: entry.because("hidden"),
         };
@@ -67,7 +73,7 @@ impl Vault {
         }
     }
 
-    async fn live_card(
+    pub(super) async fn live_card(
         &self,
         tenant: &TenantId,
         token: TokenHash,
@@ -75,6 +81,17 @@ impl Vault {
     ) -> Result<Option<CardRow>, OperationError> {
         Ok(self.store.card(tenant, token).await?.filter(|row| is_live(row, now)))
     }
+}
+
+/// Refused is told every time, the opening once: a person must look.
+fn breaker_open(asking: &Asking, tenant: &TenantId, open: BreakerOpen) -> OperationError {
+    metrics::counter!("strongroom_erase_breaker_refusals_total", "scope" => open.scope).increment(1);
+    if open.opened {
+        metrics::counter!("strongroom_erase_breaker_opened_total", "scope" => open.scope).increment(1);
+        let (caller, scope) = (asking.caller.workload.as_str(), open.scope);
+        tracing::error!(caller, %tenant, scope, "too many cards are being erased: the breaker is open; see erasure.md");
+    }
+    OperationError::EraseBreaker { again: open.again }
 }
 
 /// Neither erased nor expired.

@@ -60,6 +60,12 @@ pub enum OperationError {
     /// Too many requests of this principal.
     #[error("a limit of this principal is reached")]
     RateLimited,
+    /// Too many cards were erased within the hour.
+    #[error("the breaker against mass erasure is open")]
+    EraseBreaker {
+        /// Until it closes.
+        again: std::time::Duration,
+    },
     /// Somebody else changed it first, or it is not in a state for this.
     #[error("the present state does not allow this")]
     Conflict,

@@ -7,9 +7,10 @@ pub mod guesses;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::Deserialize;
-use strongroom_domain::{Clock, Timestamp, TokenHash, WorkloadId};
+use strongroom_domain::{Clock, TenantId, Timestamp, TokenHash, WorkloadId};
 
 /// Limits per principal. Defaults are the starting points of the risk analysis in `threat-model/`.
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -29,6 +30,10 @@ pub struct LimitsConfig {
     pub forward_per_day: u64,
     /// Times a minute one token may be forwarded.
     pub token_forwards_per_minute: u32,
+    /// Cards one caller may erase within an hour, of all tenants together.
+    pub erase_per_hour: u32,
+    /// Cards of one tenant that may be erased within an hour, by all callers together.
+    pub tenant_erase_per_hour: u32,
 }
 
 impl Default for LimitsConfig {
@@ -40,6 +45,8 @@ impl Default for LimitsConfig {
             forward_per_second: 50,
             forward_per_day: 100_000,
             token_forwards_per_minute: 10,
+            erase_per_hour: 1_000,
+            tenant_erase_per_hour: 500,
         }
     }
 }
@@ -49,6 +56,20 @@ impl Default for LimitsConfig {
 #[error("limit reached")]
 pub struct LimitReached;
 
+/// The breaker against mass erasure is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many cards were erased within the hour")]
+pub struct BreakerOpen {
+    /// Whose budget is used up: `caller` or `tenant`.
+    pub scope: &'static str,
+    /// Until it closes.
+    pub again: Duration,
+    /// Whether it opened just now.
+    pub opened: bool,
+}
+
+/// How long the breaker counts together, from the first erasure on.
+const ERASE_WINDOW: Duration = Duration::from_secs(3_600);
 /// Most tokens whose use is counted in one minute. About 6 MiB.
 const TOKENS_MAX: usize = 100_000;
 pub(super) const DAY_SECONDS: i64 = 86_400;
@@ -69,6 +90,22 @@ struct State {
     /// The minute that `tokens` counts in.
     minute: i64,
     tokens: HashMap<TokenHash, u64>,
+    erase: HashMap<Loser, Spent>,
+}
+
+/// Who has a budget of erasures.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Loser {
+    Caller(WorkloadId),
+    Tenant(TenantId),
+}
+
+/// What was erased since the first of it.
+#[derive(Clone, Copy)]
+struct Spent {
+    since: Timestamp,
+    used: u32,
+    refused: bool,
 }
 
 struct Bucket {
@@ -124,6 +161,33 @@ impl Limits {
                 *used += 1;
             } else if state.tokens.len() < TOKENS_MAX {
                 state.tokens.insert(*token, 1);
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts one erasure. Once a budget is used up nothing more is erased until an hour after its first erasure: whoever
+    /// stole an identity that erases gets this far, and everything of it can be shown again within the hold.
+    pub fn erase(&self, caller: &WorkloadId, tenant: &TenantId) -> Result<(), BreakerOpen> {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        state.erase.retain(|_, spent| now.since(spent.since) < ERASE_WINDOW);
+        let losers = [
+            (Loser::Caller(caller.clone()), "caller", self.config.erase_per_hour),
+            (Loser::Tenant(tenant.clone()), "tenant", self.config.tenant_erase_per_hour),
+        ];
+        for (loser, scope, most) in &losers {
+            let spent =
+                state.erase.entry(loser.clone()).or_insert(Spent { since: now, used: 0, refused: false });
+            if spent.used >= *most {
+                let opened = !std::mem::replace(&mut spent.refused, true);
+                let again = ERASE_WINDOW.saturating_sub(now.since(spent.since));
+                return Err(BreakerOpen { scope, again, opened });
+            }
+        }
+        for (loser, ..) in losers {
+            if let Some(spent) = state.erase.get_mut(&loser) {
+                spent.used += 1;
             }
         }
         Ok(())
@@ -185,6 +249,26 @@ mod tests {
         assert_eq!((0..5).filter(|_| limits.tokenize(&caller, 1).is_ok()).count(), 2);
         let other = WorkloadId::parse("spiffe://strongroom.test/other").unwrap();
         assert!(limits.tokenize(&other, 1).is_ok(), "one caller's use is not another's");
+    }
+
+    #[test]
+    fn erasing_stops_at_the_budget_of_a_caller_and_of_a_tenant() {
+        let config = LimitsConfig { erase_per_hour: 3, tenant_erase_per_hour: 2, ..LimitsConfig::default() };
+        let (limits, clock, caller) = limits(config);
+        let other = WorkloadId::parse("spiffe://strongroom.test/other").unwrap();
+        let [acme, globex, umbrella] =
+            ["acme", "globex", "umbrella"].map(|name| TenantId::parse(name).unwrap());
+        assert!(limits.erase(&caller, &acme).is_ok());
+        clock.0.store(600, Ordering::Relaxed);
+        assert!(limits.erase(&caller, &acme).is_ok());
+        let open = limits.erase(&caller, &acme).unwrap_err();
+        assert_eq!((open.scope, open.again, open.opened), ("tenant", Duration::from_secs(3_000), true));
+        assert!(!limits.erase(&other, &acme).unwrap_err().opened, "the tenant's, whoever asks; told once");
+        assert!(limits.erase(&caller, &globex).is_ok());
+        assert_eq!(limits.erase(&caller, &umbrella).unwrap_err().scope, "caller");
+        assert!(limits.erase(&other, &umbrella).is_ok());
+        clock.0.store(3_600, Ordering::Relaxed);
+        assert!(limits.erase(&caller, &acme).is_ok(), "an hour after the first");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use strongroom_domain::{ForwardId, TenantId, Timestamp, TokenHash, WorkloadId};
 use strongroom_sealing::Fingerprint;
 
+use super::ends::HiddenBy;
 use super::keys::WrappedKey;
 use super::rows::{AliasRow, CardRow, ForwardRow, ForwardState, IdempotencyRow, TenantRow};
 use crate::audit::Draft;
@@ -24,7 +25,7 @@ pub enum Change {
         /// `pan.tokenize`, one for each card, also for those that were refused.
         entries: Vec<Draft>,
     },
-    /// Hides a card. `Missing` if it is unknown, another tenant's, or hidden already.
+    /// Hides a card. `Missing` if it is unknown, another tenant's, hidden already, or not at the version expected.
     EraseCard {
         /// Whose it must be.
         tenant: TenantId,
@@ -34,8 +35,40 @@ pub enum Change {
         at: Timestamp,
         /// When it may be destroyed.
         destroy_after: Timestamp,
+        /// At whose word.
+        by: HiddenBy,
+        /// The version it must have; none if any will do.
+        expected_version: Option<u64>,
         /// The answer to give again.
         idempotency: Option<Box<IdempotencyRow>>,
+        /// `record.shred`.
+        entry: Draft,
+    },
+    /// Shows a hidden card again. `Missing` if it is not hidden, its hold is over, it was destroyed, or it would end again
+    /// at once.
+    RestoreCard {
+        /// Whose it must be.
+        tenant: TenantId,
+        /// Which.
+        token: TokenHash,
+        /// When.
+        at: Timestamp,
+        /// What was last changed before this has ended; none if nothing ends by age.
+        kept_since: Option<Timestamp>,
+        /// `record.restore`.
+        entry: Draft,
+    },
+    /// Destroys a hidden card whose hold is over: record, facts, notes, fingerprints and other names. The row stays, so its
+    /// token is never issued again. `Missing` if it is not hidden, the hold is not over, or somebody changed it first.
+    DestroyCard {
+        /// Whose it must be.
+        tenant: TenantId,
+        /// Which.
+        token: TokenHash,
+        /// The version it must have.
+        expected_version: u64,
+        /// When.
+        at: Timestamp,
         /// `record.shred`.
         entry: Draft,
     },
@@ -127,6 +160,8 @@ impl Change {
     pub(super) fn entries(&self) -> &[Draft] {
         match self {
             Self::EraseCard { entry, .. }
+            | Self::RestoreCard { entry, .. }
+            | Self::DestroyCard { entry, .. }
             | Self::RecordOutcome { entry, .. }
             | Self::PutTenant { entry, .. }
             | Self::InsertKey { entry, .. }
@@ -143,6 +178,8 @@ impl Change {
             Self::InsertCards { cards, .. } => cards.len().max(1),
             Self::Entries { entries } => entries.len(),
             Self::EraseCard { .. }
+            | Self::RestoreCard { .. }
+            | Self::DestroyCard { .. }
             | Self::OpenForward { .. }
             | Self::RecordOutcome { .. }
             | Self::PutTenant { .. }
@@ -157,7 +194,9 @@ impl Change {
             Self::InsertCards { idempotency, .. } | Self::EraseCard { idempotency, .. } => {
                 idempotency.as_deref()
             }
-            Self::OpenForward { .. }
+            Self::RestoreCard { .. }
+            | Self::DestroyCard { .. }
+            | Self::OpenForward { .. }
             | Self::RecordOutcome { .. }
             | Self::PutTenant { .. }
             | Self::InsertKey { .. }

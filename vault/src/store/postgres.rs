@@ -5,6 +5,7 @@
 //! Promises: `synchronous_commit` is never turned off here; TLS, where asked for, verifies the whole name.
 //! Trusts: the server's own durability settings (`fsync`, synchronous replicas): whoever turns them off loses entries.
 
+mod ends;
 mod keys;
 mod list;
 mod migrate;
@@ -26,6 +27,7 @@ use super::decode::{
     boot_columns, card_columns, forward_columns, idempotency_columns, postgres as read, tenant_columns,
 };
 use super::encode::signed;
+use super::ends::{Due, DueCard};
 use super::error::StoreError;
 use super::list::{CardFilter, CardPage, CardPlace};
 use super::rows::{AliasRow, BootRow, CardRow, ForwardRow, IdempotencyRow, StoredEntry, TenantRow};
@@ -214,6 +216,14 @@ impl Store for PostgresStore {
 
     async fn aliases_of(&self, tokens: &[TokenHash]) -> Result<Vec<AliasRow>, StoreError> {
         self.aliases_leading_to(tokens).await
+    }
+
+    async fn cards_due(&self, which: Due<'_>, limit: u32) -> Result<Vec<DueCard>, StoreError> {
+        ends::due(&self.readers, which, limit).await
+    }
+
+    async fn wipe_destroyed(&self) -> Result<(), StoreError> {
+        Ok(()) // vacuum, the log's recycling and the replicas are the server's own
     }
 
     async fn tenant(&self, tenant: &TenantId) -> Result<Option<TenantRow>, StoreError> {

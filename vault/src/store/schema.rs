@@ -34,6 +34,16 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../../../migrations/sqlite/0003_names.sql"),
         postgres: include_str!("../../../migrations/postgres/0003_names.sql"),
     },
+    Migration {
+        version: 4,
+        sqlite: include_str!("../../../migrations/sqlite/0004_ends.sql"),
+        postgres: include_str!("../../../migrations/postgres/0004_ends.sql"),
+    },
+    Migration {
+        version: 5,
+        sqlite: include_str!("../../../migrations/sqlite/0005_kept.sql"),
+        postgres: include_str!("../../../migrations/postgres/0005_kept.sql"),
+    },
 ];
 
 /// The schema this program knows.

@@ -3,6 +3,7 @@
 //! Promises: WAL and `synchronous=FULL`: what was committed survives a power cut, if the disk keeps what it acknowledged.
 //! The file is its owner's alone.
 
+mod ends;
 mod keys;
 mod list;
 mod migrate;
@@ -28,6 +29,7 @@ use super::decode::{
     boot_columns, card_columns, forward_columns, idempotency_columns, sqlite as read, tenant_columns,
 };
 use super::encode::signed;
+use super::ends::{Due, DueCard};
 use super::error::StoreError;
 use super::list::{CardFilter, CardPage, CardPlace};
 use super::rows::{AliasRow, BootRow, CardRow, ForwardRow, IdempotencyRow, StoredEntry, TenantRow};
@@ -218,6 +220,14 @@ impl Store for SqliteStore {
     async fn aliases_of(&self, tokens: &[TokenHash]) -> Result<Vec<AliasRow>, StoreError> {
         let hashes: Vec<&[u8; 32]> = tokens.iter().map(TokenHash::as_bytes).collect();
         self.aliases_by("token_hash", &hashes).await
+    }
+
+    async fn cards_due(&self, which: Due<'_>, limit: u32) -> Result<Vec<DueCard>, StoreError> {
+        ends::due(&self.readers, which, limit).await
+    }
+
+    async fn wipe_destroyed(&self) -> Result<(), StoreError> {
+        ends::wipe(&self.sweeper).await
     }
 
     async fn tenant(&self, tenant: &TenantId) -> Result<Option<TenantRow>, StoreError> {

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use strongroom_domain::{BootId, DataKeyId, ForwardId, TenantId, Timestamp, TokenHash, WorkloadId};
 
 use super::change::{Change, Committed, Names};
+use super::ends::HiddenBy;
 use super::error::WriteError;
 use super::keys::WrappedKey;
 use super::rows::{BootRow, CardRow, ForwardRow, ForwardState, IdempotencyRow, TenantRow};
@@ -59,6 +60,8 @@ pub struct Batch<'a> {
     pub(super) inserts: Vec<Insert<'a>>,
     pub(super) cards: Vec<NewCard<'a>>,
     pub(super) erasures: Vec<Erasure<'a>>,
+    pub(super) restored: Vec<Restored<'a>>,
+    pub(super) destroyed: Vec<Destroyed<'a>>,
     pub(super) forwards: Vec<&'a ForwardRow>,
     pub(super) outcomes: Vec<Told<'a>>,
     pub(super) tenants: Vec<TenantPut<'a>>,
@@ -89,7 +92,29 @@ pub(super) struct Erasure<'a> {
     pub(super) hash: TokenHash,
     pub(super) time: Timestamp,
     pub(super) destroy_after: Timestamp,
+    pub(super) by: &'a HiddenBy,
+    pub(super) expected_version: Option<u64>,
     pub(super) idempotency: Option<&'a IdempotencyRow>,
+}
+
+/// A card to show again.
+#[derive(Debug)]
+pub(super) struct Restored<'a> {
+    pub(super) at: usize,
+    pub(super) tenant: &'a TenantId,
+    pub(super) hash: TokenHash,
+    pub(super) time: Timestamp,
+    pub(super) kept_since: Option<Timestamp>,
+}
+
+/// A card to destroy.
+#[derive(Debug)]
+pub(super) struct Destroyed<'a> {
+    pub(super) at: usize,
+    pub(super) tenant: &'a TenantId,
+    pub(super) hash: TokenHash,
+    pub(super) expected_version: u64,
+    pub(super) time: Timestamp,
 }
 
 /// An outcome to write.
@@ -126,6 +151,8 @@ impl<'a> Batch<'a> {
             inserts: Vec::new(),
             cards: Vec::new(),
             erasures: Vec::new(),
+            restored: Vec::new(),
+            destroyed: Vec::new(),
             forwards: Vec::new(),
             outcomes: Vec::new(),
             tenants: Vec::new(),
@@ -146,9 +173,34 @@ impl<'a> Batch<'a> {
                 let cards = first..self.cards.len();
                 self.inserts.push(Insert { at, cards, names, idempotency: idempotency.as_deref() });
             }
-            Change::EraseCard { tenant, token, at: time, destroy_after, idempotency, .. } => {
-                let (time, destroy_after, idempotency) = (*time, *destroy_after, idempotency.as_deref());
-                self.erasures.push(Erasure { at, tenant, hash: *token, time, destroy_after, idempotency });
+            Change::EraseCard {
+                tenant,
+                token,
+                at: time,
+                destroy_after,
+                by,
+                expected_version,
+                idempotency,
+                ..
+            } => {
+                self.erasures.push(Erasure {
+                    at,
+                    tenant,
+                    hash: *token,
+                    time: *time,
+                    destroy_after: *destroy_after,
+                    by,
+                    expected_version: *expected_version,
+                    idempotency: idempotency.as_deref(),
+                });
+            }
+            Change::RestoreCard { tenant, token, at: time, kept_since, .. } => {
+                let (hash, time, kept_since) = (*token, *time, *kept_since);
+                self.restored.push(Restored { at, tenant, hash, time, kept_since });
+            }
+            Change::DestroyCard { tenant, token, expected_version, at: time, .. } => {
+                let (hash, expected_version, time) = (*token, *expected_version, *time);
+                self.destroyed.push(Destroyed { at, tenant, hash, expected_version, time });
             }
             Change::OpenForward { forward, .. } => self.forwards.push(forward),
             Change::RecordOutcome { id, proxy, state, outcome, at: time, .. } => {

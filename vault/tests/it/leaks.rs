@@ -4,6 +4,7 @@
 //! database while it is live and after it is closed, its write-ahead log, every log line, the audit log, metrics, and every
 //! answer the proxy or the vault gave, but for the one answer that is meant to carry card data.
 
+mod ends;
 mod ground;
 mod keys;
 
@@ -32,6 +33,7 @@ async fn campaign(mut ground: Ground) {
     cards_by_every_door(&mut ground).await;
     batches_by_every_door(&mut ground).await;
     names_by_every_door(&mut ground).await;
+    ends::ends_by_every_door(&mut ground).await;
     tenants_by_every_door(&mut ground).await;
     forwards_by_every_door(&mut ground).await;
     charges_that_end_in_every_way(&mut ground).await;

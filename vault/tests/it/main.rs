@@ -21,6 +21,8 @@ mod dedupe;
 #[cfg(test)]
 mod denials;
 #[cfg(test)]
+mod ends;
+#[cfg(test)]
 mod forwards;
 #[cfg(test)]
 mod imports;

@@ -171,10 +171,21 @@ impl Service {
         Self::run_by(folder, pki, config, Arc::new(SystemClock), random).await
     }
 
+    /// A fresh vault on SQLite with these limits besides.
+    pub(crate) async fn start_limited(limits: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = sqlite(folder.path());
+        Self::start_as(folder, &store, limits).await
+    }
+
     /// A fresh vault on the given store.
     pub(crate) async fn start_on(folder: tempfile::TempDir, store: &str) -> Self {
+        Self::start_as(folder, store, "").await
+    }
+
+    async fn start_as(folder: tempfile::TempDir, store: &str, limits: &str) -> Self {
         let pki = Pki::open_or_create(folder.path().join("pki"), Arc::new(SystemClock)).unwrap();
-        let text = configuration(folder.path(), &pki, store);
+        let text = configuration(folder.path(), &pki, store) + limits;
         let config = VaultConfig::parse(Path::new("vault.toml"), &text).unwrap();
         app::migrate(&config).await.unwrap();
         Self::run(folder, pki, config).await
@@ -291,6 +302,18 @@ impl Service {
         let store = app::open_store(&self.config.store).await.unwrap();
         let entries = strongroom_vault::audit::tail(&*store, 100_000).await.unwrap();
         entries.iter().map(|entry| serde_json::from_slice(entry.leaf.as_bytes()).unwrap()).collect()
+    }
+
+    /// The newest audit entry of this event with this reason, once what runs by itself has written it.
+    pub(crate) async fn awaited(&self, event: &str, reason: &str) -> Value {
+        for _ in 0..200 {
+            let mut entries = self.entries().await.into_iter().rev();
+            if let Some(entry) = entries.find(|entry| entry["evt"] == event && entry["rsn"] == reason) {
+                return entry;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("no {event} because {reason} on the log")
     }
 
     /// The newest audit entry of this event.

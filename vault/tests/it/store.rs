@@ -2,6 +2,7 @@
 
 mod audit;
 mod commits;
+mod ends;
 mod faults;
 mod ground;
 mod list;

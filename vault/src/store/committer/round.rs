@@ -106,7 +106,9 @@ fn touches(change: &Change) -> Option<Touched> {
     Some(match change {
         // New tokens are nobody's yet: two alike are a conflict of the transaction.
         Change::InsertCards { .. } | Change::Entry { .. } | Change::Entries { .. } => return None,
-        Change::EraseCard { token, .. } => Touched::Card(*token),
+        Change::EraseCard { token, .. }
+        | Change::RestoreCard { token, .. }
+        | Change::DestroyCard { token, .. } => Touched::Card(*token),
         Change::OpenForward { forward, .. } => Touched::Forward(forward.id),
         Change::RecordOutcome { id, .. } => Touched::Forward(*id),
         Change::PutTenant { tenant, .. } => Touched::Tenant(tenant.id.clone()),

@@ -1,6 +1,7 @@
 //! Batches as Postgres statements: arrays in, one statement for each kind of change.
 
 mod cards;
+mod ends;
 mod forwards;
 mod names;
 mod tenants;
@@ -125,6 +126,12 @@ impl PostgresWriter {
         }
         if !batch.erasures.is_empty() {
             cards::erase(connection, batch, &mut became).await?;
+        }
+        if !batch.restored.is_empty() {
+            ends::restore(connection, &batch.restored, &mut became).await?;
+        }
+        if !batch.destroyed.is_empty() {
+            ends::destroy(connection, &batch.destroyed, &mut became).await?;
         }
         if !batch.forwards.is_empty() {
             forwards::open(connection, &batch.forwards).await?;

@@ -3,6 +3,7 @@
 //! A transaction begins with the file's write lock, so what it reads first cannot change before it commits.
 
 mod cards;
+mod ends;
 mod forwards;
 mod names;
 mod tenants;
@@ -143,6 +144,12 @@ impl SqliteWriter {
         }
         for erasure in &batch.erasures {
             cards::erase(connection, erasure, batch.now, &mut became).await?;
+        }
+        for restored in &batch.restored {
+            became[restored.at] = ends::restore(connection, restored).await?;
+        }
+        for destroyed in &batch.destroyed {
+            became[destroyed.at] = ends::destroy(connection, destroyed).await?;
         }
         if !batch.forwards.is_empty() {
             forwards::open(connection, &batch.forwards).await?;

@@ -11,13 +11,14 @@ use async_trait::async_trait;
 use strongroom_domain::{AliasHash, BootId, DataKeyId, ForwardId, TenantId, Timestamp, TokenHash};
 use strongroom_sealing::Fingerprint;
 use strongroom_vault::audit::{EntryId, InstanceId, Leaf, check};
+use strongroom_vault::operation::reaper::Reaper;
 use strongroom_vault::store::keys::{KeyScope, KeyStore, KeyStoreError, Purpose, WrappedKey};
 use strongroom_vault::store::{
-    AliasRow, Batch, BootRow, CardFilter, CardPage, CardPlace, CardRow, CommitError, Committed, ForwardRow,
+    AliasRow, Batch, BootRow, CardFilter, CardPage, CardPlace, CardRow, CommitError, Committed, Due, DueCard, ForwardRow,
     IdempotencyRow, Store, StoreError, StoredEntry, TenantRow, WriteError, Writer,
 };
 
-use super::ground::{Ground, TestKeys};
+use super::ground::{Ground, HOLD, TestKeys};
 
 super::both! {
     a_commit_whose_answer_is_lost_is_looked_up;
@@ -25,6 +26,7 @@ super::both! {
     a_broken_step_is_tried_again;
     a_store_that_stays_away_is_told_in_time;
     sixty_four_writers_through_every_fault;
+    a_reaper_through_every_fault_ends_each_card_once;
 }
 
 /// What happens to one transaction.
@@ -267,6 +269,46 @@ async fn sixty_four_writers_through_every_fault(mut ground: Ground) {
     assert_eq!(found.entries, ground.count("cards").await + 2);
 }
 
+/// Hiding and destroying, each once and with its entry, whatever breaks when.
+async fn a_reaper_through_every_fault_ends_each_card_once(mut ground: Ground) {
+    use Fault::{LateCommit, LostAfterCommit, LostAtAppend, LostAtApply, LostBeforeCommit, None, Retry};
+    let (plain, task, _) = ground.committer().await;
+    let key = ground.key("acme").await;
+    let mut cards = Vec::new();
+    for _ in 0..300 {
+        let mut card = ground.card("acme", key);
+        card.expires_at = Some(ground.clock.now_plus(60));
+        assert_eq!(plain.commit(ground.insert(card.clone(), Option::None)).await, Ok(Committed::Done));
+        cards.push(card.token.token_ref());
+    }
+    task.stop().await;
+    let one_round = [LostAfterCommit, Retry, LostAtApply, None, LostBeforeCommit, LostAtAppend, LateCommit];
+    FaultyStore::under(&mut ground, &one_round.repeat(3));
+    let (committer, task, _) = ground.committer().await;
+    let reaper = Reaper::new(Arc::clone(&ground.store), committer, HOLD);
+    let (mut expired, mut destroyed) = (0, 0);
+    for wait in [Duration::from_secs(61), HOLD] {
+        ground.clock.go_on(wait);
+        for _ in 0..40 {
+            // A look that was told nothing is looked after by the next one.
+            let reaped = reaper.look(ground.clock_now()).await.unwrap_or_default();
+            expired += reaped.expired;
+            destroyed += reaped.destroyed;
+        }
+    }
+    task.stop().await;
+    assert!(expired <= 300 && destroyed <= 300, "{expired} {destroyed}");
+    let mut told: Vec<_> = ground.told_of("record.shred").await;
+    told.sort_unstable();
+    let mut wanted: Vec<_> = cards
+        .iter()
+        .flat_map(|card| ["destroyed", "expired"].map(|how| (card.to_string(), how.to_owned())))
+        .collect();
+    wanted.sort_unstable();
+    assert_eq!(told, wanted);
+    assert_eq!(check(ground.store.as_ref(), &TestKeys).await.unwrap().first_bad, Option::None);
+}
+
 #[async_trait]
 impl KeyStore for FaultyStore {
     async fn active_key(
@@ -347,6 +389,14 @@ impl Store for FaultyStore {
 
     async fn aliases_of(&self, tokens: &[TokenHash]) -> Result<Vec<AliasRow>, StoreError> {
         self.inner.aliases_of(tokens).await
+    }
+
+    async fn cards_due(&self, which: Due<'_>, limit: u32) -> Result<Vec<DueCard>, StoreError> {
+        self.inner.cards_due(which, limit).await
+    }
+
+    async fn wipe_destroyed(&self) -> Result<(), StoreError> {
+        self.inner.wipe_destroyed().await
     }
 
     async fn tenant(&self, tenant: &TenantId) -> Result<Option<TenantRow>, StoreError> {

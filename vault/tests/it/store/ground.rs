@@ -16,12 +16,15 @@ use strongroom_vault::audit::{
 };
 use strongroom_vault::store::keys::{KeyScope, KeyState, Purpose, WrappedKey};
 use strongroom_vault::store::{
-    CardRow, Change, Committer, CommitterTask, ForwardRow, ForwardState, IdempotencyRow, LogIdentity, Names,
-    PostgresStore, SqliteStore, Store, StoreError, TenantRow, TenantSettings, TenantStatus,
+    CardRow, Change, Committer, CommitterTask, ForwardRow, ForwardState, HiddenBy, IdempotencyRow, LogIdentity,
+    Names, PostgresStore, SqliteStore, Store, StoreError, TenantRow, TenantSettings, TenantStatus,
 };
 use tempfile::TempDir;
 
 use crate::postgres::PostgresServer;
+
+/// How long a hidden card waits.
+pub(crate) const HOLD: Duration = Duration::from_secs(72 * 3600);
 
 /// A store on an empty, migrated database.
 pub(crate) struct Ground {
@@ -211,10 +214,46 @@ impl Ground {
             tenant: card.tenant.clone(),
             token: card.token.hash(),
             at: self.clock.now(),
-            destroy_after: self.clock.now().plus(Duration::from_secs(72 * 3600)),
+            destroy_after: self.clock.now().plus(HOLD),
+            by: HiddenBy::Caller(workload("orchestrator")),
+            expected_version: None,
             idempotency: idempotency.map(Box::new),
             entry: self.entry(Event::RecordShred, object),
         }
+    }
+
+    pub(crate) fn restore(&self, card: &CardRow, kept_since: Option<Timestamp>) -> Change {
+        let object = Object::Token { token: card.token.token_ref(), tenant: Some(card.tenant.clone()) };
+        Change::RestoreCard {
+            tenant: card.tenant.clone(),
+            token: card.token.hash(),
+            at: self.clock.now(),
+            kept_since,
+            entry: self.entry(Event::RecordRestore, object),
+        }
+    }
+
+    pub(crate) fn destroy(&self, card: &CardRow) -> Change {
+        let object = Object::Token { token: card.token.token_ref(), tenant: Some(card.tenant.clone()) };
+        Change::DestroyCard {
+            tenant: card.tenant.clone(),
+            token: card.token.hash(),
+            expected_version: card.row_version,
+            at: self.clock.now(),
+            entry: self.entry(Event::RecordShred, object).because("destroyed"),
+        }
+    }
+
+    /// Every entry of one event: its token reference and its reason.
+    pub(crate) async fn told_of(&self, event: &str) -> Vec<(String, String)> {
+        let entries = self.store.entries(None, 100_000).await.unwrap();
+        let read = entries.iter().map(|entry| entry.leaf.read().unwrap().fields);
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        read.filter(|fields| fields["evt"] == event)
+            .map(|fields| {
+                (text(&fields["obj"]["ref"]), text(fields.get("rsn").unwrap_or(&serde_json::Value::Null)))
+            })
+            .collect()
     }
 
     pub(crate) fn tenant(&self, name: &str, version: u64) -> TenantRow {

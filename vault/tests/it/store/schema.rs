@@ -8,7 +8,7 @@ use strongroom_vault::store::{
     Committed, ForwardState, PostgresStore, PostgresTls, SchemaError, SqliteStore, schema_version,
 };
 
-use super::ground::{Database, Ground};
+use super::ground::{Database, Ground, HOLD};
 use crate::postgres::PostgresServer;
 
 super::both! {
@@ -145,10 +145,14 @@ async fn the_documented_rights_are_enough_and_no_more() {
         ground.open(&forward),
         ground.tell(&forward, ForwardState::Answered, serde_json::json!({"status": 200})),
         ground.erase(&card, None),
+        ground.restore(&card, None),
+        ground.erase(&card, None),
         ground.note(),
     ] {
         assert_eq!(committer.commit(change).await, Ok(Committed::Done));
     }
+    ground.clock.go_on(HOLD);
+    assert_eq!(committer.commit(ground.destroy(&card)).await, Ok(Committed::Done));
     task.stop().await;
     ground.clock.go_on(Duration::from_secs(48 * 3600));
     assert_eq!(ground.store.forget_idempotent(ground.clock_now(), 10).await.unwrap(), 1);

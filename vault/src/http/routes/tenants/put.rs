@@ -45,7 +45,7 @@ pub struct TenantPut {
     #[serde(default)]
     #[schema(value_type = Vec<FormatBody>)]
     formats: Vec<TokenFormat>,
-    /// A suspended tenant's cards are neither made, shown nor forwarded.
+    /// A suspended tenant's cards are neither made, shown, changed nor forwarded; they can be erased and restored.
     #[serde(default)]
     suspended: bool,
 }

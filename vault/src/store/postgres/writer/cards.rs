@@ -240,24 +240,25 @@ async fn held(
 const ERASE: &str = "\
 WITH item AS MATERIALIZED (
     SELECT * FROM unnest(
-        $1::bytea[], $2::text[], $3::int8[], $4::int8[], $5::bytea[], $6::bytea[], $7::int4[], $8::bytea[], $9::int8[]
+        $1::bytea[], $2::text[], $3::int8[], $4::int8[], $5::bytea[], $6::bytea[], $7::int4[], $8::bytea[], $9::int8[],
+        $10::text[], $11::int8[]
     ) WITH ORDINALITY AS item (
-        token_hash, tenant, deleted_at, destroy_after, scope, digest, status, answer, forget_at, place
+        token_hash, tenant, deleted_at, destroy_after, scope, digest, status, answer, forget_at, hidden_by, expected, place
     )
 ), there AS MATERIALIZED (
     SELECT cards.token_hash FROM cards JOIN item USING (token_hash, tenant)
-    WHERE cards.deleted_at IS NULL FOR UPDATE OF cards
+    WHERE cards.deleted_at IS NULL AND (item.expected IS NULL OR cards.row_version = item.expected) FOR UPDATE OF cards
 ), claimed AS (
     INSERT INTO idempotency_keys AS held (scope, digest, status, answer, expires_at)
     SELECT scope, digest, status, answer, forget_at FROM item
     WHERE scope IS NOT NULL AND token_hash IN (SELECT token_hash FROM there) ORDER BY scope
     ON CONFLICT (scope) DO UPDATE SET
         digest = excluded.digest, status = excluded.status, answer = excluded.answer, expires_at = excluded.expires_at
-    WHERE held.expires_at <= $10
+    WHERE held.expires_at <= $12
     RETURNING scope
 ), hidden AS (
-    UPDATE cards SET deleted_at = item.deleted_at, destroy_after = item.destroy_after,
-        updated_at = item.deleted_at, fingerprint = NULL
+    UPDATE cards SET deleted_at = item.deleted_at, destroy_after = item.destroy_after, hidden_by = item.hidden_by,
+        fingerprint = NULL
     FROM item
     WHERE cards.token_hash = item.token_hash AND cards.token_hash IN (SELECT token_hash FROM there)
       AND (item.scope IS NULL OR item.scope IN (SELECT scope FROM claimed))
@@ -287,6 +288,8 @@ pub(super) async fn erase(
         .bind(answers().map(|row| Some(i32::from(row?.status))).collect::<Vec<_>>())
         .bind(answers().map(|row| Some(row?.answer.as_slice())).collect::<Vec<_>>())
         .bind(answers().map(|row| Some(row?.expires_at.unix_micros())).collect::<Vec<_>>())
+        .bind(items.iter().map(|item| item.by.as_str()).collect::<Vec<_>>())
+        .bind(items.iter().map(|item| item.expected_version.map(signed)).collect::<Vec<_>>())
         .bind(batch.now.unix_micros())
         .fetch_all(&mut *connection)
         .await?;

@@ -149,13 +149,15 @@ pub(super) async fn erase(
         return Ok(());
     }
     let hidden = sqlx::query(
-        "UPDATE cards SET deleted_at = ?3, destroy_after = ?4, updated_at = ?3, fingerprint = NULL \
-         WHERE token_hash = ?1 AND tenant = ?2 AND deleted_at IS NULL",
+        "UPDATE cards SET deleted_at = ?3, destroy_after = ?4, hidden_by = ?5, fingerprint = NULL \
+         WHERE token_hash = ?1 AND tenant = ?2 AND deleted_at IS NULL AND (?6 IS NULL OR row_version = ?6)",
     )
     .bind(item.hash.as_bytes().as_slice())
     .bind(item.tenant.as_str())
     .bind(item.time.unix_micros())
     .bind(item.destroy_after.unix_micros())
+    .bind(item.by.as_str())
+    .bind(item.expected_version.map(signed))
     .execute(&mut *connection)
     .await?;
     if hidden.rows_affected() == 0 {

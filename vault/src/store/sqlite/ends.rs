@@ -1,0 +1,91 @@
+//! Looking for cards that have come to an end, and wiping what was left of those destroyed.
+
+use sqlx::Row as _;
+use sqlx::sqlite::{SqlitePool, SqliteRow};
+use strongroom_domain::{TenantId, TokenHash, WorkloadId};
+
+use crate::store::encode::micros;
+use crate::store::ends::{Due, DueCard};
+use crate::store::error::StoreError;
+
+/// Cards that have come to an end, those that wait longest first. Each question has its index.
+pub(super) async fn due(
+    readers: &SqlitePool,
+    which: Due<'_>,
+    limit: u32,
+) -> Result<Vec<DueCard>, StoreError> {
+    let limit = i64::from(limit);
+    let rows = match which {
+        Due::Expired(at) => {
+            sqlx::query(
+                "SELECT tenant, token_hash, row_version FROM cards WHERE expires_at <= ?1 AND deleted_at IS NULL \
+                 ORDER BY expires_at LIMIT ?2",
+            )
+            .bind(at.unix_micros())
+            .bind(limit)
+            .fetch_all(readers)
+            .await?
+        }
+        Due::Unchanged(tenant, since) => {
+            sqlx::query(
+                "SELECT tenant, token_hash, row_version FROM cards \
+                 WHERE tenant = ?1 AND updated_at <= ?2 AND deleted_at IS NULL ORDER BY updated_at LIMIT ?3",
+            )
+            .bind(tenant.as_str())
+            .bind(since.unix_micros())
+            .bind(limit)
+            .fetch_all(readers)
+            .await?
+        }
+        Due::Condemned(at) => {
+            sqlx::query(
+                "SELECT tenant, token_hash, row_version FROM cards \
+                 WHERE destroy_after IS NOT NULL AND length(record) > 0 AND destroy_after <= ?1 \
+                 ORDER BY destroy_after LIMIT ?2",
+            )
+            .bind(at.unix_micros())
+            .bind(limit)
+            .fetch_all(readers)
+            .await?
+        }
+        Due::Restorable(hidden) => {
+            sqlx::query(
+                "SELECT tenant, token_hash, row_version FROM cards \
+                 WHERE destroy_after IS NOT NULL AND length(record) > 0 AND destroy_after > ?1 AND tenant = ?2 \
+                 AND deleted_at >= ?3 AND deleted_at < ?4 AND (?5 IS NULL OR hidden_by = ?5) \
+                 AND (expires_at IS NULL OR expires_at > ?1) AND (?6 IS NULL OR updated_at > ?6) \
+                 ORDER BY destroy_after LIMIT ?7",
+            )
+            .bind(hidden.at.unix_micros())
+            .bind(hidden.tenant.as_str())
+            .bind(hidden.from.unix_micros())
+            .bind(hidden.until.unix_micros())
+            .bind(hidden.by.as_ref().map(WorkloadId::as_str))
+            .bind(micros(hidden.kept_since))
+            .bind(limit)
+            .fetch_all(readers)
+            .await?
+        }
+    };
+    rows.iter().map(read).collect()
+}
+
+fn read(row: &SqliteRow) -> Result<DueCard, StoreError> {
+    let hash = row.try_get::<&[u8], _>(1)?.try_into().map_err(|_| StoreError::Corrupt("cards.token_hash"))?;
+    Ok(DueCard {
+        tenant: TenantId::parse(row.try_get::<&str, _>(0)?)
+            .map_err(|_| StoreError::Corrupt("cards.tenant"))?,
+        token: TokenHash::from_bytes(hash),
+        row_version: row.try_get::<i64, _>(2)?.unsigned_abs(),
+    })
+}
+
+/// Folds the write-ahead log into the file, where `secure_delete` wiped what was freed, and empties it: until then it
+/// holds the pages as they were. `Away` if a long read is in the way.
+pub(super) async fn wipe(sweeper: &SqlitePool) -> Result<(), StoreError> {
+    let row = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(sweeper).await?;
+    match row.try_get::<i64, _>(0)? {
+        0 => Ok(()),
+        _ => Err(StoreError::Away("a read is in the way of emptying the write-ahead log")),
+    }
+}

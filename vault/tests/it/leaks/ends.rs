@@ -1,0 +1,45 @@
+//! Cards that end and come back, and every way to be refused it.
+
+use serde_json::json;
+
+use super::ground::{Ground, Request};
+
+pub(super) async fn ends_by_every_door(ground: &mut Ground) {
+    let number = ground.mark("erased and restored");
+    let code = ground.code("5517");
+    let token =
+        ground.token(&json!({ "number": number, "cvc": code, "exp_month": 4, "exp_year": 2032 })).await;
+    let card = format!("/v1/tenants/acme/cards/{token}");
+    let restore = format!("{card}/restore");
+    let erase = Request::bare("DELETE", &card);
+    assert_eq!(ground.vault("eraseCard", "orchestrator", erase).await.status(), 204);
+    let by_number = format!("/v1/tenants/acme/cards/{number}/restore");
+    let by_query = format!("{restore}?number={number}");
+    for path in [by_number.as_str(), by_query.as_str(), "/v1/tenants/acme/cards/tok_test_x/restore"] {
+        let answer = ground.vault("restoreCard", "orchestrator", Request::bare("POST", path)).await;
+        assert!(matches!(answer.status(), 400 | 404), "{path}");
+    }
+    assert_eq!(ground.vault("restoreCard", "checkout", Request::bare("POST", &restore)).await.status(), 404);
+    assert_eq!(
+        ground.vault("restoreCard", "orchestrator", Request::bare("POST", &restore)).await.status(),
+        200
+    );
+
+    const MANY: &str = "/v1/tenants/acme/cards/restore";
+    assert_eq!(ground.vault("eraseCard", "orchestrator", Request::bare("DELETE", &card)).await.status(), 204);
+    for body in [
+        json!({ "from": number }),
+        json!({ "from": "2026-01-01T00:00:00Z", "erased_by": number }),
+        json!({ "from": "2026-01-01T00:00:00Z", number.as_str(): 1 }),
+    ] {
+        let answer = ground.vault("restoreCards", "orchestrator", Request::json("POST", MANY, &body)).await;
+        assert_eq!(answer.status(), 400);
+    }
+    let all = json!({ "from": "2026-01-01T00:00:00Z" });
+    assert_eq!(
+        ground.vault("restoreCards", "checkout", Request::json("POST", MANY, &all)).await.status(),
+        403
+    );
+    let done = ground.vault("restoreCards", "orchestrator", Request::json("POST", MANY, &all)).await;
+    assert!(done.json()["restored"].as_u64() >= Some(1), "{}", done.json());
+}
