@@ -195,6 +195,7 @@ fn opening(error: &OpenError) -> Problem {
         | ProblemKind::NumberNotAccepted
         | ProblemKind::IdempotencyKeyReused
         | ProblemKind::EraseBreaker
+        | ProblemKind::RetentionShortened
         | ProblemKind::PspUnreachable
         | ProblemKind::VaultUnreachable
         | ProblemKind::HeaderTooLarge

@@ -126,6 +126,7 @@ impl App {
             ..CvcShelfConfig::default()
         };
         let guesses = Guesses::new(config.limits.dedupe_numbers_per_day, Arc::clone(&clock), &*random)?;
+        let retention = config.retention().map_err(StartError::Config)?;
         let reaper = Reaper::new(Arc::clone(&store), committer.clone(), config.erase_hold());
         let vault = Arc::new(Vault {
             environment: config.environment,
@@ -141,6 +142,7 @@ impl App {
             tenants: Directory::new(Arc::clone(&clock)),
             in_flight: InFlight::default(),
             reaper,
+            retention,
             erase_hold: config.erase_hold(),
             clock,
             random,
@@ -172,6 +174,7 @@ impl App {
             tokio::spawn(upkeep::sweep_codes(Arc::clone(&vault))),
             tokio::spawn(upkeep::tidy(Arc::clone(&vault))),
             tokio::spawn(upkeep::reap(Arc::clone(&vault))),
+            tokio::spawn(upkeep::measure_retention(Arc::clone(&vault))),
         ];
         let ops = tokio::spawn(ops.serve(readiness, metrics, background.clone()));
         let ended = vault.committer.clone();

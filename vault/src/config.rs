@@ -17,6 +17,7 @@ use strongroom_sealing::KeyRingConfig;
 use crate::audit::InstanceId;
 use crate::operation::limits::LimitsConfig;
 use crate::sad::{CVC_TTL_DEFAULT, CVC_TTL_MAX};
+use crate::store::Retention;
 
 /// The vault's configuration file.
 #[derive(Clone, Debug, Deserialize)]
@@ -152,6 +153,8 @@ pub struct CardsConfig {
     /// Hours a hidden card stays before it is destroyed, 24 to 2,160: within them it can be shown again, and answers stored
     /// under idempotency keys (24 hours) do not outlive it.
     pub erase_hold_hours: u64,
+    /// Days a new tenant keeps cards after their last change unless it says otherwise, 1 to 3,650.
+    pub retention_days: u32,
 }
 
 const fn default_postgres_port() -> u16 {
@@ -194,6 +197,7 @@ impl Default for CardsConfig {
             test_ranges: vec![DEFAULT_TEST_RANGE.to_owned()],
             cvc_seconds: CVC_TTL_DEFAULT.as_secs(),
             erase_hold_hours: 72,
+            retention_days: 1_095,
         }
     }
 }
@@ -252,6 +256,7 @@ impl VaultConfig {
         if !(1..=CVC_TTL_MAX.as_secs()).contains(&self.cards.cvc_seconds) {
             return Err("cards.cvc_seconds is 1 to 3600".into());
         }
+        self.retention()?;
         if !(24..=2_160).contains(&self.cards.erase_hold_hours) {
             return Err("cards.erase_hold_hours is 24 to 2160".into());
         }
@@ -269,6 +274,12 @@ impl VaultConfig {
             |text: &String| TestRange::parse(text).map_err(|error| format!("cards.test_ranges: {error}"));
         let ranges = self.cards.test_ranges.iter().map(parse).collect::<Result<_, _>>()?;
         Ok(AcceptedNumbers::new(self.environment, ranges))
+    }
+
+    /// How long a new tenant keeps cards, unless it says otherwise.
+    pub fn retention(&self) -> Result<Retention, String> {
+        Retention::new(self.cards.retention_days, "the service's default")
+            .map_err(|error| format!("cards.retention_days: {error}"))
     }
 
     /// How long an erased card stays.
@@ -315,6 +326,7 @@ mod tests {
             ("[ops]", "surprise = 1\n[ops]", "surprise"),
             ("[policies]", "[keys]\nmax_age_seconds = 7200\n[policies]", "3600"),
             ("[policies]", "[cards]\ncvc_seconds = 86400\n[policies]", "cvc_seconds"),
+            ("[policies]", "[cards]\nretention_days = 0\n[policies]", "retention_days"),
             ("[policies]", "[cards]\nerase_hold_hours = 1\n[policies]", "erase_hold_hours"),
             ("[policies]", "[cards]\ntest_ranges = [\"1-2\"]\n[policies]", "test_ranges"),
         ] {

@@ -33,6 +33,8 @@ fn endpoints() -> OpenApiRouter<Arc<Vault>> {
         .routes(routes!(routes::cards::show::show, routes::cards::erase::erase))
         .routes(routes!(routes::cards::restore::restore))
         .routes(routes!(routes::cards::restore_many::restore_many))
+        .routes(routes!(routes::tenants::list::list))
+        .routes(routes!(routes::retention::report))
         .routes(routes!(routes::tenants::put::put, routes::tenants::show::show))
         .routes(routes!(routes::forwards::open::open))
         .routes(routes!(routes::forwards::show::show))

@@ -13,6 +13,7 @@ mod names;
 pub mod read;
 pub mod reaper;
 pub mod restore;
+pub mod retention;
 pub mod tenant;
 pub mod tokenize;
 
@@ -31,7 +32,7 @@ use strongroom_sealing::KeyRing;
 use crate::audit::{Actor, Draft, Event, Label, Object, Outcome, Pol, Req, Source, Tls};
 use crate::authz::{Authorizer, Decision, Denied, TenantFacts};
 use crate::sad::CvcShelf;
-use crate::store::{CardReader, Change, Committer, Store, TenantRow, TenantStatus};
+use crate::store::{CardReader, Change, Committer, Retention, Store, TenantRow, TenantStatus};
 
 /// Everything an operation needs, wired by `app`.
 pub struct Vault {
@@ -65,6 +66,8 @@ pub struct Vault {
     pub in_flight: idempotency::InFlight,
     /// What time does to cards.
     pub reaper: reaper::Reaper,
+    /// How long a new tenant keeps cards, unless it says otherwise.
+    pub retention: Retention,
     /// How long an erased card stays before it is destroyed.
     pub erase_hold: Duration,
 }

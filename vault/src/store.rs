@@ -24,14 +24,14 @@ mod writer;
 pub use audited_keys::AuditedKeys;
 pub use change::{Change, CommitError, Committed, KnownCard, Names};
 pub use committer::{Committer, CommitterTask, LogIdentity, StartError};
-pub use ends::{Due, DueCard, Hidden, HiddenBy};
+pub use ends::{Due, DueCard, Hidden, HiddenBy, Kept};
 pub use error::{StoreError, WriteError};
 pub use list::{CARDS_LOOKED_AT_MAX, CardFilter, CardListSql, CardPage, CardPlace};
 pub use postgres::{PostgresOptions, PostgresStore, PostgresTls};
 pub use reader::CardReader;
 pub use rows::{
-    AliasRow, BootRow, CardRow, Dedupe, ForwardRow, ForwardState, IdempotencyRow, Retention, StoredEntry,
-    TenantRow, TenantSettings, TenantStatus, TokenFormat,
+    AliasRow, BootRow, CardRow, Dedupe, ForwardRow, ForwardState, IdempotencyRow, InvalidRetention, Retention,
+    StoredEntry, TenantRow, TenantSettings, TenantStatus, TokenFormat,
 };
 pub use schema::{SchemaError, schema_version};
 pub use sqlite::SqliteStore;
@@ -100,6 +100,19 @@ pub trait Store: KeyStore + Send + Sync {
 
     /// One tenant.
     async fn tenant(&self, tenant: &TenantId) -> Result<Option<TenantRow>, StoreError>;
+
+    /// What a tenant keeps at `at`. Its retention is over for what was last changed at `since` or before; for nothing if there
+    /// is no `since`.
+    async fn kept(
+        &self,
+        tenant: &TenantId,
+        since: Option<Timestamp>,
+        at: Timestamp,
+    ) -> Result<Kept, StoreError>;
+
+    /// Tenants by name, from the one that follows `after`.
+    async fn tenants_after(&self, after: Option<&TenantId>, limit: u32)
+    -> Result<Vec<TenantRow>, StoreError>;
 
     /// Every tenant, by name.
     async fn tenants(&self) -> Result<Vec<TenantRow>, StoreError>;

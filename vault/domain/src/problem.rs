@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::clock::Timestamp;
 use crate::ids::ForwardId;
 
 /// A failure as callers see it. Everything but the numbers is `&'static str`, so no input can be echoed.
@@ -19,13 +20,31 @@ pub struct Problem {
     pub retry_after: Option<Duration>,
     /// The forward this is about.
     pub forward: Option<ForwardId>,
+    /// What the same request must bring to be done.
+    pub confirm: Option<Confirm>,
+}
+
+/// How many things a request would end, as at a time: to be said back if that is meant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Confirm {
+    /// How many.
+    pub count: u64,
+    /// As at when they were counted.
+    pub as_of: Timestamp,
 }
 
 impl Problem {
     /// A problem with its type's own words.
     #[must_use]
     pub const fn new(kind: ProblemKind) -> Self {
-        Self { kind, detail: kind.title(), pointer: None, retry_after: kind.retry_after(), forward: None }
+        Self {
+            kind,
+            detail: kind.title(),
+            pointer: None,
+            retry_after: kind.retry_after(),
+            forward: None,
+            confirm: None,
+        }
     }
 
     /// A problem with more particular words.
@@ -38,6 +57,12 @@ impl Problem {
     #[must_use]
     pub const fn at(self, pointer: &'static str) -> Self {
         Self { pointer: Some(pointer), ..self }
+    }
+
+    /// The same, with what would have to be confirmed.
+    #[must_use]
+    pub const fn to_confirm(self, count: u64, as_of: Timestamp) -> Self {
+        Self { confirm: Some(Confirm { count, as_of }), ..self }
     }
 
     /// The same, about a forward.
@@ -111,6 +136,8 @@ problem_kinds! {
     Conflict = (409, "conflict", "the present state does not allow this"),
     /// The alias leads to another card.
     AliasTaken = (409, "alias-taken", "the alias leads to another card already; nothing was stored"),
+    /// A shorter retention ends cards, and nobody said that this many are meant.
+    RetentionShortened = (409, "retention-shortened", "a shorter retention ends cards; confirm how many"),
     /// The body is larger than the call takes.
     BodyTooLarge = (413, "body-too-large", "the body is larger than this call takes"),
     /// The content type is not one the call takes.

@@ -49,6 +49,10 @@ pub fn document(problem: &Problem, id: RequestId) -> Map<String, Value> {
     if let Some(pointer) = problem.pointer {
         members.insert("pointer".into(), pointer.into());
     }
+    if let Some(confirm) = problem.confirm {
+        let as_of = confirm.as_of.to_string();
+        members.insert("confirm".into(), serde_json::json!({ "count": confirm.count, "as_of": as_of }));
+    }
     if let Some(forward) = problem.forward {
         members.insert("forward_id".into(), forward.to_string().into());
     }
@@ -107,10 +111,15 @@ mod tests {
         assert_eq!(names, ["detail", "request_id", "status", "title", "type"]);
         let full = Problem::because(ProblemKind::InvalidCard, "the year is missing")
             .at("/exp_year")
-            .of_forward(ForwardId::from_uuid(Uuid::from_u128(2)));
+            .of_forward(ForwardId::from_uuid(Uuid::from_u128(2)))
+            .to_confirm(7, strongroom_domain::Timestamp::from_unix_seconds(1));
         let full = document(&full, id);
         assert_eq!(full["detail"], "the year is missing");
         assert_eq!(full["pointer"], "/exp_year");
+        assert_eq!(
+            full["confirm"],
+            serde_json::json!({ "count": 7, "as_of": "1970-01-01T00:00:01.000000Z" })
+        );
         assert_eq!(full["forward_id"], "00000000-0000-0000-0000-000000000002");
     }
 

@@ -13,6 +13,8 @@ const TIDY_EVERY: Duration = Duration::from_secs(60);
 const TIDY_ROWS: u32 = 1_000;
 /// How often cards are looked for whose time is over.
 const REAP_EVERY: Duration = Duration::from_secs(60);
+/// How often what should be gone is counted: one question for each tenant.
+const MEASURE_EVERY: Duration = Duration::from_secs(600);
 /// Between two looks that find more: requests come first.
 const REAP_PAUSE: Duration = Duration::from_millis(50);
 
@@ -85,5 +87,21 @@ async fn reap_all(vault: &Vault) -> Result<bool, OperationError> {
             return Ok(destroyed);
         }
         tokio::time::sleep(REAP_PAUSE).await;
+    }
+}
+
+pub(super) async fn measure_retention(vault: Arc<Vault>) {
+    let mut ticks = tokio::time::interval(MEASURE_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match vault.measure_retention().await {
+            #[expect(clippy::cast_precision_loss, reason = "a count of cards is far below 2^52")]
+            Ok((past_due, for_ever)) => {
+                metrics::gauge!("strongroom_retention_past_due").set(past_due as f64);
+                metrics::gauge!("strongroom_tenants_without_retention").set(for_ever as f64);
+            }
+            Err(error) => tracing::warn!(%error, "what is past its retention was not counted"),
+        }
     }
 }

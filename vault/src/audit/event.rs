@@ -48,6 +48,8 @@ events! {
     TenantChange = ("tenant.change", "10.2.1.2"),
     /// A tenant's settings were read.
     TenantRead = ("tenant.read", "10.2.1.2"),
+    /// What tenants keep, and what of it should be gone, was read.
+    RetentionRead = ("retention.read", "10.2.1.2"),
     /// A data key was made.
     DekCreate = ("dek.create", "10.2.1.7"),
     /// A data key was destroyed.

@@ -110,6 +110,9 @@ fn problem_of(error: &OperationError, denial: Denial) -> Problem {
             Problem { retry_after: Some(*again), ..Problem::new(ProblemKind::EraseBreaker) }
         }
         OperationError::Conflict => Problem::new(ProblemKind::Conflict),
+        OperationError::RetentionShortened(due) => {
+            Problem::new(ProblemKind::RetentionShortened).to_confirm(due.count, due.as_of)
+        }
         OperationError::ShelfFull => {
             Problem::because(ProblemKind::Overloaded, "no room for another verification code")
         }
@@ -231,8 +234,22 @@ pub struct ProblemBody {
     request_id: String,
     /// The field that is wrong (JSON Pointer, RFC 6901).
     pointer: Option<String>,
+    /// What the same request must bring to be done: how many cards it ends, as at when.
+    confirm: Option<ConfirmBody>,
     /// The forward this is about.
     forward_id: Option<String>,
+}
+
+/// How many cards a request ends.
+#[derive(Clone, Copy, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Confirm)]
+pub struct ConfirmBody {
+    /// How many.
+    pub count: u64,
+    /// As at when they were counted.
+    #[schema(value_type = String, format = DateTime)]
+    pub as_of: strongroom_domain::Timestamp,
 }
 
 #[cfg(test)]

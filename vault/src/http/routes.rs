@@ -20,8 +20,10 @@ pub mod forwards {
     pub mod outcome;
     pub mod show;
 }
+pub mod retention;
 pub mod tenants {
     //! Tenants: onboarding.
+    pub mod list;
     pub mod put;
     pub mod show;
 }

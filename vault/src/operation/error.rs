@@ -69,6 +69,9 @@ pub enum OperationError {
     /// Somebody else changed it first, or it is not in a state for this.
     #[error("the present state does not allow this")]
     Conflict,
+    /// A shorter retention ends cards, and this many were not confirmed.
+    #[error("a shorter retention ends cards that were not confirmed")]
+    RetentionShortened(super::retention::CardsDue),
     /// No room for another verification code.
     #[error("no room for another verification code")]
     ShelfFull,

@@ -1,4 +1,8 @@
 //! Tenants: onboarding, and the directory every request asks.
+//!
+//! Promises: the same request twice is one change; a tried one is none; no tenant that is new keeps cards for ever, and none
+//! keeps them for shorter than before unless what that ends was counted and said.
+//! Upholds: C-26.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,10 +10,13 @@ use std::time::Duration;
 
 use strongroom_domain::{Clock, TenantId, Timestamp};
 
-use super::{Asking, OperationError, Vault};
-use crate::audit::{Event, Object};
+use super::retention::CardsDue;
+use super::{Asking, OperationError, Vault, policy_of};
+use crate::audit::{Event, Object, Outcome};
 use crate::authz::{ManageTenant, Permit};
-use crate::store::{Change, Committed, Store, StoreError, TenantRow, TenantSettings, TenantStatus};
+use crate::store::{
+    Change, Committed, Retention, Store, StoreError, TenantRow, TenantSettings, TenantStatus,
+};
 
 /// How long a tenant's row is believed: a suspension on another replica takes effect within this.
 const BELIEVED: Duration = Duration::from_secs(1);
@@ -66,13 +73,30 @@ impl Directory {
 
 /// What a tenant is to be.
 pub struct Wanted {
-    /// Its settings.
+    /// Its settings, but for the retention.
     pub settings: TenantSettings,
+    /// How long it keeps cards: as before if none, and as the service does if it is new.
+    pub retention: Option<Retention>,
+    /// What a shorter retention ends, as the caller was told.
+    pub confirmed: Option<CardsDue>,
     /// Whether it may be used.
     pub status: TenantStatus,
     /// The version the caller has seen (`If-Match`).
     pub expected_version: Option<u64>,
 }
+
+/// What became of a wish.
+pub struct Put {
+    /// The tenant as it is now, or would be.
+    pub tenant: TenantRow,
+    /// Whether it was made by this.
+    pub created: bool,
+    /// What a tried change would end at once, if it makes the retention shorter.
+    pub due: Option<CardsDue>,
+}
+
+/// Most tenants of one page.
+pub const TENANTS_MAX: u32 = 100;
 
 impl Vault {
     /// Creates a tenant or makes it what is asked. The same request twice changes nothing the second time.
@@ -81,33 +105,17 @@ impl Vault {
         asking: &Asking,
         permit: Permit<ManageTenant>,
         wanted: Wanted,
-    ) -> Result<(TenantRow, bool), OperationError> {
+    ) -> Result<Put, OperationError> {
         let id = permit.subject().tenant.clone();
         let present = self.store.tenant(&id).await?;
-        let created = present.is_none();
-        if wanted
-            .expected_version
-            .is_some_and(|version| present.as_ref().map(|row| row.version) != Some(version))
-        {
-            return Err(OperationError::Conflict);
-        }
-        let now = asking.at;
-        let row = TenantRow {
-            id: id.clone(),
-            version: present.as_ref().map_or(1, |row| row.version + 1),
-            created_at: present.as_ref().map_or(now, |row| row.created_at),
-            updated_at: now,
-            settings: wanted.settings,
-            status: wanted.status,
-        };
-        if let Some(present) = present
-            && present.settings == row.settings
-            && present.status == row.status
-        {
+        let (created, confirmed) = (present.is_none(), wanted.confirmed);
+        let row = self.wished(&id, present.as_ref(), wanted, asking.at)?;
+        if let Some(present) = present.as_ref().filter(|present| is_same(present, &row)) {
             let entry = Self::allowed(asking, Event::TenantChange, permit.decision(), Object::Tenant(id));
             self.record(entry.because("unchanged")).await?;
-            return Ok((present, false));
+            return Ok(Put { tenant: present.clone(), created: false, due: None });
         }
+        self.must_be_confirmed(present.as_ref(), &row, confirmed, asking.at).await?;
         let event = if created { Event::TenantCreate } else { Event::TenantChange };
         let entry = Self::allowed(asking, event, permit.decision(), Object::Tenant(id.clone()));
         let expected_version = Some(row.version - 1).filter(|version| *version > 0);
@@ -115,13 +123,84 @@ impl Vault {
         match self.committer.commit(change).await? {
             Committed::Done => {
                 self.tenants.forget(&id);
-                Ok((row, created))
+                Ok(Put { tenant: row, created, due: None })
             }
             Committed::Conflict | Committed::Missing => Err(OperationError::Conflict),
             Committed::Replay(_) | Committed::KeyNotActive => {
                 Err(OperationError::Defect("a tenant has neither key nor replay"))
             }
         }
+    }
+
+    /// What a wish would make of a tenant. Nothing is changed.
+    pub async fn try_tenant(
+        &self,
+        asking: &Asking,
+        permit: Permit<ManageTenant>,
+        wanted: Wanted,
+    ) -> Result<Put, OperationError> {
+        let id = permit.subject().tenant.clone();
+        let present = self.store.tenant(&id).await?;
+        let mut row = self.wished(&id, present.as_ref(), wanted, asking.at)?;
+        let due = self.shortened(present.as_ref(), &row, asking.at).await?;
+        let created = present.is_none();
+        if let Some(present) = present.filter(|present| is_same(present, &row)) {
+            row = present;
+        }
+        let entry = Self::allowed(asking, Event::TenantRead, permit.decision(), Object::Tenant(id));
+        self.record(entry.because("dry-run")).await?;
+        Ok(Put { tenant: row, created, due })
+    }
+
+    fn wished(
+        &self,
+        id: &TenantId,
+        present: Option<&TenantRow>,
+        wanted: Wanted,
+        now: Timestamp,
+    ) -> Result<TenantRow, OperationError> {
+        if wanted.expected_version.is_some_and(|version| present.map(|row| row.version) != Some(version)) {
+            return Err(OperationError::Conflict);
+        }
+        let kept = match present {
+            Some(present) => present.settings.retention.clone(),
+            None => Some(self.retention.clone()),
+        };
+        Ok(TenantRow {
+            id: id.clone(),
+            version: present.map_or(1, |row| row.version + 1),
+            created_at: present.map_or(now, |row| row.created_at),
+            updated_at: now,
+            settings: TenantSettings { retention: wanted.retention.or(kept), ..wanted.settings },
+            status: wanted.status,
+        })
+    }
+
+    /// Tenants by name, for [`Self::list_tenants`] to be permitted one by one.
+    pub(crate) async fn tenants_after(
+        &self,
+        after: Option<&TenantId>,
+        limit: u32,
+    ) -> Result<Vec<TenantRow>, OperationError> {
+        Ok(self.store.tenants_after(after, limit.min(TENANTS_MAX)).await?)
+    }
+
+    /// The tenants a caller may manage, of one page.
+    pub async fn list_tenants(
+        &self,
+        asking: &Asking,
+        page: Vec<(Permit<ManageTenant>, TenantRow)>,
+    ) -> Result<Vec<TenantRow>, OperationError> {
+        if page.iter().any(|(permit, row)| permit.subject().tenant != row.id) {
+            return Err(OperationError::Defect("a permit was spent on another tenant"));
+        }
+        let entry = asking.entry(Event::TenantRead, Outcome::Success, Object::Service("tenants"));
+        let entry = match page.first() {
+            Some((permit, _)) => entry.by_policy(policy_of(permit.decision())),
+            None => entry,
+        };
+        self.record(entry.counting(page.len() as u64)).await?;
+        Ok(page.into_iter().map(|(_, row)| row).collect())
     }
 
     /// One tenant as it is.
@@ -135,4 +214,9 @@ impl Vault {
         self.record(Self::allowed(asking, Event::TenantRead, permit.decision(), object)).await?;
         Ok(row)
     }
+}
+
+/// Whether a wish is what is there.
+fn is_same(present: &TenantRow, wished: &TenantRow) -> bool {
+    present.settings == wished.settings && present.status == wished.status
 }

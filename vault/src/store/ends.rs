@@ -52,6 +52,19 @@ pub enum Due<'a> {
     Restorable(&'a Hidden),
 }
 
+/// What one tenant keeps, and what of it should be gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Kept {
+    /// Not hidden, and the retention is over.
+    pub outlived: u64,
+    /// Not hidden, and expired.
+    pub expired: u64,
+    /// Hidden, and not destroyed after the hold.
+    pub condemned: u64,
+    /// When the card that is kept longest was last changed; none if no card is kept.
+    pub oldest: Option<Timestamp>,
+}
+
 /// Hidden cards of one tenant.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Hidden {

@@ -27,7 +27,7 @@ use super::decode::{
     boot_columns, card_columns, forward_columns, idempotency_columns, postgres as read, tenant_columns,
 };
 use super::encode::signed;
-use super::ends::{Due, DueCard};
+use super::ends::{Due, DueCard, Kept};
 use super::error::StoreError;
 use super::list::{CardFilter, CardPage, CardPlace};
 use super::rows::{AliasRow, BootRow, CardRow, ForwardRow, IdempotencyRow, StoredEntry, TenantRow};
@@ -233,6 +233,30 @@ impl Store for PostgresStore {
             .await?
             .map(|row| read::tenant(&row))
             .transpose()
+    }
+
+    async fn kept(
+        &self,
+        tenant: &TenantId,
+        since: Option<Timestamp>,
+        at: Timestamp,
+    ) -> Result<Kept, StoreError> {
+        ends::kept(&self.readers, tenant, since, at).await
+    }
+
+    async fn tenants_after(
+        &self,
+        after: Option<&TenantId>,
+        limit: u32,
+    ) -> Result<Vec<TenantRow>, StoreError> {
+        sqlx::query(concat!("SELECT ", tenant_columns!(), " FROM tenants WHERE id > $1 ORDER BY id LIMIT $2"))
+            .bind(after.map_or("", TenantId::as_str))
+            .bind(i64::from(limit))
+            .fetch_all(&self.readers)
+            .await?
+            .iter()
+            .map(read::tenant)
+            .collect()
     }
 
     async fn tenants(&self) -> Result<Vec<TenantRow>, StoreError> {

@@ -140,6 +140,42 @@ pub struct Retention {
     pub reason: String,
 }
 
+/// Not a retention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidRetention {
+    /// No period, or one that is none.
+    #[error("retention is not 1 to 3650 days")]
+    Days,
+    /// No reason, or one that cannot be shown.
+    #[error("reason is not 1 to 200 bytes of text without control characters, card numbers or tokens")]
+    Reason,
+}
+
+impl Retention {
+    /// Longest period: ten years. Keeping for longer is keeping for ever.
+    pub const DAYS_MAX: u32 = 3_650;
+    /// Longest reason in bytes: a sentence for an assessor.
+    pub const REASON_BYTES_MAX: usize = 200;
+
+    /// ```
+    /// # use strongroom_vault::store::Retention;
+    /// assert!(Retention::new(400, "chargebacks").is_ok());
+    /// assert!(Retention::new(0, "chargebacks").is_err());
+    /// assert!(Retention::new(400, "").is_err());
+    /// ```
+    pub fn new(days: u32, reason: &str) -> Result<Self, InvalidRetention> {
+        if !(1..=Self::DAYS_MAX).contains(&days) {
+            return Err(InvalidRetention::Days);
+        }
+        let shown = (1..=Self::REASON_BYTES_MAX).contains(&reason.len())
+            && !reason.trim().is_empty()
+            && !reason.chars().any(char::is_control)
+            && !strongroom_domain::scan::holds_pan(reason)
+            && !strongroom_domain::token::holds_token_shape(reason.as_bytes());
+        if shown { Ok(Self { days, reason: reason.to_owned() }) } else { Err(InvalidRetention::Reason) }
+    }
+}
+
 /// Whether a tenant is served.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

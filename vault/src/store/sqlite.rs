@@ -29,7 +29,7 @@ use super::decode::{
     boot_columns, card_columns, forward_columns, idempotency_columns, sqlite as read, tenant_columns,
 };
 use super::encode::signed;
-use super::ends::{Due, DueCard};
+use super::ends::{Due, DueCard, Kept};
 use super::error::StoreError;
 use super::list::{CardFilter, CardPage, CardPlace};
 use super::rows::{AliasRow, BootRow, CardRow, ForwardRow, IdempotencyRow, StoredEntry, TenantRow};
@@ -237,6 +237,30 @@ impl Store for SqliteStore {
             .await?
             .map(|row| read::tenant(&row))
             .transpose()
+    }
+
+    async fn kept(
+        &self,
+        tenant: &TenantId,
+        since: Option<Timestamp>,
+        at: Timestamp,
+    ) -> Result<Kept, StoreError> {
+        ends::kept(&self.readers, tenant, since, at).await
+    }
+
+    async fn tenants_after(
+        &self,
+        after: Option<&TenantId>,
+        limit: u32,
+    ) -> Result<Vec<TenantRow>, StoreError> {
+        sqlx::query(concat!("SELECT ", tenant_columns!(), " FROM tenants WHERE id > ?1 ORDER BY id LIMIT ?2"))
+            .bind(after.map_or("", TenantId::as_str))
+            .bind(i64::from(limit))
+            .fetch_all(&self.readers)
+            .await?
+            .iter()
+            .map(read::tenant)
+            .collect()
     }
 
     async fn tenants(&self) -> Result<Vec<TenantRow>, StoreError> {

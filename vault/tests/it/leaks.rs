@@ -34,6 +34,7 @@ async fn campaign(mut ground: Ground) {
     batches_by_every_door(&mut ground).await;
     names_by_every_door(&mut ground).await;
     ends::ends_by_every_door(&mut ground).await;
+    ends::lists_of_tenants_by_every_door(&mut ground).await;
     tenants_by_every_door(&mut ground).await;
     forwards_by_every_door(&mut ground).await;
     charges_that_end_in_every_way(&mut ground).await;

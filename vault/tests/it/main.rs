@@ -41,6 +41,8 @@ mod simultaneous;
 #[cfg(test)]
 mod store;
 #[cfg(test)]
+mod tenants;
+#[cfg(test)]
 mod threat_model;
 #[cfg(test)]
 mod tls;

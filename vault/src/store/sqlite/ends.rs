@@ -2,10 +2,10 @@
 
 use sqlx::Row as _;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
-use strongroom_domain::{TenantId, TokenHash, WorkloadId};
+use strongroom_domain::{TenantId, Timestamp, TokenHash, WorkloadId};
 
 use crate::store::encode::micros;
-use crate::store::ends::{Due, DueCard};
+use crate::store::ends::{Due, DueCard, Kept};
 use crate::store::error::StoreError;
 
 /// Cards that have come to an end, those that wait longest first. Each question has its index.
@@ -77,6 +77,36 @@ fn read(row: &SqliteRow) -> Result<DueCard, StoreError> {
             .map_err(|_| StoreError::Corrupt("cards.tenant"))?,
         token: TokenHash::from_bytes(hash),
         row_version: row.try_get::<i64, _>(2)?.unsigned_abs(),
+    })
+}
+
+/// What a tenant keeps. Overdue cards are few: they are found by their own indexes, whoever they belong to, which comparing
+/// an expression sees to.
+pub(super) async fn kept(
+    readers: &SqlitePool,
+    tenant: &TenantId,
+    since: Option<Timestamp>,
+    at: Timestamp,
+) -> Result<Kept, StoreError> {
+    let row = sqlx::query(
+        "SELECT \
+         (SELECT count(*) FROM cards WHERE tenant = ?1 AND updated_at <= ?2 AND deleted_at IS NULL), \
+         (SELECT count(*) FROM cards WHERE expires_at <= ?3 AND deleted_at IS NULL AND tenant || '' = ?1), \
+         (SELECT count(*) FROM cards WHERE destroy_after IS NOT NULL AND length(record) > 0 AND destroy_after <= ?3 \
+          AND tenant || '' = ?1), \
+         (SELECT min(updated_at) FROM cards WHERE tenant = ?1 AND deleted_at IS NULL)",
+    )
+    .bind(tenant.as_str())
+    .bind(micros(since))
+    .bind(at.unix_micros())
+    .fetch_one(readers)
+    .await?;
+    let count = |at: usize| row.try_get::<i64, _>(at).map(i64::unsigned_abs);
+    Ok(Kept {
+        outlived: count(0)?,
+        expired: count(1)?,
+        condemned: count(2)?,
+        oldest: row.try_get::<Option<i64>, _>(3)?.map(Timestamp::from_unix_micros),
     })
 }
 

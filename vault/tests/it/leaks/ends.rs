@@ -43,3 +43,20 @@ pub(super) async fn ends_by_every_door(ground: &mut Ground) {
     let done = ground.vault("restoreCards", "orchestrator", Request::json("POST", MANY, &all)).await;
     assert!(done.json()["restored"].as_u64() >= Some(1), "{}", done.json());
 }
+
+pub(super) async fn lists_of_tenants_by_every_door(ground: &mut Ground) {
+    let number = ground.mark("list of tenants");
+    let reason = json!({ "groups": ["merchants"], "retention": { "days": 30, "reason": number } });
+    let put = Request::json("PUT", "/v1/tenants/leaks", &reason);
+    assert_eq!(ground.vault("putTenant", "platform", put).await.status(), 400);
+    for (operation, who, path) in
+        [("listTenants", "platform", "/v1/tenants"), ("reportRetention", "security", "/v1/retention")]
+    {
+        for query in [format!("?after={number}"), format!("?{number}=1"), "?limit=x".into()] {
+            let answer = ground.vault(operation, who, Request::bare("GET", &format!("{path}{query}"))).await;
+            assert_eq!(answer.status(), 400, "{path}{query}");
+        }
+        assert_eq!(ground.vault(operation, "checkout", Request::bare("GET", path)).await.status(), 403);
+        assert_eq!(ground.vault(operation, who, Request::bare("GET", path)).await.status(), 200);
+    }
+}

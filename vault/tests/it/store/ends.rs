@@ -7,7 +7,7 @@ use std::time::Duration;
 use strongroom_domain::{Metadata, Timestamp};
 use strongroom_vault::audit::check;
 use strongroom_vault::operation::reaper::{Reaped, Reaper};
-use strongroom_vault::store::{CardRow, Change, Committed, Committer, Due, Hidden, HiddenBy, Retention};
+use strongroom_vault::store::{CardRow, Change, Committed, Committer, Due, Hidden, HiddenBy, Kept, Retention};
 
 use super::ground::{Ground, HOLD, TestKeys, tenant_id, workload};
 
@@ -20,6 +20,7 @@ super::both! {
     restored_or_destroyed_and_never_both;
     replicas_that_reap_at_once_end_each_card_once;
     hidden_cards_are_found_by_whom_and_when;
+    what_should_be_gone_is_counted;
 }
 
 async fn stored(ground: &Ground, committer: &Committer, tenant: &str) -> CardRow {
@@ -297,6 +298,39 @@ async fn hidden_cards_are_found_by_whom_and_when(ground: Ground) {
         both[1..],
         "the first one's hold is over"
     );
+}
+
+async fn what_should_be_gone_is_counted(ground: Ground) {
+    let (committer, _task, _) = ground.committer().await;
+    let start = ground.clock_now();
+    for name in ["acme", "globex", "umbrella"] {
+        assert_eq!(committer.commit(ground.put(&ground.tenant(name, 1), None)).await, Ok(Committed::Done));
+    }
+    let (first, hidden) = (stored(&ground, &committer, "acme").await, stored(&ground, &committer, "acme").await);
+    let mut expiring = ground.card("acme", ground.key("acme").await);
+    expiring.expires_at = Some(ground.clock.now_plus(60));
+    assert_eq!(committer.commit(ground.insert(expiring, None)).await, Ok(Committed::Done));
+    stored(&ground, &committer, "globex").await;
+    assert_eq!(committer.commit(ground.erase(&hidden, None)).await, Ok(Committed::Done));
+    let acme = tenant_id("acme");
+    let count = async |since, at| ground.store.kept(&acme, since, at).await.unwrap();
+    let kept = |outlived, expired, condemned| Kept { outlived, expired, condemned, oldest: Some(first.updated_at) };
+    assert_eq!(count(None, start).await, kept(0, 0, 0));
+    assert_eq!(count(None, start.plus(Duration::from_secs(60))).await, kept(0, 1, 0));
+    assert_eq!(count(Some(start), start.plus(HOLD)).await, kept(2, 1, 1));
+    let nobody = ground.store.kept(&tenant_id("umbrella"), Some(start), start.plus(HOLD)).await.unwrap();
+    assert_eq!(nobody, Kept::default());
+    ground.clock.go_on(HOLD);
+    assert_eq!(reaper(&ground, &committer).look(ground.clock_now()).await.unwrap().destroyed, 1);
+    assert_eq!(count(None, ground.clock_now()).await, kept(0, 0, 0));
+    let after = async |after: Option<&str>, limit| {
+        let after = after.map(tenant_id);
+        let page = ground.store.tenants_after(after.as_ref(), limit).await.unwrap();
+        page.into_iter().map(|row| row.id.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(after(None, 2).await, ["acme", "globex"]);
+    assert_eq!(after(Some("b"), 9).await, ["globex", "umbrella"]);
+    assert_eq!(after(Some("umbrella"), 9).await, Vec::<String>::new());
 }
 
 /// What SQLite's file and write-ahead log hold of a destroyed card once it was wiped: nothing.

@@ -15,7 +15,7 @@ use strongroom_vault::operation::reaper::Reaper;
 use strongroom_vault::store::keys::{KeyScope, KeyStore, KeyStoreError, Purpose, WrappedKey};
 use strongroom_vault::store::{
     AliasRow, Batch, BootRow, CardFilter, CardPage, CardPlace, CardRow, CommitError, Committed, Due, DueCard, ForwardRow,
-    IdempotencyRow, Store, StoreError, StoredEntry, TenantRow, WriteError, Writer,
+    IdempotencyRow, Kept, Store, StoreError, StoredEntry, TenantRow, WriteError, Writer,
 };
 
 use super::ground::{Ground, HOLD, TestKeys};
@@ -401,6 +401,23 @@ impl Store for FaultyStore {
 
     async fn tenant(&self, tenant: &TenantId) -> Result<Option<TenantRow>, StoreError> {
         self.inner.tenant(tenant).await
+    }
+
+    async fn kept(
+        &self,
+        tenant: &TenantId,
+        since: Option<Timestamp>,
+        at: Timestamp,
+    ) -> Result<Kept, StoreError> {
+        self.inner.kept(tenant, since, at).await
+    }
+
+    async fn tenants_after(
+        &self,
+        after: Option<&TenantId>,
+        limit: u32,
+    ) -> Result<Vec<TenantRow>, StoreError> {
+        self.inner.tenants_after(after, limit).await
     }
 
     async fn tenants(&self) -> Result<Vec<TenantRow>, StoreError> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
@@ -14,10 +14,13 @@ use utoipa::ToSchema;
 use super::show::{TenantBody, answer, object, permit};
 use crate::audit::Event;
 use crate::http::body;
+use crate::http::problem::ConfirmBody;
 use crate::http::problem::{Denial, Refused};
-use crate::operation::tenant::Wanted;
+use crate::http::query;
+use crate::operation::retention::CardsDue;
+use crate::operation::tenant::{Put, Wanted};
 use crate::operation::{Asking, OperationError, Vault};
-use crate::store::{Dedupe, TenantRow, TenantSettings, TenantStatus, TokenFormat};
+use crate::store::{Dedupe, InvalidRetention, Retention, TenantSettings, TenantStatus, TokenFormat};
 
 /// What a tenant is to be. What is not said has its default, also when it was different before.
 #[derive(Deserialize, ToSchema)]
@@ -48,6 +51,23 @@ pub struct TenantPut {
     /// A suspended tenant's cards are neither made, shown, changed nor forwarded; they can be erased and restored.
     #[serde(default)]
     suspended: bool,
+    /// How long cards are kept. If left out it stays as it is; a new tenant has the service's own.
+    retention: Option<RetentionPut>,
+}
+
+/// How long cards are kept and why (PCI DSS 3.2.1).
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Retention)]
+pub struct RetentionPut {
+    /// Days after a card's last change; then it is hidden, and destroyed after the hold.
+    #[schema(minimum = 1, maximum = 3650)]
+    days: u32,
+    /// The business reason, for an assessor: at most 200 bytes.
+    #[schema(min_length = 1, max_length = 200)]
+    reason: String,
+    /// Needed where the period gets shorter: how many cards that ends at once, as `?dry_run=true` told within the hour.
+    confirm: Option<ConfirmBody>,
 }
 
 /// What a second tokenization of one number gives.
@@ -78,8 +98,22 @@ pub enum FactsBody {
     None,
 }
 
-const FIELDS: &[&str] =
-    &["/groups", "/facts", "/brands", "/dedupe", "/fingerprints", "/formats", "/suspended"];
+const FIELDS: &[&str] = &[
+    "/groups",
+    "/facts",
+    "/brands",
+    "/dedupe",
+    "/fingerprints",
+    "/formats",
+    "/suspended",
+    "/retention",
+    "/days",
+    "/reason",
+    "/confirm",
+    "/count",
+    "/as_of",
+];
+const NAMES: &[&str] = &["/dry_run"];
 /// Groups of one tenant: each costs every decision a little.
 const GROUPS_MAX: usize = 16;
 
@@ -91,11 +125,12 @@ const GROUPS_MAX: usize = 16;
     operation_id = "putTenant",
     params(
         ("tenant" = String, Path, description = "the tenant", pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"),
+        ("dry_run" = Option<bool>, Query, description = "`true`: change nothing, answer what the tenant would be and what a shorter retention would end"),
         ("If-Match" = Option<String>, Header, description = "the version in quotes; another present version is a conflict"),
     ),
     request_body = TenantPut,
     responses(
-        (status = 200, description = "the tenant as it is now", body = TenantBody<'_>),
+        (status = 200, description = "the tenant as it is now, or would be", body = TenantBody<'_>),
         (status = 201, description = "the tenant is new", body = TenantBody<'_>),
         (status = "default", description = "a problem", body = crate::http::problem::ProblemBody, content_type = "application/problem+json"),
     ),
@@ -104,14 +139,12 @@ pub async fn put(
     State(vault): State<Arc<Vault>>,
     asking: Asking,
     Path(tenant): Path<String>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Refused> {
-    match try_put(&vault, &asking, &tenant, &headers, body).await {
-        Ok((row, created)) => {
-            let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-            Ok((status, answer(&row)).into_response())
-        }
+    match try_put(&vault, &asking, &tenant, query.as_deref(), &headers, body).await {
+        Ok(done) => Ok(done),
         Err(error) => {
             Err(Refused::new(&vault, &asking, Event::TenantChange, object(&tenant), Denial::Forbidden, error)
                 .await)
@@ -123,15 +156,50 @@ async fn try_put(
     vault: &Vault,
     asking: &Asking,
     tenant: &str,
+    query: Option<&str>,
     headers: &HeaderMap,
     body: Result<Bytes, BytesRejection>,
-) -> Result<(TenantRow, bool), OperationError> {
+) -> Result<Response, OperationError> {
     let tenant = TenantId::parse(tenant).map_err(|_| OperationError::UnknownTenant)?;
     let permit = permit(vault, asking, &tenant).await?;
     let bytes = body::bytes(body).map_err(OperationError::Request)?;
     let parsed: TenantPut = body::parse(headers, &bytes, FIELDS).map_err(OperationError::Request)?;
     let wanted = parsed.check(headers).map_err(OperationError::Request)?;
-    vault.put_tenant(asking, permit, wanted).await
+    let dry_run = dry_run(query).map_err(OperationError::Request)?;
+    if dry_run {
+        let Put { tenant, due, .. } = vault.try_tenant(asking, permit, wanted).await?;
+        return Ok(answer(&tenant, due));
+    }
+    let Put { tenant, created, due } = vault.put_tenant(asking, permit, wanted).await?;
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, answer(&tenant, due)).into_response())
+}
+
+fn dry_run(query: Option<&str>) -> Result<bool, Problem> {
+    match query::parse(query, NAMES)?.get("dry_run").map(String::as_str) {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => {
+            Err(Problem::because(ProblemKind::InvalidRequest, "dry_run is true or false").at("/dry_run"))
+        }
+    }
+}
+
+impl RetentionPut {
+    fn check(self) -> Result<(Retention, Option<CardsDue>), Problem> {
+        let Self { days, reason, confirm } = self;
+        let retention = Retention::new(days, &reason).map_err(|error| match error {
+            InvalidRetention::Days => {
+                Problem::because(ProblemKind::InvalidRequest, "days is not 1 to 3650").at("/retention/days")
+            }
+            InvalidRetention::Reason => Problem::because(
+                ProblemKind::InvalidRequest,
+                "reason is not 1 to 200 bytes of text without control characters, card numbers or tokens",
+            )
+            .at("/retention/reason"),
+        })?;
+        Ok((retention, confirm.map(|ConfirmBody { count, as_of }| CardsDue { count, as_of })))
+    }
 }
 
 impl TenantPut {
@@ -176,6 +244,11 @@ impl TenantPut {
             ..TenantSettings::default()
         };
         let status = if self.suspended { TenantStatus::Suspended } else { TenantStatus::Active };
-        Ok(Wanted { settings, status, expected_version: expected_version.transpose()? })
+        let (retention, confirmed) = match self.retention.map(RetentionPut::check).transpose()? {
+            Some((retention, confirmed)) => (Some(retention), confirmed),
+            None => (None, None),
+        };
+        let expected_version = expected_version.transpose()?;
+        Ok(Wanted { settings, retention, confirmed, status, expected_version })
     }
 }

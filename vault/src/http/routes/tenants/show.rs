@@ -12,7 +12,8 @@ use utoipa::ToSchema;
 
 use crate::audit::{Event, Object};
 use crate::authz::{ManageTenant, Permit, TenantScope};
-use crate::http::problem::{Denial, Refused};
+use crate::http::problem::{ConfirmBody, Denial, Refused};
+use crate::operation::retention::CardsDue;
 use crate::operation::{Asking, OperationError, Vault};
 use crate::store::{Dedupe, TenantRow, TenantStatus, TokenFormat};
 
@@ -39,6 +40,11 @@ pub struct TenantBody<'a> {
     formats: &'a [TokenFormat],
     /// Whether it is suspended.
     suspended: bool,
+    /// How long cards are kept; null only for tenants made before there was a default: for ever.
+    retention: Option<RetentionBody<'a>>,
+    /// Of a dry run: how many cards the shorter retention would end at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retention_due: Option<ConfirmBody>,
     /// Rises with every change; also the `ETag`.
     version: u64,
     /// When it was made.
@@ -47,6 +53,16 @@ pub struct TenantBody<'a> {
     /// When it was last changed.
     #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
+}
+
+/// How long cards are kept and why.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RetentionShown)]
+pub struct RetentionBody<'a> {
+    /// Days after a card's last change.
+    days: u32,
+    /// The business reason.
+    reason: &'a str,
 }
 
 /// Show a tenant.
@@ -67,7 +83,7 @@ pub async fn show(
     Path(tenant): Path<String>,
 ) -> Result<Response, Refused> {
     match try_show(&vault, &asking, &tenant).await {
-        Ok(row) => Ok(answer(&row)),
+        Ok(row) => Ok(answer(&row, None)),
         Err(error) => {
             Err(Refused::new(&vault, &asking, Event::TenantRead, object(&tenant), Denial::Forbidden, error)
                 .await)
@@ -99,27 +115,38 @@ pub(super) fn object(tenant: &str) -> Object {
 }
 
 /// The body with its `ETag`.
-pub(super) fn answer(row: &TenantRow) -> Response {
-    let body = TenantBody {
-        id: row.id.as_str(),
-        groups: &row.settings.groups,
-        facts: row.settings.facts,
-        brands: row
-            .settings
-            .brands
-            .as_ref()
-            .map(|brands| brands.iter().map(|brand| brand.as_str()).collect()),
-        dedupe: row.settings.dedupe,
-        fingerprints: row.settings.fingerprints,
-        formats: &row.settings.formats,
-        suspended: row.status == TenantStatus::Suspended,
-        version: row.version,
-        created_at: row.created_at,
-        updated_at: row.updated_at,
-    };
-    let mut response = axum::response::IntoResponse::into_response(Json(body));
+pub(super) fn answer(row: &TenantRow, due: Option<CardsDue>) -> Response {
+    let mut response = axum::response::IntoResponse::into_response(Json(TenantBody::of(row, due)));
     if let Ok(etag) = HeaderValue::try_from(format!("\"{}\"", row.version)) {
         response.headers_mut().insert(header::ETAG, etag);
     }
     response
+}
+
+impl<'a> TenantBody<'a> {
+    pub(super) fn of(row: &'a TenantRow, due: Option<CardsDue>) -> Self {
+        Self {
+            id: row.id.as_str(),
+            groups: &row.settings.groups,
+            facts: row.settings.facts,
+            brands: row
+                .settings
+                .brands
+                .as_ref()
+                .map(|brands| brands.iter().map(|brand| brand.as_str()).collect()),
+            dedupe: row.settings.dedupe,
+            fingerprints: row.settings.fingerprints,
+            formats: &row.settings.formats,
+            suspended: row.status == TenantStatus::Suspended,
+            retention: row
+                .settings
+                .retention
+                .as_ref()
+                .map(|retention| RetentionBody { days: retention.days, reason: &retention.reason }),
+            retention_due: due.map(|CardsDue { count, as_of }| ConfirmBody { count, as_of }),
+            version: row.version,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
 }
