@@ -7,6 +7,7 @@ pub mod migrate;
 pub mod openapi;
 pub mod policy;
 pub mod serve;
+pub mod tenant;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -30,6 +31,8 @@ enum Command {
     Migrate(ConfigArgs),
     /// Bring cards in, as a client of the API.
     Card(card::Args),
+    /// Onboard, change, suspend and check tenants, as a client of the API.
+    Tenant(tenant::Args),
     /// Read and check the audit log.
     Audit(audit::Args),
     /// Check, test and render the policy bundle.
@@ -56,6 +59,7 @@ impl Cli {
             Command::Serve(args) => serve::run(&args).await,
             Command::Migrate(args) => migrate::run(&args, out).await,
             Command::Card(args) => card::run(args, out).await,
+            Command::Tenant(args) => tenant::run(args, out).await,
             Command::Audit(args) => audit::run(args, out).await,
             Command::Policy(args) => Ok(policy::run(&args, out).map(|()| ExitCode::SUCCESS)?),
             Command::Openapi => openapi::run(out),

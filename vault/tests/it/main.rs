@@ -35,6 +35,8 @@ mod peer_failures;
 #[cfg(test)]
 mod postgres;
 #[cfg(test)]
+mod races;
+#[cfg(test)]
 mod service;
 #[cfg(test)]
 mod simultaneous;

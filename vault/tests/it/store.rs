@@ -4,6 +4,7 @@ mod audit;
 mod commits;
 mod ends;
 mod faults;
+mod first_use;
 mod ground;
 mod list;
 mod names;

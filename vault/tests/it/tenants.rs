@@ -1,5 +1,7 @@
 //! Tenants over the API: how long they keep cards, who sees which of them, and what a suspended one still does.
 
+mod apply;
+
 use std::time::Duration;
 
 use serde_json::{Value, json};
