@@ -76,8 +76,14 @@ impl CardListSql {
     /// For placeholders written `?1` (SQLite) or `$1` (Postgres).
     #[must_use]
     pub fn new(filter: &CardFilter, sigil: char) -> Self {
+        // SQLite keeps no statistics here and takes the first index that fits, a hundred times slower; Postgres takes no advice.
+        let index = match (sigil, filter.last4) {
+            ('?', Some(_)) => " INDEXED BY cards_by_last4",
+            ('?', None) => " INDEXED BY cards_page",
+            _ => "",
+        };
         let range = format!(
-            "FROM cards WHERE tenant = {sigil}1 AND deleted_at IS NULL \
+            "FROM cards{index} WHERE tenant = {sigil}1 AND deleted_at IS NULL \
              AND (created_at, token_hash) < ({sigil}2, {sigil}3) AND (created_at, token_hash) >= ({sigil}4, {sigil}5)"
         );
         const ORDER: &str = "ORDER BY created_at DESC, token_hash DESC LIMIT";

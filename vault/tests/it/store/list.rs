@@ -199,7 +199,9 @@ async fn fill(ground: &Ground, cards: u32) {
         )
     };
     assert_eq!(ground.run(&sql).await, u64::from(cards));
-    ground.run("ANALYZE cards").await;
+    if ground.is_postgres() {
+        ground.run("ANALYZE cards").await; // as its autovacuum does; nobody does it for SQLite
+    }
 }
 
 async fn a_page_looks_at_so_many_cards_and_no_more(ground: Ground) {
