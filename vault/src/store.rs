@@ -30,8 +30,8 @@ pub use list::{CARDS_LOOKED_AT_MAX, CardFilter, CardListSql, CardPage, CardPlace
 pub use postgres::{PostgresOptions, PostgresStore, PostgresTls};
 pub use reader::CardReader;
 pub use rows::{
-    AliasRow, BootRow, CardRow, Dedupe, ForwardRow, ForwardState, IdempotencyRow, InvalidRetention, Retention,
-    StoredEntry, TenantRow, TenantSettings, TenantStatus, TokenFormat,
+    AliasRow, BootRow, CardRow, Dedupe, ForwardRow, ForwardState, IdempotencyRow, InvalidRetention,
+    Retention, StoredEntry, TenantRow, TenantSettings, TenantStatus, TokenFormat,
 };
 pub use schema::{SchemaError, schema_version};
 pub use sqlite::SqliteStore;

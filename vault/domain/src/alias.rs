@@ -21,6 +21,8 @@ use crate::token::{self, Token, TokenHash};
 const DIGITS: usize = 16;
 /// Its random digits.
 const RANDOM_DIGITS: usize = 10;
+/// Most draws for one alias. Nine in ten serve; a source whose hundred draws all fail is none.
+const DRAWS_MAX: u32 = 100;
 /// Random bytes at or above this are drawn again, so that every digit is equally likely.
 const UNBIASED_BYTES: u8 = 250;
 /// Shortest and longest foreign alias: anything shorter is guessed, tokens of other vaults end well below.
@@ -61,7 +63,7 @@ impl PanShaped {
         random: &dyn Random,
     ) -> Result<Self, RandomUnavailable> {
         let mut drawn = [0_u8; 24];
-        loop {
+        for _ in 0..DRAWS_MAX {
             random.fill(&mut drawn)?;
             let mut digits = [0_u8; RANDOM_DIGITS];
             let mut length = 0;
@@ -75,6 +77,7 @@ impl PanShaped {
                 return Ok(alias);
             }
         }
+        Err(RandomUnavailable)
     }
 
     /// The same, for this number.

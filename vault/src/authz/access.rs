@@ -280,7 +280,7 @@ mod tests {
         assert_eq!(globex.tenants, ["globex in group merchants"]);
         let [manage] = rows(&review, ActionKind::ManageTenant)[..] else { panic!("one platform") };
         assert_eq!(manage.tenants, ["*"]);
-        assert_eq!(rows(&review, ActionKind::MatchFingerprint).len(), 0);
+        assert_eq!(rows(&review, ActionKind::MatchFingerprint).len(), 1);
         assert_eq!(rows(&review, ActionKind::RecordOutcome).len(), 1);
     }
 

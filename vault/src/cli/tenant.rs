@@ -91,10 +91,17 @@ async fn list(desk: &mut Desk, out: &mut (dyn Write + Send)) -> Result<ExitCode,
         let page = desk.page("/v1/tenants", after.as_deref()).await?;
         for row in page["tenants"].as_array().into_iter().flatten() {
             let texts = |value: &serde_json::Value| -> Vec<String> {
-                value.as_array().into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
+                value
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|text| text.as_str().map(str::to_owned))
+                    .collect()
             };
             let state = if row["suspended"] == true { "suspended" } else { "active" };
-            let kept = row["retention"]["days"].as_u64().map_or("for ever".to_owned(), |days| format!("{days} days"));
+            let kept = row["retention"]["days"]
+                .as_u64()
+                .map_or("for ever".to_owned(), |days| format!("{days} days"));
             let name = row["id"].as_str().unwrap_or_default();
             writeln!(out, "{name:32} {state:10} {kept:10} {}", texts(&row["groups"]).join(","))?;
         }

@@ -63,11 +63,19 @@ fn explain(error: &serde_path_to_error::Error<serde_json::Error>, fields: &[&'st
                     Some("/metadata"),
                 )
             } else {
-                ("a field has a type or value this call does not take", known(&error.path().to_string()))
+                (
+                    "a field has a type or value this call does not take",
+                    known(first_name(&error.path().to_string())),
+                )
             };
             pointer.map_or_else(|| problem(detail), |pointer| problem(detail).at(pointer))
         }
     }
+}
+
+/// The field of the body that holds the place: `formats` of `formats[0]`.
+fn first_name(path: &str) -> &str {
+    path.split(['.', '[']).next().unwrap_or(path)
 }
 
 #[cfg(test)]

@@ -218,14 +218,14 @@ async fn a_space_that_runs_thin_is_said_so_after_a_bounded_number_of_draws() {
     let vault = Service::start_with(Arc::new(Stuck(SystemRandom::new()))).await;
     vault.onboard_as("acme", json!({ "formats": ["pan_shaped"] })).await;
     let card = |number: &str| json!({ "number": number, "format": "pan_shaped" });
-    create(&vault, card("4000056655665556")).await;
-    let thin = vault.send("checkout", "POST", CARDS, Some(&card("4000056655665556"))).await;
+    create(&vault, card(VISA)).await;
+    let thin = vault.send("checkout", "POST", CARDS, Some(&card(VISA))).await;
     assert_eq!(
         (thin.status(), thin.json()["type"].as_str()),
         (503, Some("urn:strongroom:problem:alias-space-thin"))
     );
     assert_eq!(thin.header("retry-after"), Some("1"));
-    let batch = json!({ "cards": [card("4000056655665556"), { "number": VISA }] });
+    let batch = json!({ "cards": [card(VISA), { "number": VISA }] });
     let results = vault.send("checkout", "POST", &format!("{CARDS}/batch"), Some(&batch)).await.json();
     assert_eq!(
         (&results["results"][0]["status"], &results["results"][1]["status"]),
@@ -233,7 +233,7 @@ async fn a_space_that_runs_thin_is_said_so_after_a_bounded_number_of_draws() {
     );
     // Other last four digits are another space; without an alias there is always room.
     create(&vault, card("5555555555554444")).await;
-    create(&vault, json!({ "number": "4000056655665556" })).await;
+    create(&vault, json!({ "number": VISA })).await;
 }
 
 /// How often a draw meets one that is taken: a measurement against the arithmetic of birthdays.

@@ -66,7 +66,7 @@ async fn a_look_up_takes_one_to_a_hundred_tokens_and_nothing_else() {
     for (who, body, status, kind, pointer) in [
         ("orchestrator", json!({ "tokens": [] }), 400, "invalid-request", Some("/tokens")),
         ("orchestrator", json!({ "tokens": vec![UNKNOWN; 101] }), 400, "invalid-request", Some("/tokens")),
-        ("orchestrator", json!({ "tokens": [1] }), 400, "invalid-request", None),
+        ("orchestrator", json!({ "tokens": [1] }), 400, "invalid-request", Some("/tokens")),
         ("orchestrator", json!({}), 400, "invalid-request", Some("/tokens")),
         ("orchestrator", json!({ "tokens": [UNKNOWN], "fields": [] }), 400, "invalid-request", None),
         (

@@ -38,7 +38,7 @@ async fn one_number_has_one_token_however_it_is_spelt_and_whatever_else_is_said(
     for (spelt, said) in [
         ("4242 4242 4242 4242", json!({ "exp_month": 2, "exp_year": 2031 })),
         ("4242-4242-4242-4242", json!({ "holder": "JANE Q CARDHOLDER", "metadata": { "order": "2" } })),
-        (VISA, json!({ "expires_at": "2090-01-01T00:00:00Z" })),
+        (VISA, json!({ "expires_at": "2090-01-01T00:00:00.000000Z" })),
     ] {
         let mut card = said.clone();
         card["number"] = json!(spelt);

@@ -201,7 +201,7 @@ async fn no_hash_survives_its_card() {
 #[tokio::test]
 async fn with_and_without_spaces_a_number_is_one_card() {
     let vault = deduplicating().await;
-    let spelt = ["4242424242424242", "4242 4242 4242 4242", "4242-4242-4242-4242", "42 4242424242-424 242"];
+    let spelt = ["4242424242424242", "4242 4242 4242 4242", "4242-4242-4242-4242", "42 4242424242-42 42"];
     let mut tokens = HashSet::new();
     for number in spelt {
         tokens.insert(token(&vault, json!({ "number": number })).await);

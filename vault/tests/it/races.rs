@@ -61,7 +61,10 @@ async fn erase_under_forwards(vault: Service) {
         for caller in callers {
             for (began, status) in caller.await.unwrap() {
                 assert!(matches!(status, 201 | 404), "{status}");
-                assert!(began < erased || status == 404, "a forward was opened after the erasure was answered");
+                assert!(
+                    began < erased || status == 404,
+                    "a forward was opened after the erasure was answered"
+                );
                 opened += u32::from(status == 201);
                 late += u32::from(began >= erased);
             }

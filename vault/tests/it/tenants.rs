@@ -48,7 +48,10 @@ async fn a_new_tenant_keeps_cards_for_a_time_and_what_is_left_out_stays() {
 async fn a_shorter_retention_needs_the_count_of_what_it_ends_and_ends_it() {
     let vault = Service::start().await;
     vault.onboard("acme").await;
-    let old = [vault.tokenize("acme", &json!({ "number": VISA })).await, vault.tokenize("acme", &json!({ "number": VISA })).await];
+    let old = [
+        vault.tokenize("acme", &json!({ "number": VISA })).await,
+        vault.tokenize("acme", &json!({ "number": VISA })).await,
+    ];
     let vault = vault.restart_after(10 * DAY).await;
     let young = vault.tokenize("acme", &json!({ "number": VISA })).await;
 
@@ -56,10 +59,17 @@ async fn a_shorter_retention_needs_the_count_of_what_it_ends_and_ends_it() {
     assert_eq!((status, &problem["type"]), (409, &json!("urn:strongroom:problem:retention-shortened")));
     assert_eq!(problem["confirm"]["count"], 2);
     let (status, tried) = put(&vault, "/v1/tenants/acme?dry_run=true", &kept(5)).await;
-    assert_eq!((status, &tried["retention"]["days"], &tried["retention_due"]["count"]), (200, &json!(5), &json!(2)));
+    assert_eq!(
+        (status, &tried["retention"]["days"], &tried["retention_due"]["count"]),
+        (200, &json!(5), &json!(2))
+    );
     assert_eq!(vault.newest("tenant.read").await["rsn"], "dry-run");
     let shown = vault.send("platform", "GET", "/v1/tenants/acme", None).await.json();
-    assert_eq!((&shown["retention"]["days"], &shown["version"]), (&json!(1_095), &json!(1)), "nothing was changed");
+    assert_eq!(
+        (&shown["retention"]["days"], &shown["version"]),
+        (&json!(1_095), &json!(1)),
+        "nothing was changed"
+    );
 
     let said = |confirm: &Value| {
         let mut body = kept(5);
@@ -92,10 +102,16 @@ async fn a_shorter_retention_needs_the_count_of_what_it_ends_and_ends_it() {
         let restore = vault.send("orchestrator", "POST", &format!("{path}/restore"), None).await;
         assert_eq!(restore.status(), 409, "it would end again at once");
     }
-    assert_eq!(vault.send("orchestrator", "GET", &format!("/v1/tenants/acme/cards/{young}"), None).await.status(), 200);
+    assert_eq!(
+        vault.send("orchestrator", "GET", &format!("/v1/tenants/acme/cards/{young}"), None).await.status(),
+        200
+    );
     let report = vault.send("security", "GET", "/v1/retention", None).await.json();
     let acme = &report["tenants"][0];
-    assert_eq!((&acme["tenant"], &acme["days"], &acme["reason"], &acme["past_due"]), (&json!("acme"), &json!(5), &json!("chargebacks"), &json!(0)));
+    assert_eq!(
+        (&acme["tenant"], &acme["days"], &acme["reason"], &acme["past_due"]),
+        (&json!("acme"), &json!(5), &json!("chargebacks"), &json!(0))
+    );
     assert_eq!((&acme["oldest"].is_string(), &report["next"]), (&true, &Value::Null));
     assert_eq!(vault.newest("retention.read").await["n"], 1);
     for who in ["platform", "orchestrator", "intruder"] {
@@ -109,17 +125,31 @@ async fn tenants_are_listed_page_by_page_to_those_who_manage_them() {
     for name in ["acme", "globex", "umbrella"] {
         vault.onboard(name).await;
     }
-    let page = async |query: &str| vault.send("platform", "GET", &format!("/v1/tenants{query}"), None).await.json();
-    let names = |page: &Value| page["tenants"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let page =
+        async |query: &str| vault.send("platform", "GET", &format!("/v1/tenants{query}"), None).await.json();
+    let names = |page: &Value| {
+        page["tenants"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row["id"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
     let first = page("?limit=2").await;
     assert_eq!((names(&first), &first["next"]), (vec!["acme".into(), "globex".into()], &json!("globex")));
     let second = page("?limit=2&after=globex").await;
     assert_eq!((names(&second), &second["next"]), (vec!["umbrella".into()], &Value::Null));
     let shown = vault.send("platform", "GET", "/v1/tenants/acme", None).await.json();
     assert_eq!(first["tenants"][0], shown);
-    let entry = vault.entries().await.into_iter().rev().find(|entry| entry["obj"]["ref"] == "tenants").unwrap();
+    let entry =
+        vault.entries().await.into_iter().rev().find(|entry| entry["obj"]["ref"] == "tenants").unwrap();
     assert_eq!((&entry["evt"], &entry["n"]), (&json!("tenant.read"), &json!(1)));
-    for (query, pointer) in [("?limit=0", Some("/limit")), ("?limit=101", Some("/limit")), ("?after=Acme", Some("/after")), ("?x=1", None)] {
+    for (query, pointer) in [
+        ("?limit=0", Some("/limit")),
+        ("?limit=101", Some("/limit")),
+        ("?after=Acme", Some("/after")),
+        ("?x=1", None),
+    ] {
         let answer = vault.send("platform", "GET", &format!("/v1/tenants{query}"), None).await;
         assert_eq!((answer.status(), answer.json()["pointer"].as_str()), (400, pointer), "{query}");
     }
@@ -141,7 +171,7 @@ async fn a_suspended_tenant_rests_through_every_verb_and_resumes() {
     let base = "/v1/tenants/acme/cards";
     let card = json!({ "number": VISA });
     let outcome = format!("/v1/forwards/{}/outcome", open["id"].as_str().unwrap());
-    let rest: [(&str, &str, String, Option<Value>, u16, u16); 10] = [
+    let rest = [
         ("checkout", "POST", base.into(), Some(card.clone()), 403, 201),
         ("checkout", "POST", format!("{base}/batch"), Some(json!({ "cards": [card] })), 403, 200),
         ("orchestrator", "GET", format!("{base}/{token}"), None, 404, 200),

@@ -111,6 +111,8 @@ fn the_schema_is_the_one_this_vault_asks_by() {
         with("schema.cedarschema", "Tokenize, MatchFingerprint, OpenCapture", "Tokenize, OpenCapture");
     let guardrails = missing.get_mut("guardrails.cedar").unwrap();
     *guardrails = guardrails.replace("Action::\"MatchFingerprint\", ", "");
+    let family = missing.get_mut("orchestration.cedar").unwrap();
+    *family = family.replace("Action::\"MatchFingerprint\"", "Action::\"Import\"");
     assert_refused(&missing, "schema.cedarschema", &["MatchFingerprint", "is missing"]);
     let more = with("schema.cedarschema", "Tokenize, Match", "Tokenize, Detokenize, Match");
     assert_refused(&more, "schema.cedarschema", &["Detokenize", "no action of this vault"]);

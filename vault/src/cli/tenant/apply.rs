@@ -55,7 +55,11 @@ pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> Result<Exit
     let mut desk = Desk::new(Api::new(&args.api)?.door());
     let plan = plan(&mut desk, tenants, out).await?;
     let changed = plan.changes.len() as u64 - plan.new;
-    writeln!(out, "{} new, {changed} changed, {} as they are, {} refused", plan.new, plan.same, plan.refused)?;
+    writeln!(
+        out,
+        "{} new, {changed} changed, {} as they are, {} refused",
+        plan.new, plan.same, plan.refused
+    )?;
     if plan.refused > 0 {
         writeln!(out, "nothing was changed: correct the file")?;
         return Ok(ExitCode::FAILURE);

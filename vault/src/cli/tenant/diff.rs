@@ -10,7 +10,10 @@ const KEPT: [&str; 5] = ["id", "version", "created_at", "updated_at", "retention
 /// The settings of a tenant as it was shown.
 pub(super) fn settings(shown: &Value) -> Settings {
     let fields = shown.as_object().into_iter().flatten();
-    fields.filter(|(name, _)| !KEPT.contains(&name.as_str())).map(|(name, value)| (name.clone(), value.clone())).collect()
+    fields
+        .filter(|(name, _)| !KEPT.contains(&name.as_str()))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }
 
 /// One line for each setting that differs: `suspended: false → true`.
@@ -39,8 +42,10 @@ mod tests {
 
     #[test]
     fn only_settings_that_differ_are_shown() {
-        let present = json!({ "id": "acme", "version": 1, "suspended": false, "groups": ["a"], "brands": null });
-        let wanted = json!({ "id": "acme", "version": 2, "suspended": true, "groups": ["a"], "brands": null });
+        let present =
+            json!({ "id": "acme", "version": 1, "suspended": false, "groups": ["a"], "brands": null });
+        let wanted =
+            json!({ "id": "acme", "version": 2, "suspended": true, "groups": ["a"], "brands": null });
         assert_eq!(between(Some(&present), &wanted), ["suspended: false → true"]);
         assert_eq!(between(Some(&present), &present), Vec::<String>::new());
         assert_eq!(between(None, &json!({ "id": "acme", "groups": ["a"] })), ["groups: [\"a\"]"]);

@@ -10,8 +10,8 @@ use crate::operation::{OperationError, Vault};
 use crate::store::{Change, Committed, IdempotencyRow};
 
 /// How often a commit is tried. A key may be retired under it once; a number may be tokenized or erased by others, and
-/// an alias be taken, each seldom twice.
-const ATTEMPTS_MAX: usize = 8;
+/// an alias be taken, each seldom twice. More than an alias is drawn, so that a thin space is said to be one.
+const ATTEMPTS_MAX: usize = 12;
 
 /// What a commit made of it.
 pub(super) enum Stored {

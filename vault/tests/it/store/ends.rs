@@ -7,7 +7,9 @@ use std::time::Duration;
 use strongroom_domain::{Metadata, Timestamp};
 use strongroom_vault::audit::check;
 use strongroom_vault::operation::reaper::{Reaped, Reaper};
-use strongroom_vault::store::{CardRow, Change, Committed, Committer, Due, Hidden, HiddenBy, Kept, Retention};
+use strongroom_vault::store::{
+    CardRow, Change, Committed, Committer, Due, Hidden, HiddenBy, Kept, Retention,
+};
 
 use super::ground::{Ground, HOLD, TestKeys, tenant_id, workload};
 
@@ -306,7 +308,8 @@ async fn what_should_be_gone_is_counted(ground: Ground) {
     for name in ["acme", "globex", "umbrella"] {
         assert_eq!(committer.commit(ground.put(&ground.tenant(name, 1), None)).await, Ok(Committed::Done));
     }
-    let (first, hidden) = (stored(&ground, &committer, "acme").await, stored(&ground, &committer, "acme").await);
+    let (first, hidden) =
+        (stored(&ground, &committer, "acme").await, stored(&ground, &committer, "acme").await);
     let mut expiring = ground.card("acme", ground.key("acme").await);
     expiring.expires_at = Some(ground.clock.now_plus(60));
     assert_eq!(committer.commit(ground.insert(expiring, None)).await, Ok(Committed::Done));
@@ -314,7 +317,8 @@ async fn what_should_be_gone_is_counted(ground: Ground) {
     assert_eq!(committer.commit(ground.erase(&hidden, None)).await, Ok(Committed::Done));
     let acme = tenant_id("acme");
     let count = async |since, at| ground.store.kept(&acme, since, at).await.unwrap();
-    let kept = |outlived, expired, condemned| Kept { outlived, expired, condemned, oldest: Some(first.updated_at) };
+    let kept =
+        |outlived, expired, condemned| Kept { outlived, expired, condemned, oldest: Some(first.updated_at) };
     assert_eq!(count(None, start).await, kept(0, 0, 0));
     assert_eq!(count(None, start.plus(Duration::from_secs(60))).await, kept(0, 1, 0));
     assert_eq!(count(Some(start), start.plus(HOLD)).await, kept(2, 1, 1));

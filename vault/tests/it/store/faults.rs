@@ -14,8 +14,8 @@ use strongroom_vault::audit::{EntryId, InstanceId, Leaf, check};
 use strongroom_vault::operation::reaper::Reaper;
 use strongroom_vault::store::keys::{KeyScope, KeyStore, KeyStoreError, Purpose, WrappedKey};
 use strongroom_vault::store::{
-    AliasRow, Batch, BootRow, CardFilter, CardPage, CardPlace, CardRow, CommitError, Committed, Due, DueCard, ForwardRow,
-    IdempotencyRow, Kept, Store, StoreError, StoredEntry, TenantRow, WriteError, Writer,
+    AliasRow, Batch, BootRow, CardFilter, CardPage, CardPlace, CardRow, CommitError, Committed, Due, DueCard,
+    ForwardRow, IdempotencyRow, Kept, Store, StoreError, StoredEntry, TenantRow, WriteError, Writer,
 };
 
 use super::ground::{Ground, HOLD, TestKeys};

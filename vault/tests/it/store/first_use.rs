@@ -75,8 +75,7 @@ async fn everybody(ring: &Arc<KeyRing>) -> Vec<strongroom_domain::DataKeyId> {
         let scope = KeyScope::Tenant(tenant_id(&format!("m-{}", n / CALLERS / PURPOSES.len())));
         tokio::spawn(async move { ring.active(&scope, purpose).await.unwrap().id })
     });
-    let ids: Vec<_> =
-        futures_util::future::join_all(asked).await.into_iter().map(Result::unwrap).collect();
+    let ids: Vec<_> = futures_util::future::join_all(asked).await.into_iter().map(Result::unwrap).collect();
     assert!(ids.chunks(CALLERS).all(|ids| ids.iter().all(|id| *id == ids[0])), "one key for all who ask");
     ids.into_iter().step_by(CALLERS).collect()
 }
@@ -102,6 +101,11 @@ async fn a_tenants_first_use_asks_the_kms_once_for_each_purpose(ground: Ground) 
 fn write_private(path: &std::path::Path) {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
+
+    use strongroom_perimeter::chance::SystemRandom;
+
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap();
-    file.write_all(&[7; 32]).unwrap();
+    let mut key = [0; 32];
+    strongroom_domain::Random::fill(&SystemRandom::new(), &mut key).unwrap();
+    file.write_all(&key).unwrap();
 }

@@ -16,8 +16,9 @@ use strongroom_vault::audit::{
 };
 use strongroom_vault::store::keys::{KeyScope, KeyState, Purpose, WrappedKey};
 use strongroom_vault::store::{
-    CardRow, Change, Committer, CommitterTask, ForwardRow, ForwardState, HiddenBy, IdempotencyRow, LogIdentity,
-    Names, PostgresStore, SqliteStore, Store, StoreError, TenantRow, TenantSettings, TenantStatus,
+    CardRow, Change, Committer, CommitterTask, ForwardRow, ForwardState, HiddenBy, IdempotencyRow,
+    LogIdentity, Names, PostgresStore, SqliteStore, Store, StoreError, TenantRow, TenantSettings,
+    TenantStatus,
 };
 use tempfile::TempDir;
 

@@ -74,11 +74,11 @@ async fn a_number_leads_to_one_card_and_two_tenants_never_meet(ground: Ground) {
     let (committer, _task, _) = ground.committer().await;
     let (acme, globex) = (ground.key("acme").await, ground.key("globex").await);
     let first = card(&ground, "acme", acme, NUMBER);
-    assert_eq!(committer.commit(unique(&ground, &[first.clone()])).await, Ok(Committed::Done));
+    assert_eq!(committer.commit(unique(&ground, std::slice::from_ref(&first))).await, Ok(Committed::Done));
     let second = card(&ground, "acme", acme, NUMBER);
     assert_eq!(committer.commit(unique(&ground, &[second])).await, Ok(Committed::Conflict));
     let foreign = card(&ground, "globex", globex, NUMBER);
-    assert_eq!(committer.commit(unique(&ground, &[foreign.clone()])).await, Ok(Committed::Done));
+    assert_eq!(committer.commit(unique(&ground, std::slice::from_ref(&foreign))).await, Ok(Committed::Done));
     for card in [&first, &foreign] {
         let found =
             ground.store.known(&card.tenant, &[NUMBER, Fingerprint::from_bytes([8; 32])]).await.unwrap();
@@ -115,7 +115,7 @@ async fn an_erased_or_expired_card_gives_its_number_up(ground: Ground) {
     let (committer, _task, _) = ground.committer().await;
     let key = ground.key("acme").await;
     let first = card(&ground, "acme", key, NUMBER);
-    committer.commit(unique(&ground, &[first.clone()])).await.unwrap();
+    committer.commit(unique(&ground, std::slice::from_ref(&first))).await.unwrap();
     assert_eq!(committer.commit(ground.erase(&first, None)).await, Ok(Committed::Done));
     assert_eq!(ground.count("fingerprints").await, 0, "in the transaction that hides the card");
     let hidden = ground.store.card(&first.tenant, first.token.hash()).await.unwrap().unwrap();
@@ -124,12 +124,15 @@ async fn an_erased_or_expired_card_gives_its_number_up(ground: Ground) {
 
     let mut second = card(&ground, "acme", key, NUMBER);
     second.expires_at = Some(ground.clock.now_plus(60));
-    assert_eq!(committer.commit(unique(&ground, &[second.clone()])).await, Ok(Committed::Done));
+    assert_eq!(committer.commit(unique(&ground, std::slice::from_ref(&second))).await, Ok(Committed::Done));
     let third = card(&ground, "acme", key, NUMBER);
-    assert_eq!(committer.commit(unique(&ground, &[third.clone()])).await, Ok(Committed::Conflict));
+    assert_eq!(
+        committer.commit(unique(&ground, std::slice::from_ref(&third))).await,
+        Ok(Committed::Conflict)
+    );
     ground.clock.go_on(Duration::from_secs(60));
     assert_eq!(committer.commit(known(&ground, &second)).await, Ok(Committed::Conflict), "it is over");
-    assert_eq!(committer.commit(unique(&ground, &[third.clone()])).await, Ok(Committed::Done));
+    assert_eq!(committer.commit(unique(&ground, std::slice::from_ref(&third))).await, Ok(Committed::Done));
     assert_eq!(ground.store.known(&third.tenant, &[NUMBER]).await.unwrap(), vec![(NUMBER, third)]);
     // The card that is over does not take the number with it when it is hidden at last.
     assert_eq!(committer.commit(ground.erase(&second, None)).await, Ok(Committed::Done));
@@ -141,7 +144,7 @@ async fn a_known_card_must_still_be_there(ground: Ground) {
     let key = ground.key("acme").await;
     let first = card(&ground, "acme", key, NUMBER);
     assert_eq!(committer.commit(known(&ground, &first)).await, Ok(Committed::Conflict), "not yet");
-    committer.commit(unique(&ground, &[first.clone()])).await.unwrap();
+    committer.commit(unique(&ground, std::slice::from_ref(&first))).await.unwrap();
     let mut other = first.clone();
     other.fingerprint = Some(Fingerprint::from_bytes([8; 32]));
     assert_eq!(committer.commit(known(&ground, &other)).await, Ok(Committed::Conflict), "another number");
@@ -158,12 +161,12 @@ async fn a_number_that_is_erased_while_it_is_tokenized_has_one_card_or_none(grou
     let key = ground.key("acme").await;
     for _ in 0..20 {
         let there = card(&ground, "acme", key, NUMBER);
-        assert_eq!(first.commit(unique(&ground, &[there.clone()])).await, Ok(Committed::Done));
+        assert_eq!(first.commit(unique(&ground, std::slice::from_ref(&there))).await, Ok(Committed::Done));
         let next = card(&ground, "acme", key, NUMBER);
         let (erased, found, taken) = tokio::join!(
             first.commit(ground.erase(&there, None)),
             second.commit(known(&ground, &there)),
-            second.commit(unique(&ground, &[next.clone()])),
+            second.commit(unique(&ground, std::slice::from_ref(&next))),
         );
         assert_eq!(erased, Ok(Committed::Done));
         assert!(matches!(found, Ok(Committed::Done | Committed::Conflict)));
@@ -230,12 +233,15 @@ async fn names_of_a_change_that_fails_are_not_taken(ground: Ground) {
     let key = ground.key("acme").await;
     let first = card(&ground, "acme", key, NUMBER);
     ground.run("UPDATE data_keys SET state = 'deactivated'").await;
-    assert_eq!(committer.commit(unique(&ground, &[first.clone()])).await, Ok(Committed::KeyNotActive));
+    assert_eq!(
+        committer.commit(unique(&ground, std::slice::from_ref(&first))).await,
+        Ok(Committed::KeyNotActive)
+    );
     ground.run("UPDATE data_keys SET state = 'active'").await;
     let mut other = first.clone();
     other.token = strongroom_domain::Token::generate(Environment::Test, ground.chance.as_ref()).unwrap();
     let taken = card(&ground, "acme", key, Fingerprint::from_bytes([8; 32]));
-    committer.commit(unique(&ground, &[taken.clone()])).await.unwrap();
+    committer.commit(unique(&ground, std::slice::from_ref(&taken))).await.unwrap();
     // The second of two numbers is taken: the first is not taken either.
     let again = card(&ground, "acme", key, taken.fingerprint.unwrap());
     assert_eq!(committer.commit(unique(&ground, &[other.clone(), again])).await, Ok(Committed::Conflict));
