@@ -2,11 +2,13 @@
 //!
 //! Promises: everything is read and checked before anything is bound; a start that fails leaves nothing bound.
 
+mod log;
 mod open;
 mod refusals;
 mod reload;
 mod upkeep;
 
+pub use log::log_key;
 pub use open::{check_audit, migrate, open_store};
 
 use std::net::SocketAddr;
@@ -15,14 +17,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use metrics_exporter_prometheus::PrometheusHandle;
-use strongroom_domain::ids::BootId;
 use strongroom_domain::{Clock, Random};
 use strongroom_perimeter::listener::{ListenError, Listener};
 use strongroom_perimeter::ops::{Ops, Readiness};
-use strongroom_sealing::{InstanceMac, KeyRing, KeyScope, Kms, Purpose};
+use strongroom_sealing::{KeyRing, Kms};
 use tokio_util::sync::CancellationToken;
 
-use crate::audit::{EntryMac, InstanceId};
+use crate::audit::Sequencer;
 use crate::authz::{Authorizer, BundleError, PolicySource};
 use crate::config::VaultConfig;
 use crate::http;
@@ -32,10 +33,7 @@ use crate::operation::reaper::Reaper;
 use crate::operation::tenant::Directory;
 use crate::operation::{InFlight, Vault};
 use crate::sad::{CvcShelf, CvcShelfConfig};
-use crate::store::{
-    AuditedKeys, CardReader, Committer, CommitterTask, LogIdentity, SchemaError, StartError as LogError,
-    Store,
-};
+use crate::store::{AuditedKeys, CardReader, CommitterTask, SchemaError, StartError as LogError, StoreError};
 
 /// Why the vault does not start. Each message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +61,9 @@ pub enum StartError {
     /// The audit log.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// The signed log's head.
+    #[error("the store does not answer for the signed log")]
+    Store(#[from] StoreError),
     /// The api listener.
     #[error("api: {0}")]
     Listen(#[from] ListenError),
@@ -71,6 +72,14 @@ pub enum StartError {
     Ops {
         /// The configured address.
         address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The folder the log is exported to.
+    #[error("audit.folder {folder}: {source}; name a folder this service may write to")]
+    LogFolder {
+        /// The configured folder.
+        folder: std::path::PathBuf,
         /// Why.
         source: std::io::Error,
     },
@@ -85,6 +94,7 @@ pub struct App {
     kms: Arc<dyn Kms>,
     policies: PolicySource,
     log: CommitterTask,
+    sequencer: Sequencer,
     listener: Listener,
     ops: Ops,
     metrics: PrometheusHandle,
@@ -105,7 +115,7 @@ impl App {
             Authorizer::load(&policies, config.environment, Arc::clone(&clock), Arc::clone(&random))?;
         let kms = open::open_kms(&config, &random).await?;
         let store = open_store(&config.store).await?;
-        let (committer, log) = begin_log(&config, &kms, &store, &clock, &random).await?;
+        let (committer, log, sequencer) = log::begin(&config, &kms, &store, &clock, &random).await?;
         let audited = AuditedKeys::new(Arc::clone(&store), committer.clone(), Arc::clone(&clock));
         let ring = config.keys.ring().map_err(StartError::Config)?;
         let keys = KeyRing::new(
@@ -147,7 +157,7 @@ impl App {
             clock,
             random,
         });
-        Ok(Self { vault, kms, policies, log, listener, ops, metrics, refusals })
+        Ok(Self { vault, kms, policies, log, sequencer, listener, ops, metrics, refusals })
     }
 
     /// Where the api listens.
@@ -166,7 +176,7 @@ impl App {
 
     /// Serves until `stop`, then drains, commits what waits and ends the audit log.
     pub async fn run(self, stop: CancellationToken) -> std::io::Result<()> {
-        let Self { vault, kms, policies, log, listener, ops, metrics, refusals } = self;
+        let Self { vault, kms, policies, log, sequencer, listener, ops, metrics, refusals } = self;
         let (readiness, background) = (readiness(&vault, kms, &stop), CancellationToken::new());
         let tasks = [
             tokio::spawn(refusals.write()),
@@ -176,6 +186,8 @@ impl App {
             tokio::spawn(upkeep::reap(Arc::clone(&vault))),
             tokio::spawn(upkeep::measure_retention(Arc::clone(&vault))),
         ];
+        let sequenced = CancellationToken::new();
+        let sequencer = tokio::spawn(sequencer.run(sequenced.clone()));
         let ops = tokio::spawn(ops.serve(readiness, metrics, background.clone()));
         let ended = vault.committer.clone();
         let stop_if_ended = stop.clone();
@@ -186,6 +198,10 @@ impl App {
         listener.serve(http::router(Arc::clone(&vault)), stop).await;
         watch.abort();
         log.stop().await;
+        sequenced.cancel(); // its last step takes `audit.stop` in
+        if sequencer.await.is_err() {
+            tracing::error!("the sequencer ended with a defect");
+        }
         background.cancel();
         tasks.iter().for_each(tokio::task::JoinHandle::abort);
         match ops.await {
@@ -193,26 +209,6 @@ impl App {
             Err(_) => Ok(()), // it was ended with everything else
         }
     }
-}
-
-/// The audit log begins with a key of its own, which cannot be announced on it before it exists.
-async fn begin_log(
-    config: &VaultConfig,
-    kms: &Arc<dyn Kms>,
-    store: &Arc<dyn Store>,
-    clock: &Arc<dyn Clock>,
-    random: &Arc<dyn Random>,
-) -> Result<(Committer, CommitterTask), StartError> {
-    let instance =
-        InstanceId::parse(&config.instance).map_err(|error| StartError::Config(error.to_string()))?;
-    let boot = BootId::generate(&**clock, &**random)?;
-    let held = open::service_keys(config, kms, store, clock, random)?
-        .active(&KeyScope::Service, Purpose::AuditSigning)
-        .await?;
-    let mac = InstanceMac::derive(&held.key, instance.as_str(), boot);
-    let mac = EntryMac::new(move |leaf| mac.mac(leaf));
-    let identity = LogIdentity { instance, boot, mac, mac_key: held.id };
-    Ok(Committer::start(Arc::clone(store), Arc::clone(clock), identity).await?)
 }
 
 fn readiness(vault: &Arc<Vault>, kms: Arc<dyn Kms>, stop: &CancellationToken) -> Readiness {

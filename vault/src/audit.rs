@@ -1,24 +1,35 @@
-//! The audit log's first half: what an entry is, how it becomes bytes, and how those bytes are checked.
+//! The audit log: what an entry is, how it becomes bytes, how those bytes are checked, and the signed tree over them.
 //!
 //! Promises: an entry holds no card number, no verification code, no whole token, no BIN and no last four: its types
 //! have no room for them. Every entry has the fields of PCI DSS 10.2.2, because a [`Draft`] cannot be made without.
-//! Does not promise: that nobody can remove the newest entries *and* the row that counts them; that takes the signed
-//! tree and its exported checkpoints, which come later.
-//! Trusts: the committer to number, and the store to keep; [`check`] finds what either did wrong.
-//! Upholds: C-03, C-04, C-07.
+//! Does not promise: that nobody can remove the newest entries *and* the row that counts them within the second before they
+//! are in the signed tree and its checkpoint is exported.
+//! Trusts: the committer to number, and the store to keep; [`check`] and [`verify`] find what either did wrong.
+//! Upholds: C-03, C-04, C-07, C-44.
 
 mod check;
+mod checkpoint;
 mod entry;
 mod event;
+mod export;
+mod layout;
 mod leaf;
+mod sequencer;
 mod show;
+pub mod tree;
+mod verify;
 mod wire;
 
 pub use check::{BadEntry, Checked, Finding, MacKeys, check};
+pub use checkpoint::{BadCheckpoint, Checkpoint, InvalidLogKey, InvalidOrigin, LogKey, Origin};
 pub use entry::{
     Actor, CardChange, Destination, Draft, IdempotencyRef, InstanceId, InvalidInstanceId, InvalidLabel,
     KeyRef, Label, Object, Outcome, Pol, Req, Source, Tls,
 };
 pub use event::Event;
+pub use export::{ExportError, LogFolder};
+pub use layout::{bundle_path, history_path, tile_path};
 pub use leaf::{EntryId, EntryMac, InvalidLeaf, Leaf, ReadLeaf};
+pub use sequencer::{Refusal, Sequencer, StepError, Stepped};
 pub use show::{show, tail};
+pub use verify::{Damage, Verified, VerifyError, verify};

@@ -14,7 +14,7 @@ use strongroom_perimeter::ops::OpsConfig;
 use strongroom_perimeter::telemetry::TelemetryConfig;
 use strongroom_sealing::KeyRingConfig;
 
-use crate::audit::InstanceId;
+use crate::audit::{InstanceId, Origin};
 use crate::operation::limits::LimitsConfig;
 use crate::sad::{CVC_TTL_DEFAULT, CVC_TTL_MAX};
 use crate::store::Retention;
@@ -46,9 +46,23 @@ pub struct VaultConfig {
     /// Cards.
     #[serde(default)]
     pub cards: CardsConfig,
+    /// The audit log.
+    #[serde(default)]
+    pub audit: AuditConfig,
     /// Logs.
     #[serde(default)]
     pub telemetry: TelemetryConfig,
+}
+
+/// The audit log.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditConfig {
+    /// Name of the log in its checkpoints, the same for every replica: 1 to 200 visible characters without `+`, like
+    /// `vault.example.com/live`. It cannot change once a checkpoint is signed. `strongroom/live` or `strongroom/test` if absent.
+    pub origin: Option<String>,
+    /// Folder the signed log is exported to: storage that the database's administrators cannot write to. Required in `live`.
+    pub folder: Option<PathBuf>,
 }
 
 /// Where cards are kept.
@@ -260,10 +274,16 @@ impl VaultConfig {
         if !(24..=2_160).contains(&self.cards.erase_hold_hours) {
             return Err("cards.erase_hold_hours is 24 to 2160".into());
         }
+        self.origin()?;
         if self.environment == Environment::Live && matches!(self.kms, KmsConfig::File { .. }) {
             return Err(
                 "kms.provider = \"file\" is for environment = \"test\"; use \"aws\" for live cards".into()
             );
+        }
+        if self.environment == Environment::Live && self.audit.folder.is_none() {
+            return Err("audit.folder is missing: without an exported log an administrator of the database can change \
+                 the past; name a folder the log is exported to"
+                .into());
         }
         self.accepted_numbers().map(|_| ())
     }
@@ -280,6 +300,13 @@ impl VaultConfig {
     pub fn retention(&self) -> Result<Retention, String> {
         Retention::new(self.cards.retention_days, "the service's default")
             .map_err(|error| format!("cards.retention_days: {error}"))
+    }
+
+    /// The log's name in its checkpoints.
+    pub fn origin(&self) -> Result<Origin, String> {
+        let default = || format!("strongroom/{}", self.environment.as_str());
+        let name = self.audit.origin.clone().unwrap_or_else(default);
+        Origin::parse(&name).map_err(|error| format!("audit.origin: {error}"))
     }
 
     /// How long an erased card stays.
@@ -334,6 +361,10 @@ mod tests {
             let error = parse(&MINIMAL.replace(from, to)).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
         }
+        let folderless = FULL.replace("folder = \"/var/lib/strongroom/log\"", "");
+        assert!(parse(&folderless).unwrap_err().to_string().contains("audit.folder"));
+        let unnamed = FULL.replace("origin = \"strongroom/live\"", "origin = \"my log\"");
+        assert!(parse(&unnamed).unwrap_err().to_string().contains("audit.origin"));
         let plain = FULL.replace("tls = \"verify-full\"", "tls = \"off\"");
         assert!(parse(&plain).unwrap_err().to_string().contains("loopback"));
     }

@@ -14,6 +14,7 @@ mod ends;
 mod error;
 pub mod keys;
 mod list;
+pub mod log;
 mod postgres;
 mod reader;
 mod rows;
@@ -44,6 +45,7 @@ use strongroom_domain::{AliasHash, BootId, ForwardId, TenantId, Timestamp, Token
 use strongroom_sealing::Fingerprint;
 
 use self::keys::KeyStore;
+use self::log::LogStore;
 use crate::audit::{EntryId, InstanceId, Leaf};
 
 /// Most tokens of one [`Store::cards`]: one answer stays below a megabyte.
@@ -51,7 +53,7 @@ pub const CARDS_READ_MAX: usize = 1_024;
 
 /// The store. Object safe: `Arc<dyn Store>`. Writes go through a [`Committer`].
 #[async_trait]
-pub trait Store: KeyStore + Send + Sync {
+pub trait Store: KeyStore + LogStore + Send + Sync {
     /// One tenant's card. Hidden and expired cards are returned as they are; another tenant's is `None`.
     async fn card(&self, tenant: &TenantId, token: TokenHash) -> Result<Option<CardRow>, StoreError>;
 

@@ -173,7 +173,7 @@ impl Message {
         first_32(self.0.sign().as_ref())
     }
 
-    fn finish_in(self, mut out: zeroize::Zeroizing<[u8; 32]>) -> zeroize::Zeroizing<[u8; 32]> {
+    pub(crate) fn finish_in(self, mut out: zeroize::Zeroizing<[u8; 32]>) -> zeroize::Zeroizing<[u8; 32]> {
         out.copy_from_slice(self.0.sign().as_ref());
         out
     }

@@ -7,7 +7,7 @@
 //! Promises: a data key leaves this crate wrapped or not at all; a record moved, altered or rolled back does not open.
 //! Does not promise: that a host whose memory is read keeps its secrets; locked pages and wiping shorten the window.
 //! Trusts: the KMS for who may unwrap; the store for availability only.
-//! Upholds: C-01 (records sealed, each in its own row), C-12 (data keys only wrapped), C-14 (keyed digests only).
+//! Upholds: C-01 (records sealed, each in its own row), C-12 (data keys only wrapped), C-14 (keyed digests only), C-44 (checkpoints).
 //!
 //! # To seal and to open
 //!
@@ -47,6 +47,7 @@ mod encoding;
 mod key;
 mod key_ring;
 pub mod kms;
+mod log_signer;
 mod record;
 mod store;
 #[cfg(test)]
@@ -58,5 +59,6 @@ pub use digest::{Fingerprint, InstanceMac, alias_mac, alias_mac_holds, fingerpri
 pub use key::{KeyContext, KeyScope, KeyState, Purpose, SEALS_FOR, WrappedKey};
 pub use key_ring::{HeldKey, InvalidKeyRingConfig, KeyError, KeyRing, KeyRingConfig};
 pub use kms::{Kms, KmsError, Wrapped};
+pub use log_signer::LogSigner;
 pub use record::{CardSecrets, OpenError, SealError, open, record_key_id, seal};
 pub use store::{KeyStore, KeyStoreError};

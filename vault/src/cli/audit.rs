@@ -1,13 +1,14 @@
-//! `strongroom-vault audit tail|show|check`: the log, for people on the vault's machine.
+//! `strongroom-vault audit tail|show|check|key|verify`: the log, for people on the vault's machine; `verify` for anybody.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
 use super::{CliError, ConfigArgs};
 use crate::app;
-use crate::audit::{self, EntryId};
+use crate::audit::{self, EntryId, LogKey};
 use crate::config::VaultConfig;
 
 /// Read and check the audit log.
@@ -39,6 +40,25 @@ enum Command {
         #[command(flatten)]
         config: ConfigArgs,
     },
+    /// Print the public key that checkpoints of the log are verified with. Hand it to whoever verifies.
+    Key {
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Verify an exported log offline: every entry, tile and checkpoint. Exit status 1 if anything is wrong.
+    ///
+    /// Needs the folder and the log's public key, nothing of the vault. `vault/verify/` has an independent program that does
+    /// the same.
+    Verify {
+        /// The folder the log was exported to.
+        folder: PathBuf,
+        /// The log's public key, as `audit key` printed it when the log began.
+        #[arg(long)]
+        vkey: String,
+        /// Print no progress.
+        #[arg(long)]
+        quiet: bool,
+    },
 }
 
 pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> Result<ExitCode, CliError> {
@@ -46,6 +66,11 @@ pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> Result<Exit
         Command::Tail { config, entries } => tail(&VaultConfig::read(&config.config)?, entries, out).await,
         Command::Show { config, id } => show(&VaultConfig::read(&config.config)?, &id, out).await,
         Command::Check { config } => check(&VaultConfig::read(&config.config)?, out).await,
+        Command::Key { config } => {
+            writeln!(out, "{}", app::log_key(&VaultConfig::read(&config.config)?).await?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Verify { folder, vkey, quiet } => verify(folder, &vkey, quiet, out).await,
     }
 }
 
@@ -83,6 +108,42 @@ async fn check(config: &VaultConfig, out: &mut (dyn Write + Send)) -> Result<Exi
         None => ExitCode::SUCCESS,
         Some(bad) => {
             writeln!(out, "first: {}: {}", bad.id, bad.finding)?;
+            ExitCode::FAILURE
+        }
+    })
+}
+
+/// Entries between two lines of progress.
+const PROGRESS_EVERY: u64 = 256 * 1_024;
+
+async fn verify(
+    folder: PathBuf,
+    vkey: &str,
+    quiet: bool,
+    out: &mut (dyn Write + Send),
+) -> Result<ExitCode, CliError> {
+    let key = LogKey::parse(vkey)?;
+    let progress = move |done: u64, of: u64| {
+        if !quiet && (done.is_multiple_of(PROGRESS_EVERY) || done == of) {
+            // Progress that cannot be shown is no reason to stop.
+            let _ = writeln!(std::io::stderr(), "{done} of {of} entries");
+        }
+    };
+    let verified = tokio::task::spawn_blocking(move || audit::verify(&folder, &key, progress)).await??;
+    writeln!(
+        out,
+        "{} of {} entries of {} boots, {} tiles and {} checkpoints read; root {:?}",
+        verified.entries,
+        verified.checkpoint.size,
+        verified.boots,
+        verified.tiles,
+        verified.checkpoints,
+        verified.checkpoint.root
+    )?;
+    Ok(match verified.damage {
+        None => ExitCode::SUCCESS,
+        Some(damage) => {
+            writeln!(out, "first: {damage}")?;
             ExitCode::FAILURE
         }
     })

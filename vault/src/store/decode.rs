@@ -243,7 +243,7 @@ fn tenant_id(text: &str) -> Result<TenantId, StoreError> {
     TenantId::parse(text).map_err(|_| StoreError::Corrupt("tenant"))
 }
 
-fn count(number: i64) -> Result<u64, StoreError> {
+pub(super) fn count(number: i64) -> Result<u64, StoreError> {
     u64::try_from(number).map_err(|_| StoreError::Corrupt("a negative count"))
 }
 

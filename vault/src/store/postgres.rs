@@ -8,6 +8,7 @@
 mod ends;
 mod keys;
 mod list;
+mod log;
 mod migrate;
 mod names;
 mod writer;

@@ -44,6 +44,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../../../migrations/sqlite/0005_kept.sql"),
         postgres: include_str!("../../../migrations/postgres/0005_kept.sql"),
     },
+    Migration {
+        version: 6,
+        sqlite: include_str!("../../../migrations/sqlite/0006_log.sql"),
+        postgres: include_str!("../../../migrations/postgres/0006_log.sql"),
+    },
 ];
 
 /// The schema this program knows.

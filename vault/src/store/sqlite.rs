@@ -6,6 +6,7 @@
 mod ends;
 mod keys;
 mod list;
+mod log;
 mod migrate;
 mod names;
 mod writer;

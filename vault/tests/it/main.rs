@@ -39,6 +39,8 @@ mod races;
 #[cfg(test)]
 mod service;
 #[cfg(test)]
+mod signed_log;
+#[cfg(test)]
 mod simultaneous;
 #[cfg(test)]
 mod store;

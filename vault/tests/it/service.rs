@@ -59,12 +59,14 @@ pub(crate) fn configuration(folder: &Path, pki: &Pki, store: &str) -> String {
          [store]\n{store}\n\
          [kms]\nprovider = \"file\"\nkey_file = {key_file:?}\n\
          [policies]\nfolder = {:?}\n\
+         [audit]\nfolder = {:?}\n\
          [limits]\ntokenize_per_second = 100000\nforward_per_second = 100000\nforward_per_day = 10000000\ntoken_forwards_per_minute = 100000\n",
         server.certificate_pem_path,
         server.key_pem_path,
         pki.ca_file(),
         pki.crl_file(),
         policies(folder),
+        folder.join("signed-log"),
     )
 }
 

@@ -11,6 +11,7 @@ mod names;
 mod outage;
 mod reads;
 mod schema;
+mod signed_log;
 
 /// One test for each driver.
 macro_rules! both {

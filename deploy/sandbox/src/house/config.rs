@@ -47,10 +47,12 @@ pub(super) fn vault(
          [kms]\nprovider = \"file\"\nkey_file = {:?}\n\n\
          [policies]\nfolder = {:?}\n\n\
          {limits}\n\
+         [audit]\nfolder = {:?}\n\n\
          [telemetry]\nlevel = \"{level}\"\nfile = {:?}\n",
         at.vault_ops,
         folder.kms_key(),
         folder.policies(),
+        folder.signed_log(),
         folder.log(),
     ))
 }

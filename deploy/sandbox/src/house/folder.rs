@@ -47,6 +47,12 @@ impl Folder {
         self.vault().join("vault.db")
     }
 
+    /// Where the signed audit log is exported to.
+    #[must_use]
+    pub fn signed_log(&self) -> PathBuf {
+        self.vault().join("log")
+    }
+
     /// The key file of the file KMS.
     #[must_use]
     pub fn kms_key(&self) -> PathBuf {

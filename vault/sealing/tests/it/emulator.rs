@@ -84,7 +84,8 @@ fn cache() -> PathBuf {
 }
 
 /// The virtual environment with the servers. Tests run as processes of their own: one installs, the others wait.
-fn environment() -> PathBuf {
+/// A Python environment with everything in `requirements.txt`.
+pub(crate) fn environment() -> PathBuf {
     let folder = cache().join("kms-emulators");
     fs::create_dir_all(&folder).unwrap();
     let lock = File::create(folder.join("lock")).unwrap();

@@ -26,6 +26,7 @@ impl Vault {
         let address = quiet_address();
         let text = configuration.replacen("127.0.0.1:0", &address.to_string(), 1);
         let text = text.replace("instance = \"vault-1\"", &format!("instance = {name:?}"));
+        let text = text.replace("/signed-log\"", &format!("/signed-log-{name}\""));
         let vault = Self {
             program: own_program(folder),
             config: folder.join(format!("{name}.toml")),

@@ -10,9 +10,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use strongroom_domain::{AliasHash, BootId, DataKeyId, ForwardId, TenantId, Timestamp, TokenHash};
 use strongroom_sealing::Fingerprint;
+use strongroom_vault::audit::tree::{Tile, TileId};
 use strongroom_vault::audit::{EntryId, InstanceId, Leaf, check};
 use strongroom_vault::operation::reaper::Reaper;
 use strongroom_vault::store::keys::{KeyScope, KeyStore, KeyStoreError, Purpose, WrappedKey};
+use strongroom_vault::store::log::{Extension, KeptCheckpoint, Lease, LogHead, LogStore};
 use strongroom_vault::store::{
     AliasRow, Batch, BootRow, CardFilter, CardPage, CardPlace, CardRow, CommitError, Committed, Due, DueCard,
     ForwardRow, IdempotencyRow, Kept, Store, StoreError, StoredEntry, TenantRow, WriteError, Writer,
@@ -31,7 +33,7 @@ super::both! {
 
 /// What happens to one transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Fault {
+pub(super) enum Fault {
     /// Nothing.
     None,
     /// A deadlock or serialization failure.
@@ -51,14 +53,14 @@ enum Fault {
 }
 
 /// A store with a list of faults, one for each transaction or connection.
-struct FaultyStore {
+pub(super) struct FaultyStore {
     inner: Arc<dyn Store>,
     faults: Arc<Mutex<VecDeque<Fault>>>,
 }
 
 impl FaultyStore {
     /// Puts a store with these faults in the ground's place.
-    fn under(ground: &mut Ground, faults: &[Fault]) -> Arc<Mutex<VecDeque<Fault>>> {
+    pub(super) fn under(ground: &mut Ground, faults: &[Fault]) -> Arc<Mutex<VecDeque<Fault>>> {
         let faults: Arc<Mutex<VecDeque<Fault>>> = Arc::new(Mutex::new(faults.iter().copied().collect()));
         ground.store = Arc::new(Self { inner: Arc::clone(&ground.store), faults: Arc::clone(&faults) });
         faults
@@ -330,6 +332,71 @@ impl KeyStore for FaultyStore {
 
     async fn insert_key_if_first(&self, key: WrappedKey) -> Result<WrappedKey, KeyStoreError> {
         self.inner.insert_key_if_first(key).await
+    }
+}
+
+#[async_trait]
+impl LogStore for FaultyStore {
+    async fn extend(
+        &self,
+        lease: Lease,
+        extension: &Extension,
+        until: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let fault = self.faults.lock().unwrap().pop_front().unwrap_or(Fault::None);
+        match fault {
+            Fault::None => self.inner.extend(lease, extension, until).await,
+            Fault::LostAfterCommit => {
+                self.inner.extend(lease, extension, until).await?;
+                Err(StoreError::Away("a fault of the test"))
+            }
+            _ => Err(StoreError::Away("a fault of the test")),
+        }
+    }
+
+    async fn log_head(&self) -> Result<LogHead, StoreError> {
+        self.inner.log_head().await
+    }
+
+    async fn log_signer(&self, proposed: DataKeyId) -> Result<DataKeyId, StoreError> {
+        self.inner.log_signer(proposed).await
+    }
+
+    async fn take_lease(
+        &self,
+        holder: BootId,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<Lease>, StoreError> {
+        self.inner.take_lease(holder, now, until).await
+    }
+
+    async fn keep_lease(&self, lease: Lease, until: Timestamp) -> Result<bool, StoreError> {
+        self.inner.keep_lease(lease, until).await
+    }
+
+    async fn unsequenced(&self, limit: u32) -> Result<Vec<StoredEntry>, StoreError> {
+        self.inner.unsequenced(limit).await
+    }
+
+    async fn log_tiles(&self, tiles: &[TileId]) -> Result<Vec<Tile>, StoreError> {
+        self.inner.log_tiles(tiles).await
+    }
+
+    async fn logged(&self, index: u64, limit: u32) -> Result<Vec<(u64, Leaf)>, StoreError> {
+        self.inner.logged(index, limit).await
+    }
+
+    async fn log_place(&self, entry: EntryId) -> Result<Option<u64>, StoreError> {
+        self.inner.log_place(entry).await
+    }
+
+    async fn keep_checkpoint(&self, checkpoint: &KeptCheckpoint) -> Result<(), StoreError> {
+        self.inner.keep_checkpoint(checkpoint).await
+    }
+
+    async fn newest_checkpoint(&self) -> Result<Option<KeptCheckpoint>, StoreError> {
+        self.inner.newest_checkpoint().await
     }
 }
 

@@ -1,0 +1,69 @@
+//! Beginning the audit log: its MAC, its committer, its sequencer.
+
+use std::sync::Arc;
+
+use strongroom_domain::ids::BootId;
+use strongroom_domain::{Clock, Random};
+use strongroom_perimeter::chance::SystemRandom;
+use strongroom_perimeter::clock::SystemClock;
+use strongroom_sealing::{InstanceMac, KeyRing, KeyScope, Kms, LogSigner, Purpose};
+
+use super::{StartError, open};
+use crate::audit::{EntryMac, InstanceId, LogFolder, LogKey, Sequencer};
+use crate::config::VaultConfig;
+use crate::store::{Committer, CommitterTask, LogIdentity, Store};
+
+/// The audit log begins with a key of its own, which cannot be announced on it before it exists.
+pub(super) async fn begin(
+    config: &VaultConfig,
+    kms: &Arc<dyn Kms>,
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn Clock>,
+    random: &Arc<dyn Random>,
+) -> Result<(Committer, CommitterTask, Sequencer), StartError> {
+    let instance =
+        InstanceId::parse(&config.instance).map_err(|error| StartError::Config(error.to_string()))?;
+    let boot = BootId::generate(&**clock, &**random)?;
+    let folder = match &config.audit.folder {
+        None => None,
+        Some(folder) => {
+            let unusable = |source| StartError::LogFolder { folder: folder.clone(), source };
+            Some(LogFolder::open(folder).map_err(unusable)?)
+        }
+    };
+    let ring = open::service_keys(config, kms, store, clock, random)?;
+    let held = ring.active(&KeyScope::Service, Purpose::AuditSigning).await?;
+    let mac = InstanceMac::derive(&held.key, instance.as_str(), boot);
+    let mac = EntryMac::new(move |leaf| mac.mac(leaf));
+    let signer = signer(config, &ring, store).await?;
+    let origin = config.origin().map_err(StartError::Config)?;
+    let identity = LogIdentity { instance, boot, mac, mac_key: held.id };
+    let (committer, task) = Committer::start(Arc::clone(store), Arc::clone(clock), identity).await?;
+    let sequencer = Sequencer::new(Arc::clone(store), Arc::clone(clock), boot, signer, &origin, folder);
+    tracing::info!(log_key = %sequencer.key(), "checkpoints of the audit log are verified with this key");
+    Ok((committer, task, sequencer))
+}
+
+/// The public key of the log this configuration is for.
+pub async fn log_key(config: &VaultConfig) -> Result<LogKey, StartError> {
+    let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) =
+        (Arc::new(SystemClock), Arc::new(SystemRandom::new()));
+    let kms = open::open_kms(config, &random).await?;
+    let store = open::open_store(&config.store).await?;
+    let ring = open::service_keys(config, &kms, &store, &clock, &random)?;
+    let origin = config.origin().map_err(StartError::Config)?;
+    Ok(LogKey::of(&signer(config, &ring, &store).await?, &origin))
+}
+
+/// The log keeps the key it began with: every later `audit-signing` key signs entries, not checkpoints.
+async fn signer(
+    config: &VaultConfig,
+    ring: &KeyRing,
+    store: &Arc<dyn Store>,
+) -> Result<LogSigner, StartError> {
+    let active = ring.active(&KeyScope::Service, Purpose::AuditSigning).await?;
+    let first = store.log_signer(active.id).await?;
+    let held = ring.by_id(&KeyScope::Service, Purpose::AuditSigning, first).await?;
+    let origin = config.origin().map_err(StartError::Config)?;
+    Ok(LogSigner::derive(&held.key, origin.as_str()))
+}

@@ -1,0 +1,202 @@
+//! The log outside the database: a folder of tiles, entry bundles and checkpoints that anybody can verify.
+//!
+//! Promises: a checkpoint is there only when everything it covers is, on disk and read back; nothing that is full is written again.
+//! Does not promise: that the folder is kept from its administrator. Put it on storage that others administer.
+//! Trusts: the folder for nothing: what is in it is verified by whoever reads it, this program first.
+//! Upholds: C-44.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::checkpoint::{BadCheckpoint, Checkpoint, LogKey};
+use super::layout::{self, CHECKPOINT, bundle_path, history_path, tile_path};
+use super::leaf::Leaf;
+use super::tree::{TILE_WIDTH, Tile, TileId, Tiles, Tree};
+use crate::store::{Store, StoreError};
+
+/// Held by the process that exports. Nothing is in it.
+const LOCK: &str = "lock";
+/// Bundles written between two looks at the database: about 2 MiB of entries.
+const BUNDLES_AT_ONCE: u64 = 8;
+
+/// Why the log was not exported.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The folder.
+    #[error("the log's folder cannot be used")]
+    Folder(#[from] io::Error),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What was written reads otherwise.
+    #[error("a file of the log reads otherwise than it was written")]
+    ReadBack,
+    /// The database does not have what its head counts.
+    #[error("the database lacks a part of the log that its head counts")]
+    Incomplete,
+}
+
+/// The folder. One process at a time: two that write a checkpoint there could put a newer one back.
+#[derive(Clone, Debug)]
+pub struct LogFolder {
+    path: PathBuf,
+    _lock: Arc<File>,
+}
+
+impl LogFolder {
+    /// A folder that is there, or is made. Refused while another process has it.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        fs::create_dir_all(path)?;
+        let lock = OpenOptions::new().write(true).create(true).truncate(false).open(path.join(LOCK))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => io::Error::other("another vault exports its log there"),
+            TryLockError::Error(error) => error,
+        })?;
+        Ok(Self { path: path.to_owned(), _lock: Arc::new(lock) })
+    }
+
+    /// The newest checkpoint exported here, if there is one and it is this log's.
+    pub fn newest(&self, key: &LogKey) -> io::Result<Option<Result<Checkpoint, BadCheckpoint>>> {
+        match fs::read_to_string(self.path.join(CHECKPOINT)) {
+            Ok(note) => Ok(Some(key.open(&note))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                Ok(Some(Err(BadCheckpoint::Malformed)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Exports what is new since a tree of `from` entries, and then the checkpoint.
+    pub async fn bring_up(
+        &self,
+        store: &dyn Store,
+        from: u64,
+        checkpoint: &Checkpoint,
+        note: &str,
+    ) -> Result<(), ExportError> {
+        let width = TILE_WIDTH as u64;
+        let mut at = from - from % width;
+        while at < checkpoint.size {
+            let end = (at + BUNDLES_AT_ONCE * width).min(checkpoint.size);
+            self.keep(bundles(store, at, end).await?).await?;
+            at = end;
+        }
+        for level in 0_u8..8 {
+            self.keep(tiles(store, level, from, checkpoint.size).await?).await?;
+        }
+        let (folder, size, note) = (self.clone(), checkpoint.size, note.to_owned());
+        blocking(move || {
+            folder.write(Path::new(CHECKPOINT), note.as_bytes())?;
+            folder.remember(size, &note)
+        })
+        .await
+    }
+
+    async fn keep(&self, files: Vec<NewFile>) -> Result<(), ExportError> {
+        let folder = self.clone();
+        blocking(move || {
+            files.into_iter().try_for_each(|file| {
+                folder.write(&file.path, &file.bytes)?;
+                if let Some(unfinished) = file.instead_of {
+                    // Of no use once the full one is there. That they could not be removed does no harm.
+                    let _ = fs::remove_dir_all(folder.path.join(unfinished));
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Adds a checkpoint to the history, after it is the newest: a history that is ahead means that the newest was put back.
+    fn remember(&self, size: u64, note: &str) -> Result<(), ExportError> {
+        let path = self.path.join(history_path(size));
+        make_parent(&path)?;
+        let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+        file.write_all(format!("{note}\n").as_bytes())?;
+        Ok(file.sync_all()?)
+    }
+
+    /// Writes a file as a whole or not at all, and reads it back.
+    fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
+        let path = self.path.join(path);
+        let folder = make_parent(&path)?;
+        let mut unfinished = path.clone().into_os_string();
+        unfinished.push(".new");
+        let mut file = File::create(&unfinished)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&unfinished, &path)?;
+        File::open(folder)?.sync_all()?;
+        if fs::read(&path)? == bytes { Ok(()) } else { Err(ExportError::ReadBack) }
+    }
+}
+
+/// A tile or a bundle to be written.
+struct NewFile {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    /// The shorter forms that a full one makes useless.
+    instead_of: Option<PathBuf>,
+}
+
+impl NewFile {
+    fn new(path: impl Fn(usize) -> PathBuf, width: usize, bytes: Vec<u8>) -> Self {
+        let instead_of = (width == TILE_WIDTH).then(|| layout::unfinished(path(TILE_WIDTH)));
+        Self { path: path(width), bytes, instead_of }
+    }
+}
+
+async fn bundles(store: &dyn Store, from: u64, end: u64) -> Result<Vec<NewFile>, ExportError> {
+    let entries = store.logged(from, u32::try_from(end - from).unwrap_or(u32::MAX)).await?;
+    if !entries.iter().map(|(index, _)| *index).eq(from..end) {
+        return Err(ExportError::Incomplete);
+    }
+    let file = |(number, bundle): (u64, &[(u64, Leaf)])| {
+        let bytes = layout::bundle(bundle.iter().map(|(_, leaf)| leaf));
+        NewFile::new(|width| bundle_path(number, width), bundle.len(), bytes)
+    };
+    Ok((from / TILE_WIDTH as u64..).zip(entries.chunks(TILE_WIDTH)).map(file).collect())
+}
+
+/// The tiles of a level that are not what they were when the tree had `from` entries.
+async fn tiles(store: &dyn Store, level: u8, from: u64, size: u64) -> Result<Vec<NewFile>, ExportError> {
+    let width = TILE_WIDTH as u64;
+    let (before, now) = (from >> (8 * u32::from(level)), size >> (8 * u32::from(level)));
+    let mut files = Vec::new();
+    for number in before / width..now.div_ceil(width) {
+        let id = TileId { level, number };
+        let hashes = usize::try_from((now - number * width).min(width)).unwrap_or(TILE_WIDTH);
+        if now == before || hashes == 0 {
+            continue;
+        }
+        let tile = store.log_tiles(&[id]).await?.pop().ok_or(ExportError::Incomplete)?;
+        let hashes = tile.hashes.get(..hashes).ok_or(ExportError::Incomplete)?.to_vec();
+        let tile = Tile { id, hashes };
+        files.push(NewFile::new(|width| tile_path(id, width), tile.hashes.len(), tile.bytes()));
+    }
+    Ok(files)
+}
+
+/// Writing waits for the disk: not on the threads that serve requests.
+async fn blocking(
+    write: impl FnOnce() -> Result<(), ExportError> + Send + 'static,
+) -> Result<(), ExportError> {
+    tokio::task::spawn_blocking(write)
+        .await
+        .unwrap_or_else(|_| Err(ExportError::Folder(io::Error::other("writing ended with a defect"))))
+}
+
+fn make_parent(path: &Path) -> io::Result<PathBuf> {
+    let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+/// The tree of `size` entries as the database's tiles have it: none if they lack a part.
+pub(super) async fn tree_of(store: &dyn Store, size: u64) -> Result<Option<Tree>, StoreError> {
+    let tiles = store.log_tiles(&Tree::unfinished_tiles(size)).await?;
+    Ok(Tree::resume(size, &Tiles::new(tiles)))
+}

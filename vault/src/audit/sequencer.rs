@@ -1,0 +1,303 @@
+//! Takes audit entries into the signed log: one sequencer at a time, whichever replica holds the lease.
+//!
+//! Promises: a checkpoint is signed only for a tree that a commit under this sequencer's fence made durable, and only after
+//! that tree was shown to continue the newest exported checkpoint; two sequencers never extend the same tree.
+//! Does not promise: that entries are in the order they were written across instances. Within one they are.
+//! Trusts: the lease row for order, not for honesty: what the database says of the past is held against what was exported.
+//! Upholds: C-44.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use strongroom_domain::{BootId, Clock};
+use strongroom_sealing::LogSigner;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::checkpoint::{BadCheckpoint, Checkpoint, LogKey, Origin};
+use super::export::{ExportError, LogFolder, tree_of};
+use super::tree::{Hash, Tree};
+use crate::store::log::{Extension, KeptCheckpoint, Lease, LogHead, Run};
+use crate::store::{Store, StoreError, StoredEntry};
+
+/// How often entries are looked for: a checkpoint at least every second while there are any.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long a lease lasts unless it is held longer: takeover after a crash takes no more than this and one look.
+const LEASE: Duration = Duration::from_secs(5);
+/// Most entries of one extension: about 10 MiB.
+const ENTRIES_MAX: u32 = 8_192;
+
+/// Why this sequencer signs nothing more until it is started anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The database's own root is not the one its tiles make.
+    #[error("the log's tiles in the database are not those of its root")]
+    Tiles,
+    /// The database has fewer entries than were exported: it was rolled back, or restored from before.
+    #[error(
+        "the database has less of the log than was exported: it was rolled back or restored from a backup"
+    )]
+    RolledBack,
+    /// The tree does not continue what was exported.
+    #[error("the log in the database is not the one that was exported: entries were changed or removed")]
+    Forked,
+    /// The exported checkpoint is not this log's.
+    #[error(
+        "the exported checkpoint is not this log's: {0}; the folder, the origin or the signing key is another"
+    )]
+    Foreign(BadCheckpoint),
+}
+
+/// What one step did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stepped {
+    /// Somebody else has the lease.
+    Waiting,
+    /// Entries taken in, and the size of the tree the newest checkpoint is of.
+    Sequenced {
+        /// Entries taken in now.
+        entries: u64,
+        /// Size of the tree.
+        size: u64,
+    },
+    /// Nothing is signed any more.
+    Refused(Refusal),
+}
+
+/// Why a step did not come to its end. The next one begins from what the database holds.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The folder.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+}
+
+/// One replica's sequencer.
+pub struct Sequencer {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    holder: BootId,
+    signer: LogSigner,
+    key: LogKey,
+    folder: Option<LogFolder>,
+    held: Option<Held>,
+    refused: Option<Refusal>,
+}
+
+/// What a sequencer with the lease knows.
+struct Held {
+    lease: Lease,
+    tree: Tree,
+    /// Size of the newest checkpoint that was kept and exported.
+    published: u64,
+}
+
+impl Sequencer {
+    /// A sequencer that holds nothing yet.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        holder: BootId,
+        signer: LogSigner,
+        origin: &Origin,
+        folder: Option<LogFolder>,
+    ) -> Self {
+        let key = LogKey::of(&signer, origin);
+        Self { store, clock, holder, signer, key, folder, held: None, refused: None }
+    }
+
+    /// The key its checkpoints are verified with.
+    #[must_use]
+    pub const fn key(&self) -> &LogKey {
+        &self.key
+    }
+
+    /// Steps until `stop`, once more for what came last, then gives the lease up.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut looks = interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(looks.tick()).await.is_some() {
+            self.look().await;
+        }
+        self.look().await;
+        self.give_up().await;
+    }
+
+    async fn look(&mut self) {
+        match self.step().await {
+            Ok(stepped) => measure(stepped),
+            Err(error) => {
+                metrics::counter!("strongroom_log_failures_total").increment(1);
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the log was not brought up to date; the next look tries again"
+                );
+            }
+        }
+    }
+
+    /// Takes in what waits and publishes a checkpoint. After an error it begins from what the database holds.
+    pub async fn step(&mut self) -> Result<Stepped, StepError> {
+        if let Some(refusal) = self.refused {
+            return Ok(Stepped::Refused(refusal));
+        }
+        let result = self.try_step().await;
+        match &result {
+            Ok(Stepped::Refused(refusal)) => {
+                self.refused = Some(*refusal);
+                tracing::error!(%refusal, "the audit log is not signed any more: a person must look");
+                metrics::gauge!("strongroom_log_refused").set(1.0);
+                self.give_up().await;
+            }
+            Err(_) => self.held = None,
+            Ok(_) => {}
+        }
+        result
+    }
+
+    async fn try_step(&mut self) -> Result<Stepped, StepError> {
+        if self.held.is_none() {
+            match self.take_over().await? {
+                Ok(None) => return Ok(Stepped::Waiting),
+                Ok(held) => self.held = held,
+                Err(refusal) => return Ok(Stepped::Refused(refusal)),
+            }
+        }
+        let mut entries = 0;
+        loop {
+            let waiting = self.store.unsequenced(ENTRIES_MAX).await?;
+            let full = waiting.len() == ENTRIES_MAX as usize;
+            let Some(taken) = self.take_in(waiting).await? else {
+                self.held = None; // overtaken
+                return Ok(Stepped::Waiting);
+            };
+            entries += taken;
+            if !full {
+                break;
+            }
+        }
+        let size = self.publish().await?;
+        Ok(Stepped::Sequenced { entries, size })
+    }
+
+    /// Takes the lease if it is free, and proves that the tree continues what was published.
+    async fn take_over(&self) -> Result<Result<Option<Held>, Refusal>, StepError> {
+        let now = self.clock.now();
+        let Some(lease) = self.store.take_lease(self.holder, now, now.plus(LEASE)).await? else {
+            return Ok(Ok(None));
+        };
+        let head = self.store.log_head().await?;
+        let tree = tree_of(&*self.store, head.size).await?.filter(|tree| tree.root() == head.root);
+        let Some(tree) = tree else { return Ok(Err(Refusal::Tiles)) };
+        let kept = self.store.newest_checkpoint().await?;
+        let kept = kept.map(|kept| self.key.open(&kept.note)).transpose().map_err(Refusal::Foreign);
+        let exported = self.folder.as_ref().map(|folder| folder.newest(&self.key)).transpose();
+        let exported = exported.map_err(ExportError::from)?.flatten().transpose().map_err(Refusal::Foreign);
+        let (kept, exported) = match (kept, exported) {
+            (Ok(kept), Ok(exported)) => (kept, exported),
+            (Err(refusal), _) | (_, Err(refusal)) => return Ok(Err(refusal)),
+        };
+        for checkpoint in kept.iter().chain(&exported) {
+            if let Some(refusal) = self.contradiction(&tree, checkpoint).await? {
+                return Ok(Err(refusal));
+            }
+        }
+        let published = match &self.folder {
+            Some(_) => exported.map_or(0, |checkpoint| checkpoint.size),
+            None => kept.map_or(0, |checkpoint| checkpoint.size),
+        };
+        Ok(Ok(Some(Held { lease, tree, published })))
+    }
+
+    /// How the database's tree contradicts a checkpoint that was published, if it does.
+    async fn contradiction(
+        &self,
+        tree: &Tree,
+        checkpoint: &Checkpoint,
+    ) -> Result<Option<Refusal>, StepError> {
+        if checkpoint.size > tree.size() {
+            return Ok(Some(Refusal::RolledBack));
+        }
+        let then = tree_of(&*self.store, checkpoint.size).await?;
+        Ok((then.map(|tree| tree.root()) != Some(checkpoint.root)).then_some(Refusal::Forked))
+    }
+
+    /// Extends the tree by these entries. None: somebody else has the lease.
+    async fn take_in(&mut self, waiting: Vec<StoredEntry>) -> Result<Option<u64>, StepError> {
+        let Some(held) = &mut self.held else { return Ok(None) };
+        let until = self.clock.now().plus(LEASE);
+        if waiting.is_empty() {
+            return Ok(self.store.keep_lease(held.lease, until).await?.then_some(0));
+        }
+        let mut tree = held.tree.clone();
+        let from = tree.size();
+        let tiles = tree.append(waiting.iter().map(|entry| Hash::of_leaf(entry.leaf.as_bytes())));
+        let head = LogHead { size: tree.size(), root: tree.root() };
+        let extension = Extension { from, head, runs: runs(from, &waiting), tiles };
+        if !self.store.extend(held.lease, &extension, until).await? {
+            return Ok(None);
+        }
+        if let Some(written) = waiting.first().and_then(|entry| entry.leaf.time()) {
+            metrics::gauge!("strongroom_log_lag_seconds").set(self.clock.now().since(written).as_secs_f64());
+        }
+        held.tree = tree;
+        Ok(Some(waiting.len() as u64))
+    }
+
+    /// Signs the tree as it is, keeps the checkpoint and exports it, unless that was done.
+    async fn publish(&mut self) -> Result<u64, StepError> {
+        let Some(held) = &mut self.held else { return Ok(0) };
+        let size = held.tree.size();
+        if size == held.published {
+            return Ok(size);
+        }
+        let checkpoint = Checkpoint { origin: self.key.origin().clone(), size, root: held.tree.root() };
+        let note = checkpoint.sign(&self.signer);
+        let kept = KeptCheckpoint { size, note, signed_at: self.clock.now() };
+        self.store.keep_checkpoint(&kept).await?;
+        if let Some(folder) = &self.folder {
+            folder.bring_up(&*self.store, held.published, &checkpoint, &kept.note).await?;
+        }
+        held.published = size;
+        Ok(size)
+    }
+
+    /// Lets another replica take the lease at once.
+    async fn give_up(&mut self) {
+        if let Some(held) = self.held.take() {
+            // If it cannot be said, the lease ends by itself.
+            let _ =
+                self.store.keep_lease(held.lease, strongroom_domain::Timestamp::from_unix_micros(0)).await;
+        }
+    }
+}
+
+/// Which entries stand where. A number that is missing ends a run: the hole stays visible.
+fn runs(from: u64, entries: &[StoredEntry]) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for (index, entry) in (from..).zip(entries) {
+        match runs.last_mut() {
+            Some(run) if run.first.boot == entry.id.boot && run.first.seq + run.entries == entry.id.seq => {
+                run.entries += 1;
+            }
+            _ => runs.push(Run { index, first: entry.id, entries: 1 }),
+        }
+    }
+    runs
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a count of entries is far below 2^52")]
+fn measure(stepped: Stepped) {
+    match stepped {
+        Stepped::Sequenced { entries, size } => {
+            metrics::counter!("strongroom_log_entries_total").increment(entries);
+            metrics::gauge!("strongroom_log_size").set(size as f64);
+            metrics::gauge!("strongroom_log_leader").set(1.0);
+        }
+        Stepped::Waiting | Stepped::Refused(_) => metrics::gauge!("strongroom_log_leader").set(0.0),
+    }
+}

@@ -1,0 +1,285 @@
+//! Verifying an exported log offline: every entry, tile and checkpoint, by the log's public key alone.
+//!
+//! Promises: finds an entry or tile that was altered, removed or moved, a log that was cut or forked, a checkpoint that is not
+//! signed or does not continue the one before, and numbers of an instance that are missing; names the first place.
+//! Does not promise: that entries were written by their instances: their MACs need the vault's key (`audit check`).
+//! Holds one bundle, the unfinished tiles, one file of the history and one number for each boot, however long the log is.
+//! Upholds: C-44.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use strongroom_domain::BootId;
+
+use super::checkpoint::{BadCheckpoint, Checkpoint, LogKey};
+use super::layout::{self, CHECKPOINT, bundle_path, history_path, tile_path};
+use super::leaf::Leaf;
+use super::tree::{Hash, TILE_WIDTH, Tile, Tree};
+
+/// Why nothing can be said.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The folder holds no checkpoint: it is no log.
+    #[error("there is no checkpoint in {0}: it is not the folder of a log")]
+    NoLog(PathBuf),
+    /// A file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The newest checkpoint is not this key's: what it covers is anybody's word.
+    #[error("the newest checkpoint does not open: {0}")]
+    Checkpoint(#[from] BadCheckpoint),
+}
+
+/// What was found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Verified {
+    /// The newest checkpoint.
+    pub checkpoint: Checkpoint,
+    /// Entries read.
+    pub entries: u64,
+    /// Tiles read.
+    pub tiles: u64,
+    /// Checkpoints held against the tree, the newest among them.
+    pub checkpoints: u64,
+    /// Boots seen.
+    pub boots: u64,
+    /// The first thing that is wrong.
+    pub damage: Option<Damage>,
+}
+
+/// What is wrong, and where.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Damage {
+    /// A bundle is missing, cut, or has more or fewer entries than the checkpoint counts.
+    #[error("entries from {0} on are missing or cut")]
+    Bundle(u64),
+    /// An entry is not the one the tree was made with.
+    #[error("entry {0} is not the one in the tree")]
+    Entry(u64),
+    /// A tile is missing or not whole.
+    #[error("the tile over entries from {0} on is missing or malformed")]
+    Tile(u64),
+    /// A tile above the leaves is not what is below it makes.
+    #[error("the tile over entries from {0} on is not that of its entries")]
+    Node(u64),
+    /// The entries do not make the root that was signed.
+    #[error("entries {from} to {to} are not those of the checkpoint of {to} entries")]
+    Root {
+        /// Size of the last checkpoint that holds.
+        from: u64,
+        /// Size of the one that does not.
+        to: u64,
+    },
+    /// A checkpoint of the history is not this log's.
+    #[error("a checkpoint after that of {0} entries is malformed or not signed by the log's key")]
+    History(u64),
+    /// An entry is not one, or not the next of its boot.
+    #[error(
+        "entry {0} is malformed, or not the next of its boot: entries between were removed before they were sequenced"
+    )]
+    Hole(u64),
+}
+
+/// Verifies a folder. `progress` is told how many of how many entries were read.
+pub fn verify(
+    folder: &Path,
+    key: &LogKey,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<Verified, VerifyError> {
+    let note = read_text(&folder.join(CHECKPOINT))?.ok_or_else(|| VerifyError::NoLog(folder.to_owned()))?;
+    let checkpoint = key.open(&note)?;
+    let mut walk = Walk {
+        folder,
+        key,
+        tree: Tree::default(),
+        next: HashMap::new(),
+        open: BTreeMap::from([(checkpoint.size, vec![checkpoint.clone()])]),
+        history: None,
+        last_good: 0,
+        found: Verified { checkpoint, entries: 0, tiles: 0, checkpoints: 0, boots: 0, damage: None },
+    };
+    let damage = walk.all(&mut progress)?.err();
+    walk.found.damage = damage;
+    walk.found.boots = walk.next.len() as u64;
+    Ok(walk.found)
+}
+
+struct Walk<'a> {
+    folder: &'a Path,
+    key: &'a LogKey,
+    tree: Tree,
+    /// The number each boot's next entry must have.
+    next: HashMap<BootId, u64>,
+    /// Checkpoints that were not reached yet, by size.
+    open: BTreeMap<u64, Vec<Checkpoint>>,
+    /// The file of the history that is in `open`.
+    history: Option<PathBuf>,
+    last_good: u64,
+    found: Verified,
+}
+
+/// `Err` is damage; reading may fail besides.
+type Sound = Result<Result<(), Damage>, VerifyError>;
+
+/// Goes on unless something is wrong.
+macro_rules! sound {
+    ($found:expr) => {
+        match $found {
+            Ok(value) => value,
+            Err(damage) => return Ok(Err(damage)),
+        }
+    };
+}
+
+impl Walk<'_> {
+    fn all(&mut self, progress: &mut impl FnMut(u64, u64)) -> Sound {
+        let size = self.found.checkpoint.size;
+        sound!(self.load_history(0)?);
+        sound!(self.hold_against(0));
+        while self.tree.size() < size {
+            sound!(self.bundle(size)?);
+            progress(self.tree.size(), size);
+        }
+        sound!(self.unfinished()?);
+        Ok(Ok(()))
+    }
+
+    /// Reads one bundle, its tile, and every tile that becomes full with it.
+    fn bundle(&mut self, size: u64) -> Sound {
+        let first = self.tree.size();
+        let number = first / TILE_WIDTH as u64;
+        let width = usize::try_from((size - first).min(TILE_WIDTH as u64)).unwrap_or(TILE_WIDTH);
+        sound!(self.load_history(first)?);
+        sound!(self.hold_against(first));
+        let bytes = read(&self.folder.join(bundle_path(number, width)))?;
+        let entries = bytes.and_then(|bytes| layout::entries_of(&bytes)).filter(|found| found.len() == width);
+        let entries = sound!(entries.ok_or(Damage::Bundle(first)));
+        let hashes: Vec<Hash> = entries.iter().map(|leaf| Hash::of_leaf(leaf.as_bytes())).collect();
+        if width == TILE_WIDTH || self.tree.size() + width as u64 == size {
+            let id = super::tree::TileId { level: 0, number };
+            let tile = sound!(self.tile(id, width)?);
+            if let Some(at) = (first..).zip(hashes.iter().zip(&tile.hashes)).find(|(_, (a, b))| a != b) {
+                return Ok(Err(Damage::Entry(at.0)));
+            }
+        }
+        let mut rest = hashes.as_slice();
+        let mut leaves = entries.iter();
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(self.until_checkpoint().min(rest.len()));
+            for leaf in leaves.by_ref().take(now.len()) {
+                sound!(self.entry(leaf));
+            }
+            let changed = self.tree.append(now.iter().copied());
+            for tile in changed.iter().filter(|tile| tile.id.level > 0 && tile.hashes.len() == TILE_WIDTH) {
+                sound!(self.node(tile)?);
+            }
+            sound!(self.hold_against(self.tree.size()));
+            rest = later;
+        }
+        Ok(Ok(()))
+    }
+
+    /// How many entries the tree may grow by before it is held against a checkpoint.
+    fn until_checkpoint(&self) -> usize {
+        let next = self.open.range(self.tree.size() + 1..).next();
+        next.map_or(TILE_WIDTH, |(size, _)| usize::try_from(size - self.tree.size()).unwrap_or(TILE_WIDTH))
+    }
+
+    fn entry(&mut self, leaf: &Leaf) -> Result<(), Damage> {
+        let hole = Damage::Hole(self.found.entries);
+        let read = leaf.read().map_err(|_| hole.clone())?;
+        let next = self.next.entry(read.id.boot).or_default();
+        if read.id.seq != *next {
+            return Err(hole);
+        }
+        *next += 1;
+        self.found.entries += 1;
+        Ok(())
+    }
+
+    /// Holds a tile above the leaves against what the entries make.
+    fn node(&mut self, made: &Tile) -> Sound {
+        let covered = 1 << (8 * u32::from(made.id.level));
+        let stored = sound!(self.tile(made.id, made.hashes.len())?);
+        let differs = (0..).zip(made.hashes.iter().zip(&stored.hashes)).find(|(_, (a, b))| a != b);
+        Ok(match differs {
+            Some((at, _)) => Err(Damage::Node((made.id.number * TILE_WIDTH as u64 + at) * covered)),
+            None => Ok(()),
+        })
+    }
+
+    /// The last, unfinished tile of every level above the leaves'.
+    fn unfinished(&mut self) -> Sound {
+        for tile in self.tree.unfinished().into_iter().filter(|tile| tile.id.level > 0) {
+            sound!(self.node(&tile)?);
+        }
+        Ok(Ok(()))
+    }
+
+    fn tile(&mut self, id: super::tree::TileId, width: usize) -> Result<Result<Tile, Damage>, VerifyError> {
+        let bytes = read(&self.folder.join(tile_path(id, width)))?;
+        let tile = bytes.and_then(|bytes| Tile::read(id, &bytes)).filter(|tile| tile.hashes.len() == width);
+        self.found.tiles += 1;
+        let first = (id.number * TILE_WIDTH as u64) << (8 * u32::from(id.level));
+        Ok(tile.ok_or(Damage::Tile(first)))
+    }
+
+    /// Reads the file of the history that has checkpoints from this size on, unless it is read.
+    fn load_history(&mut self, size: u64) -> Sound {
+        let path = history_path(size);
+        if self.history.as_ref() == Some(&path) {
+            return Ok(Ok(()));
+        }
+        let text = read_text(&self.folder.join(&path))?.unwrap_or_default();
+        self.history = Some(path);
+        let notes = sound!(layout::notes_of(&text).ok_or(Damage::History(self.last_good)));
+        for note in notes {
+            let checkpoint = sound!(self.key.open(&note).map_err(|_| Damage::History(self.last_good)));
+            if checkpoint.size < size {
+                return Ok(Err(Damage::History(self.last_good)));
+            }
+            // Beyond the newest: the newest was put back, which cuts the log.
+            if checkpoint.size > self.found.checkpoint.size {
+                let (from, to) = (self.found.checkpoint.size, checkpoint.size);
+                return Ok(Err(Damage::Root { from, to }));
+            }
+            self.open.entry(checkpoint.size).or_default().push(checkpoint);
+        }
+        Ok(Ok(()))
+    }
+
+    /// Every checkpoint of this size says this root.
+    fn hold_against(&mut self, size: u64) -> Result<(), Damage> {
+        let Some(checkpoints) = self.open.remove(&size) else { return Ok(()) };
+        let root = self.tree.root();
+        if checkpoints.iter().any(|checkpoint| checkpoint.root != root) {
+            return Err(Damage::Root { from: self.last_good, to: size });
+        }
+        self.last_good = size;
+        self.found.checkpoints += checkpoints.len() as u64;
+        Ok(())
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Vec<u8>>, VerifyError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(VerifyError::Unreadable { path: path.to_owned(), source }),
+    }
+}
+
+fn read_text(path: &Path) -> Result<Option<String>, VerifyError> {
+    let bytes = read(path)?;
+    bytes
+        .map(String::from_utf8)
+        .transpose()
+        .map_err(|error| VerifyError::Unreadable { path: path.to_owned(), source: io::Error::other(error) })
+}

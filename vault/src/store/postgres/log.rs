@@ -1,0 +1,16 @@
+//! The signed log in Postgres.
+
+use sqlx::Row as _;
+use strongroom_domain::{BootId, DataKeyId, Timestamp};
+use uuid::Uuid;
+
+use super::PostgresStore;
+use crate::audit::tree::{Hash, Tile, TileId};
+use crate::audit::{EntryId, Leaf};
+use crate::store::decode::{bytes32, count, postgres as read};
+use crate::store::encode::signed;
+use crate::store::error::StoreError;
+use crate::store::log::{Extension, KeptCheckpoint, Lease, LogHead, LogStore, TILES_READ_MAX, log_store};
+use crate::store::rows::StoredEntry;
+
+log_store!(PostgresStore, readers, readers, "BEGIN");
