@@ -33,11 +33,13 @@ mod refusal;
 mod reload;
 mod service;
 mod trust;
+mod tunnel;
 
 pub use access::RouteLabel;
-pub use config::ListenerConfig;
+pub use config::{ListenerConfig, NamedCertificate};
 pub use refusal::{HandshakeObserver, HandshakeRefusal, REASONS};
 pub use reload::{Reloaded, Reloader};
+pub use tunnel::Tunnel;
 
 use crate::caller::Caller;
 use crate::limits::{Limits, millis, size};

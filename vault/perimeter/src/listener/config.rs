@@ -15,6 +15,10 @@ pub struct ListenerConfig {
     pub certificate_file: PathBuf,
     /// Its private key, PEM (PKCS #8, SEC 1 or PKCS #1).
     pub key_file: PathBuf,
+    /// Further certificates, each for clients that ask for a name it bears: a PSP's own, for SDKs that keep it whatever
+    /// they connect to. Whoever asks for no such name gets the first.
+    #[serde(default)]
+    pub certificates: Vec<NamedCertificate>,
     /// The CA certificates callers' certificates must lead to, PEM. An intermediate with a revocation list of its own
     /// belongs here too.
     pub client_ca_file: PathBuf,
@@ -29,11 +33,22 @@ pub struct ListenerConfig {
     pub limits: Limits,
 }
 
+/// A certificate presented by name (RFC 6066 §3).
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamedCertificate {
+    /// The certificate and its intermediates, PEM, leaf first. Its DNS names say who gets it.
+    pub certificate_file: PathBuf,
+    /// Its private key, PEM.
+    pub key_file: PathBuf,
+}
+
 /// The files of a listener, as reloads read them.
 #[derive(Debug, Clone)]
 pub(crate) struct TlsFiles {
     pub(crate) certificate_file: PathBuf,
     pub(crate) key_file: PathBuf,
+    pub(crate) certificates: Vec<NamedCertificate>,
     pub(crate) client_ca_file: PathBuf,
     pub(crate) crl_files: Vec<PathBuf>,
 }
@@ -43,6 +58,7 @@ impl ListenerConfig {
         TlsFiles {
             certificate_file: self.certificate_file.clone(),
             key_file: self.key_file.clone(),
+            certificates: self.certificates.clone(),
             client_ca_file: self.client_ca_file.clone(),
             crl_files: self.crl_files.clone(),
         }

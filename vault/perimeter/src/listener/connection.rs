@@ -1,17 +1,16 @@
 //! One connection: its handshake, its requests, its end.
 
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulConnection;
 use rustls::ServerConnection;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +21,7 @@ use super::peer::{PeerVerifier, Seen, Standing};
 use super::refusal::{self, HandshakeRefusal};
 use super::service::ConnectionService;
 use super::trust::Trust;
+use super::tunnel::{self, TunnelSlot};
 use crate::caller::{Caller, TlsFacts};
 use crate::limits::{Limits, millis, size};
 
@@ -123,50 +123,64 @@ async fn serve(
     let chain = connection.peer_certificates().map(<[_]>::to_vec).unwrap_or_default();
     let Some(standing) = Standing::new(chain, trust) else { return };
     let (activity, fallen) = (Activity::new(), CancellationToken::new());
+    let tunnel = TunnelSlot::default();
     let service = ConnectionService {
         shared: Arc::clone(shared),
         caller,
-        standing,
+        standing: Arc::new(standing),
         activity: Arc::clone(&activity),
         in_flight: Arc::new(Semaphore::new(size(shared.limits.in_flight_per_connection_max))),
         fallen: fallen.clone(),
+        tunnel: tunnel.clone(),
+        inside: None,
     };
-    let ends = Ends { shared, activity: &activity, fallen, ending };
+    let ends = Ends { shared, fallen, ending, old_at: tokio::time::Instant::now() + shared.age() };
     let io = TokioIo::new(Watched::new(stream, (!is_h2).then(|| Arc::clone(&activity))));
     // What ALPN agreed on, not what the first bytes look like: reading those would need a timeout of its own.
     if is_h2 {
-        ends.drive(http2(&shared.limits).serve_connection(io, service)).await;
-    } else {
-        ends.drive(http1(&shared.limits).serve_connection(io, service)).await;
+        let served = http2(&shared.limits).serve_connection(io, service);
+        ends.drive(&activity, served, |served| served.graceful_shutdown()).await;
+        return;
+    }
+    let served = http1(&shared.limits).serve_connection(io, service.clone()).with_upgrades();
+    ends.drive(&activity, served, |served| served.graceful_shutdown()).await;
+    if let Some(opened) = tunnel.take() {
+        tunnel::run(&ends, service, opened).await;
     }
 }
 
 /// Everything that ends a connection before its peer does.
-struct Ends<'a> {
-    shared: &'a Shared,
-    activity: &'a Activity,
-    fallen: CancellationToken,
-    ending: Ending,
+pub(crate) struct Ends<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) fallen: CancellationToken,
+    pub(crate) ending: Ending,
+    /// When the connection is too old, and with it a tunnel inside.
+    pub(crate) old_at: tokio::time::Instant,
 }
 
 impl Ends<'_> {
-    async fn drive(self, connection: impl GracefulConnection) {
+    pub(crate) async fn drive<C: Future>(
+        &self,
+        activity: &Activity,
+        connection: C,
+        shut_down: fn(Pin<&mut C>),
+    ) {
         let mut served = pin!(connection);
         let limits = &self.shared.limits;
         let (idle, header) = (millis(limits.idle_timeout_ms), millis(limits.header_timeout_ms));
         tokio::select! {
             _ = served.as_mut() => return,
-            silence = self.activity.silence(idle, header) => if silence == Silence::SlowHeader {
+            silence = activity.silence(idle, header) => if silence == Silence::SlowHeader {
                 tracing::debug!("a request's header did not end in time");
                 metrics::counter!("strongroom_http_slow_headers_total", "service" => self.shared.service)
                     .increment(1);
                 return;
             },
-            () = sleep(self.shared.age()) => {}
+            () = sleep_until(self.old_at) => {}
             () = self.fallen.cancelled() => {}
             () = self.ending.stop.cancelled() => {}
         }
-        served.as_mut().graceful_shutdown();
+        shut_down(served.as_mut());
         tokio::select! {
             _ = served => {}
             () = sleep(millis(limits.drain_timeout_ms)) => {}
@@ -185,7 +199,7 @@ const HEADER_FIELDS_MAX: usize = 100;
 /// hyper's smallest buffer for HTTP/1.1.
 const BUFFER_BYTES_MIN: usize = 8 * 1024;
 
-fn http1(limits: &Limits) -> http1::Builder {
+pub(crate) fn http1(limits: &Limits) -> http1::Builder {
     let header_bytes = size(limits.header_bytes_max);
     let mut builder = http1::Builder::new();
     builder

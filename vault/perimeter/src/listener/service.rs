@@ -14,8 +14,9 @@ use axum::response::Response;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use http::header::{CACHE_CONTROL, CONNECTION, HeaderValue};
-use http::{HeaderMap, HeaderName, Request, Version};
+use http::{Extensions, HeaderMap, HeaderName, Method, Request, Version};
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use strongroom_domain::{Problem, ProblemKind, RequestId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +29,7 @@ use super::activity::Activity;
 use super::body::DeadlineBody;
 use super::peer::Standing;
 use super::refusal::HandshakeRefusal;
+use super::tunnel::{Tunnel, TunnelSlot};
 use crate::caller::Caller;
 use crate::problem::REQUEST_ID;
 use crate::request::RequestInfo;
@@ -36,14 +38,19 @@ use crate::request::RequestInfo;
 const STRONGROOM_REQUEST_ID: HeaderName = HeaderName::from_static("strongroom-request-id");
 
 /// What a connection's requests share.
+#[derive(Clone)]
 pub(crate) struct ConnectionService {
     pub(crate) shared: Arc<Shared>,
     pub(crate) caller: Caller,
-    pub(crate) standing: Standing,
+    pub(crate) standing: Arc<Standing>,
     pub(crate) activity: Arc<Activity>,
     pub(crate) in_flight: Arc<Semaphore>,
     /// Cancelled when the caller's certificate no longer stands: the connection closes after its answers.
     pub(crate) fallen: CancellationToken,
+    /// Where a tunnel is left for the connection to run.
+    pub(crate) tunnel: TunnelSlot,
+    /// Inside a tunnel: what each request carries.
+    pub(crate) inside: Option<Extensions>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for ConnectionService {
@@ -51,7 +58,7 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Response, Infallible>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let begun = self.activity.begin();
         let (started, version) = (Instant::now(), request.version());
         let shared = &self.shared;
@@ -70,6 +77,9 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
                 return answer_now(answer);
             }
         };
+        // A tunnel inside a tunnel leads nowhere.
+        let upgrade = if self.inside.is_some() { None } else { TunnelSlot::upgrade_of(&mut request) };
+        let (connects, tunnel) = (request.method() == Method::CONNECT, self.tunnel.clone());
         let request = self.dress(request, info, &record.slot);
         let (router, render) = (shared.router.clone(), shared.render);
         let span =
@@ -79,6 +89,9 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
                 let mut answer =
                     run(router, request).await.unwrap_or_else(|Panicked| internal(render, info.id));
                 finish_headers(answer.headers_mut(), info.id);
+                if connects && !leave_tunnel(&tunnel, upgrade, &mut answer) {
+                    refuse_tunnel(&mut answer, render, info.id, version);
+                }
                 drop(permits);
                 (record, answer)
             }
@@ -148,6 +161,9 @@ impl ConnectionService {
         extensions.insert(self.caller.clone());
         extensions.insert(info);
         extensions.insert(slot.clone());
+        if let Some(inside) = &self.inside {
+            extensions.extend(inside.clone());
+        }
         request
     }
 }
@@ -160,6 +176,25 @@ async fn run(router: Router, request: Request<Body>) -> Result<Response, Panicke
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(never)) => match never {},
         Err(_payload) => Err(Panicked),
+    }
+}
+
+/// Whether the answer opens a tunnel; if so it is left for the connection to run once the answer is out.
+fn leave_tunnel(slot: &TunnelSlot, upgrade: Option<OnUpgrade>, answer: &mut Response) -> bool {
+    let opened = answer.extensions_mut().remove::<Tunnel>();
+    let (Some(tunnel), Some(upgrade)) = (opened, upgrade) else { return false };
+    slot.put(upgrade, tunnel);
+    true
+}
+
+/// A caller that was refused may have sent the tunnel's first bytes already: they are never read as a request.
+fn refuse_tunnel(answer: &mut Response, render: super::RenderProblem, id: RequestId, version: Version) {
+    if answer.status().is_success() {
+        *answer = internal(render, id);
+        finish_headers(answer.headers_mut(), id);
+    }
+    if version < Version::HTTP_2 {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }
 

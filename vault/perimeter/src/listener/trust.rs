@@ -16,7 +16,7 @@ use rustls::time_provider::TimeProvider;
 use rustls_pki_types::UnixTime;
 use sha2::{Digest, Sha256};
 use strongroom_domain::{Clock, Timestamp};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::config::TlsFiles;
 use super::identity::is_authority;
@@ -70,7 +70,7 @@ impl Trust {
             verifier,
             lists,
             not_after,
-            certificate_sha256: Sha256::digest(&presents.0.cert[0]).into(),
+            certificate_sha256: Sha256::digest(&presents.first.cert[0]).into(),
             presents: Arc::new(presents),
             provider,
             clock: Arc::new(WallClock(Arc::clone(clock))),
@@ -126,13 +126,37 @@ fn verifier(
     Ok((lists, verifier))
 }
 
+/// What is presented, and when the first of it ends.
 fn presents(
     read: &Read,
     provider: &CryptoProvider,
     now: Timestamp,
 ) -> Result<(Presents, Timestamp), MaterialError> {
-    let file = read.certificate.path();
-    let chain = read.certificate.certificates()?;
+    let (first, mut not_after, _) = own(&read.certificate, &read.key, provider, now)?;
+    let mut named = Vec::with_capacity(read.named.len());
+    for (certificate, key) in &read.named {
+        let (key, ends, names) = own(certificate, key, provider, now)?;
+        if names.is_empty() {
+            return Err(MaterialError::refused(
+                certificate.path(),
+                "it bears no dns name, so nobody can ask for it",
+            ));
+        }
+        not_after = not_after.min(ends);
+        named.push((names, key));
+    }
+    Ok((Presents { first, named }, not_after))
+}
+
+/// A certificate of our own with its key: in date, nobody's authority. Also when it ends and its DNS names.
+fn own(
+    certificate: &PemFile,
+    key: &PemFile,
+    provider: &CryptoProvider,
+    now: Timestamp,
+) -> Result<(Arc<CertifiedKey>, Timestamp, Vec<String>), MaterialError> {
+    let file = certificate.path();
+    let chain = certificate.certificates()?;
     let (_, leaf) =
         X509Certificate::from_der(&chain[0]).map_err(|source| MaterialError::unusable(file, source))?;
     let (not_before, not_after) =
@@ -149,15 +173,27 @@ fn presents(
     if now < not_before {
         return Err(MaterialError::refused(file, "the certificate is not valid yet; check the clock"));
     }
-    let key = CertifiedKey::from_der(chain, read.key.private_key()?, provider)
-        .map_err(|source| MaterialError::unusable(read.key.path(), source))?;
-    Ok((Presents(Arc::new(key)), not_after))
+    let names = dns_names(&leaf);
+    let key = CertifiedKey::from_der(chain, key.private_key()?, provider)
+        .map_err(|source| MaterialError::unusable(key.path(), source))?;
+    Ok((Arc::new(key), not_after, names))
+}
+
+fn dns_names(leaf: &X509Certificate<'_>) -> Vec<String> {
+    let extension = leaf.subject_alternative_name().ok().flatten();
+    let names = extension.map(|extension| extension.value.general_names.as_slice()).unwrap_or_default();
+    let dns = names.iter().filter_map(|name| match name {
+        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+        _ => None,
+    });
+    dns.collect()
 }
 
 /// Every file, read once, and a hash over all of them.
 pub(crate) struct Read {
     certificate: PemFile,
     key: PemFile,
+    named: Vec<(PemFile, PemFile)>,
     client_ca: PemFile,
     crls: Vec<PemFile>,
     pub(crate) sha256: [u8; 32],
@@ -167,23 +203,44 @@ impl Read {
     pub(crate) fn all(files: &TlsFiles) -> Result<Self, MaterialError> {
         let certificate = PemFile::read(&files.certificate_file)?;
         let key = PemFile::read(&files.key_file)?;
+        let named = files.certificates.iter().map(|one| {
+            Ok::<_, MaterialError>((PemFile::read(&one.certificate_file)?, PemFile::read(&one.key_file)?))
+        });
+        let named = named.collect::<Result<Vec<_>, _>>()?;
         let client_ca = PemFile::read(&files.client_ca_file)?;
         let crls = files.crl_files.iter().map(|file| PemFile::read(file)).collect::<Result<Vec<_>, _>>()?;
         let mut hash = Sha256::new();
-        for file in [&certificate, &key, &client_ca].into_iter().chain(&crls) {
+        let pairs = named.iter().flat_map(|(certificate, key)| [certificate, key]);
+        for file in [&certificate, &key, &client_ca].into_iter().chain(pairs).chain(&crls) {
             hash.update((file.text().len() as u64).to_be_bytes());
             hash.update(file.text());
         }
-        Ok(Self { certificate, key, client_ca, crls, sha256: hash.finalize().into() })
+        Ok(Self { certificate, key, named, client_ca, crls, sha256: hash.finalize().into() })
     }
 }
 
-/// The certificate every client gets, whatever name it asks for.
-struct Presents(Arc<CertifiedKey>);
+/// The certificate every client gets, unless it asks for a name another one bears.
+struct Presents {
+    first: Arc<CertifiedKey>,
+    named: Vec<(Vec<String>, Arc<CertifiedKey>)>,
+}
 
 impl ResolvesServerCert for Presents {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0))
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let asked = hello.server_name().map(str::to_ascii_lowercase);
+        let bears = |name: &String| asked.as_deref().is_some_and(|asked| covers(name, asked));
+        let found = self.named.iter().find(|(names, _)| names.iter().any(bears));
+        Some(Arc::clone(found.map_or(&self.first, |(_, key)| key)))
+    }
+}
+
+/// RFC 9525 §6.3: a `*` stands for one whole first label.
+fn covers(name: &str, asked: &str) -> bool {
+    match name.strip_prefix("*.") {
+        Some(parent) => {
+            asked.split_once('.').is_some_and(|(first, rest)| !first.is_empty() && rest == parent)
+        }
+        None => name == asked,
     }
 }
 

@@ -212,6 +212,7 @@ impl House {
             address: "127.0.0.1:0".parse().unwrap(),
             certificate_file: house("server.pem"),
             key_file: house("server.key"),
+            certificates: Vec::new(),
             client_ca_file: house("ca.pem"),
             crl_files: vec![house("crl.pem")],
             dns_identities: vec!["batch.internal".into()],

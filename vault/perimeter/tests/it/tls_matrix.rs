@@ -2,13 +2,19 @@
 
 use std::sync::Arc;
 
+use rcgen::ExtendedKeyUsagePurpose;
 use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::{HandshakeKind, NamedGroup};
+use rustls_pki_types::ServerName;
+use strongroom_perimeter::listener::NamedCertificate;
+use strongroom_perimeter::tls::{ClientTlsConfig, client_config};
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
-use crate::support::{Answer, Authority, CHECKOUT, House, Leaf, request};
+use crate::support::{Answer, Authority, CHECKOUT, House, Leaf, quick, request};
 
 #[tokio::test]
 async fn a_caller_with_a_certificate_gets_in_with_the_strongest_parameters() {
@@ -27,6 +33,43 @@ async fn a_configured_dns_name_is_an_identity() {
     let house = House::open().await;
     let answer = house.ask(house.client(&Leaf::client(&["batch.internal"]))).await.unwrap();
     assert_eq!(answer.json()["workload"], "dns:batch.internal");
+}
+
+#[tokio::test]
+async fn a_client_that_asks_for_another_name_gets_the_certificate_that_bears_it() {
+    let (folder, other) = (TempDir::new().unwrap(), Authority::new("in the name of a psp"));
+    let leaf = Leaf {
+        purpose: ExtendedKeyUsagePurpose::ServerAuth,
+        ..Leaf::client(&["api.psp.example", "*.psp.internal"])
+    };
+    let (certificate, key) = other.sign(&leaf);
+    let file = |name: &str| folder.path().join(name);
+    for (name, text) in [("psp.pem", &certificate), ("psp.key", &key), ("psp-ca.pem", &other.pem)] {
+        std::fs::write(file(name), text).unwrap();
+    }
+    let named = NamedCertificate { certificate_file: file("psp.pem"), key_file: file("psp.key") };
+    let house = House::open_with(quick(), |config| config.certificates = vec![named]).await;
+    let usual = house.client(&Leaf::client(&[CHECKOUT]));
+    let as_psp = client_config(&ClientTlsConfig {
+        certificate_file: house.file("client.pem"),
+        key_file: house.file("client.key"),
+        ca_file: file("psp-ca.pem"),
+        crl_files: Vec::new(),
+    })
+    .unwrap();
+    for (client, name, served) in [
+        (&as_psp, "api.psp.example", true),
+        (&as_psp, "m-501.psp.internal", true),
+        (&usual, "localhost", true),
+        (&as_psp, "a.b.psp.internal", false),
+        (&as_psp, "psp.internal", false),
+        (&as_psp, "localhost", false),
+    ] {
+        let tcp = TcpStream::connect(house.address).await.unwrap();
+        let connector = TlsConnector::from(Arc::new(client.clone()));
+        let connected = connector.connect(ServerName::try_from(name).unwrap(), tcp).await;
+        assert_eq!(connected.is_ok(), served, "{name}");
+    }
 }
 
 #[tokio::test]
