@@ -40,6 +40,15 @@ impl RouteName {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for RouteName {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| {
+            serde::de::Error::custom("not a name: 1 to 63 lower-case letters, digits and inner hyphens")
+        })
+    }
+}
+
 impl fmt::Display for RouteName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -149,7 +149,7 @@ impl Authorizer {
                 None => {
                     row.caller = Some(caller.clone());
                     row.account = Some(format!("{}/{}", planned.route.name, account.name));
-                    row.host = Some(planned.route.upstream.host.clone());
+                    row.host = Some(account.upstream(&planned.route).0.to_owned());
                     row.calls.push(call);
                     rows.push(row);
                 }

@@ -116,7 +116,9 @@ impl Authorizer {
             return Verdict::denied(reason);
         }
         let planned = self.routes().find(&forward.route);
-        let own_host = planned.map_or("", |planned| planned.route.upstream.host.as_str());
+        let account = planned.and_then(|planned| planned.account(&forward.account));
+        let own_host =
+            planned.zip(account).map_or("", |(planned, account)| account.upstream(&planned.route).0);
         let own_hash = planned.map_or([0; 32], |planned| planned.route.sha256);
         let mut route_sha256 = own_hash;
         if let Some(text) = &forward.route_sha256

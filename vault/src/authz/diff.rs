@@ -101,6 +101,9 @@ impl Contents {
                 }
             }
             for account in &planned.accounts {
+                if let Some((host, port)) = &account.own_upstream {
+                    contents.hosts.insert(format!("{host}:{port}"), format!("{:?}", upstream.roots));
+                }
                 contents.accounts.insert(format!("{}/{}", route.name, account.name), format!("{account:?}"));
             }
         }
@@ -143,6 +146,12 @@ mod tests {
         assert_eq!(
             (host.hosts.added, host.hosts.removed),
             (vec!["psp.example:8443".into()], vec!["psp.example:443".into()])
+        );
+        let own = "upstream = \"https://m501.psp.example\"\ncredential_file";
+        let own = diff(&with("accounts/psp/globex.toml", "credential_file", own));
+        assert_eq!(
+            (own.hosts.added.as_slice(), own.is_alarm()),
+            (&["m501.psp.example:443".into()][..], true)
         );
         let mut files = files();
         files.insert("accounts/psp/new.toml".into(), "tenants = [\"*\"]\ncredential_file = \"n\"".into());

@@ -51,7 +51,7 @@ impl RouteFacts {
             return Err("other-route-file");
         }
         let account = planned.account(claim.account).ok_or("unknown-account")?;
-        if route.upstream.host != claim.host {
+        if account.upstream(route).0 != claim.host {
             return Err("other-host");
         }
         // A path is kept with the forward: what stands for `{id}` is the proxy's word.
@@ -139,6 +139,12 @@ impl RouteFacts {
     /// The only host these cards may go to.
     #[must_use]
     pub fn host(&self) -> &str {
-        &self.route.upstream.host
+        self.account.upstream(&self.route).0
+    }
+
+    /// The only port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.account.upstream(&self.route).1
     }
 }

@@ -370,8 +370,8 @@ fn destination(wanted: &Wanted, attributes: AttributeSet, forward: Option<Forwar
     Destination {
         route: route.name.clone(),
         account: wanted.route.account().name.clone(),
-        host: Arc::from(route.upstream.host.as_str()),
-        port: Some(route.upstream.port),
+        host: Arc::from(wanted.route.host()),
+        port: Some(wanted.route.port()),
         method: Arc::from(call.method.as_str()),
         path: Arc::from(call.path.as_str()),
         forward,

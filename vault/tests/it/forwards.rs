@@ -39,6 +39,44 @@ async fn a_proxy_gets_what_the_route_declares_and_one_entry_says_so() {
 }
 
 #[tokio::test]
+async fn a_merchant_s_account_is_named_in_decision_entry_and_answer_and_takes_its_own_cards_only() {
+    let vault = Service::start().await;
+    vault.onboard("m-501").await;
+    vault.onboard("acme").await;
+    let (own, other) = (vault.tokenize("m-501", &card()).await, vault.tokenize("acme", &card()).await);
+    let ask = |token: &str, account: &str, host: &str| {
+        let mut wanted = vault.wanted(&[token], &["number"]);
+        (wanted["account"], wanted["host"]) = (json!(account), json!(host));
+        wanted
+    };
+    let open = |body: Value| {
+        let vault = &vault;
+        async move { vault.send("proxy", "POST", "/v1/forwards", Some(&body)).await }
+    };
+    let opened = open(ask(&own, "m-501", "m501.psp.example")).await;
+    assert_eq!(opened.status(), 201, "{}", opened.json());
+    let entry = vault.newest("pan.forward").await;
+    assert_eq!(
+        (&entry["dst"]["account"], &entry["dst"]["host"]),
+        (&json!("m-501"), &json!("m501.psp.example"))
+    );
+    let id = opened.json()["id"].as_str().unwrap().to_owned();
+    let shown = vault.send("proxy", "GET", &format!("/v1/forwards/{id}"), None).await.json();
+    assert_eq!((&shown["account"], &shown["host"]), (&json!("m-501"), &json!("m501.psp.example")), "{shown}");
+    // Another's account, an account nobody has, and a host that is another account's.
+    for (token, account, host) in [
+        (&other, "m-501", "m501.psp.example"),
+        (&own, "m-502", "m501.psp.example"),
+        (&own, "m-501", "api.psp.example"),
+        (&own, "default", "m501.psp.example"),
+    ] {
+        let refused = open(ask(token, account, host)).await;
+        assert!(!refused.json().to_string().contains("4242424242424242"));
+        assert!(matches!(refused.status(), 403 | 404), "{account} {host}: {}", refused.json());
+    }
+}
+
+#[tokio::test]
 async fn the_outcome_is_the_proxys_own_and_never_goes_back() {
     let vault = Service::start().await;
     vault.onboard("acme").await;

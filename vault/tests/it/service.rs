@@ -87,6 +87,11 @@ fn policies(folder: &Path) -> PathBuf {
             "tenants = [\"*\"]\ncredential_file = \"psp\"\n",
         )
         .unwrap();
+        std::fs::write(
+            target.join("accounts/psp/m-501.toml"),
+            "tenants = [\"m-501\"]\ncredential_file = \"m-501\"\nupstream = \"https://m501.psp.example\"\n",
+        )
+        .unwrap();
     }
     target
 }

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{Credentials, RouteName};
+use super::file::parse_upstream;
+use super::{Credentials, Route, RouteName};
 use crate::tenant::TenantId;
 
 /// An account's name; the grammar is a tenant's.
@@ -19,6 +20,8 @@ pub struct Account {
     pub tenants: Vec<TenantScope>,
     /// File the credential is read from (`credentials = "account"`), relative to the proxy's configured secrets folder.
     pub credential_file: Option<PathBuf>,
+    /// Host and port of its own, where the PSP gives each merchant one; else the route's.
+    pub own_upstream: Option<(String, u16)>,
     /// SHA-256 of each credential a caller may bring (`credentials = "pinned"`).
     pub credential_sha256: Vec<[u8; 32]>,
 }
@@ -47,6 +50,7 @@ pub enum InvalidAccount {
 #[serde(deny_unknown_fields)]
 struct AccountFile {
     tenants: Vec<String>,
+    upstream: Option<String>,
     credential_file: Option<PathBuf>,
     #[serde(default)]
     credential_sha256: Vec<String>,
@@ -87,7 +91,21 @@ impl Account {
                 ));
             }
         }
-        Ok(Self { name, tenants, credential_file: file.credential_file, credential_sha256 })
+        let own_upstream = file.upstream.as_deref().map(parse_upstream).transpose();
+        let own_upstream = own_upstream.map_err(|_| {
+            InvalidAccount::Value("`upstream` is https://HOST or https://HOST:PORT, lower case, without path")
+        })?;
+        Ok(Self { name, tenants, credential_file: file.credential_file, own_upstream, credential_sha256 })
+    }
+
+    /// The only host and port calls for this account go to.
+    #[must_use]
+    pub fn upstream<'a>(&'a self, route: &'a Route) -> (&'a str, u16) {
+        let (host, port) = self
+            .own_upstream
+            .as_ref()
+            .map_or((&route.upstream.host, route.upstream.port), |(host, port)| (host, *port));
+        (host, port)
     }
 
     /// Whether cards of this tenant may go to this account.
@@ -130,6 +148,13 @@ mod tests {
             (none, Credentials::Account, false),
             ("tenants = []\ncredential_file = \"k\"", Credentials::Account, false),
             ("tenants = [\"acme\"]\nsurprise = 1", Credentials::Unpinned, false),
+            (
+                "tenants = [\"acme\"]\nupstream = \"https://m501.psp.example:8443\"",
+                Credentials::Unpinned,
+                true,
+            ),
+            ("tenants = [\"acme\"]\nupstream = \"http://m501.psp.example\"", Credentials::Unpinned, false),
+            ("tenants = [\"acme\"]\nupstream = \"https://m501.psp.example/x\"", Credentials::Unpinned, false),
         ] {
             assert_eq!(Account::parse("default", text, mode).is_ok(), fits, "{mode:?} {text}");
         }

@@ -302,7 +302,7 @@ impl InjectTable {
 }
 
 /// `https://host[:port]`, nothing more: no user, path or query.
-fn parse_upstream(text: &str) -> Result<(String, u16), String> {
+pub(super) fn parse_upstream(text: &str) -> Result<(String, u16), String> {
     let wrong = || "`upstream` is https://HOST or https://HOST:PORT, lower case, without path".to_owned();
     let authority = text.strip_prefix("https://").ok_or_else(wrong)?;
     let (host, port) = match authority.rsplit_once(':') {

@@ -160,6 +160,27 @@ fn an_account_serves_its_own_tenants_only() {
 }
 
 #[test]
+fn an_account_s_own_host_is_the_only_one_it_is_opened_for() {
+    let own = with(
+        "accounts/psp/globex.toml",
+        "credential_file",
+        "upstream = \"https://globex.psp.example:8443\"\ncredential_file",
+    );
+    let authorizer = load(&own).unwrap();
+    let sha256 = authorizer.routes().find("psp").unwrap().route.sha256;
+    let check = |account: &'static str, host: &'static str| {
+        let mut claimed = claim(&sha256, [Attribute::Number].into_iter().collect());
+        (claimed.account, claimed.host) = (account, host);
+        authorizer.check_route(&claimed).map(|route| (route.host().to_owned(), route.port()))
+    };
+    assert_eq!(check("globex", "globex.psp.example").unwrap(), ("globex.psp.example".to_owned(), 8443));
+    assert_eq!(check("default", "psp.example").unwrap(), ("psp.example".to_owned(), 443));
+    for (account, host) in [("globex", "psp.example"), ("default", "globex.psp.example")] {
+        assert_eq!(check(account, host).unwrap_err().reason, "other-host", "{account} {host}");
+    }
+}
+
+#[test]
 fn route_facts_of_another_bundle_decide_nothing() {
     let old = load(&files()).unwrap();
     let new = load(&with("bundle.toml", "version = 1", "version = 2")).unwrap();
