@@ -10,9 +10,11 @@ use std::num::TryFromIntError;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use futures_util::future::join_all;
 use metrics_exporter_prometheus::PrometheusHandle;
 use strongroom_domain::{Clock, Random};
-use strongroom_perimeter::listener::{ListenError, Listener};
+use strongroom_perimeter::listener::{ListenError, Listener, ListenerConfig};
 use strongroom_perimeter::ops::{Ops, Readiness};
 use strongroom_perimeter::tls::{self, ClientTlsConfig, MaterialError};
 use tokio::time::{interval, timeout};
@@ -23,10 +25,10 @@ use crate::config::{ConfigError, ProxyConfig};
 use crate::forward::Engine;
 use crate::listen::{self, Service};
 use crate::outcome::{self, OutcomeRecorder};
+use crate::registry::{self, Registry, RegistryError, Sources, Stamps};
 use crate::rescue;
-use crate::route::{self, Callers, Destination, Entry, EntryError, Registered, RouteBookError};
-use crate::upstream::tls::TlsSetupError;
-use crate::upstream::{Admission, Dialer, InvalidHost, Pool, Resolve};
+use crate::route::Bound;
+use crate::upstream::Resolve;
 use crate::vault::{InvalidVaultUrl, VaultClient};
 
 /// How long calls whose callers hung up may take to end after the listener has drained.
@@ -42,29 +44,16 @@ pub enum StartError {
     /// A setting.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A route or account file.
-    #[error("routes cannot be used")]
-    Routes(#[from] RouteBookError),
-    /// Two routes with one host name.
+    /// Routes, accounts, callers or the connect authority.
     #[error(transparent)]
-    Entry(#[from] EntryError),
-    /// A route's host.
-    #[error("route `{route}`: its upstream cannot be used")]
-    Host {
-        /// The route.
+    Registry(#[from] RegistryError),
+    /// A port of a route or account that is not there.
+    #[error("`ports`: {address} is for route `{route}`, which is not there or has no such account")]
+    Port {
+        /// The port's address.
+        address: SocketAddr,
+        /// The route it names.
         route: String,
-        /// Why.
-        #[source]
-        source: InvalidHost,
-    },
-    /// A route's pinned roots.
-    #[error("route `{route}`: its tls cannot be set up")]
-    Roots {
-        /// The route.
-        route: String,
-        /// Why.
-        #[source]
-        source: TlsSetupError,
     },
     /// The vault's addresses.
     #[error(transparent)]
@@ -97,8 +86,11 @@ pub struct Ambient {
 /// A proxy that is bound and not yet serving.
 pub struct Proxy {
     listener: Listener,
+    ports: Vec<(Listener, Bound)>,
     ops: Ops,
     service: Arc<Service>,
+    sources: Arc<Sources>,
+    seen: Stamps,
     recorder: OutcomeRecorder,
     vault: Arc<VaultClient>,
     vault_tls: ClientTlsConfig,
@@ -108,14 +100,12 @@ impl Proxy {
     /// Reads everything, then binds. Must be called inside a Tokio runtime.
     pub fn bind(config: ProxyConfig, ambient: Ambient) -> Result<Self, StartError> {
         config.check()?;
-        let registered = route::read(
-            &config.policies_folder,
-            Some(&config.secrets_folder),
-            config.environment,
-            config.routes.as_ref(),
-        )?;
-        let entry = entry(registered, config.host_suffix.as_deref(), &ambient.resolver)?;
-        let callers = Callers::read(&config.policies_folder)?;
+        let (resolver, clock) = (ambient.resolver.clone(), ambient.clock.clone());
+        let sources = Sources { config: config.clone(), resolver, clock };
+        let seen = sources.stamp();
+        let registry = sources.read(None)?;
+        registry.tell("routes and accounts read");
+        let ports = ports(&config, &registry, &ambient)?;
         let vault = VaultClient::new(
             &config.vault.urls,
             tls::client_config(&config.vault.tls)?,
@@ -127,23 +117,28 @@ impl Proxy {
         let engine =
             Engine { vault: vault.clone(), outcomes, answer_bytes_max: config.limits.answer_bytes_max };
         let service = Arc::new(Service {
-            entry,
-            callers,
+            registry: Arc::new(ArcSwap::from_pointee(registry)),
+            clock: ambient.clock.clone(),
             engine: Arc::new(engine),
             calls: TaskTracker::new(),
             request_bytes_max: usize::try_from(config.listener.limits.body_bytes_max.get())?,
         });
         let ops = Ops::bind(&config.ops).map_err(StartError::Ops)?;
-        let listener = Listener::bind(config.listener, ambient.clock, ambient.random)?
-            .named("proxy")
-            .problems_as(rescue::of_listener);
-        Ok(Self { listener, ops, service, recorder, vault, vault_tls: config.vault.tls })
+        let listener = listen_on(config.listener, &ambient)?;
+        let (sources, vault_tls) = (Arc::new(sources), config.vault.tls);
+        Ok(Self { listener, ports, ops, service, sources, seen, recorder, vault, vault_tls })
     }
 
     /// Where callers connect.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.listener.local_addr()
+    }
+
+    /// Where callers connect for one route each, in the order of the settings.
+    #[must_use]
+    pub fn port_addrs(&self) -> Vec<SocketAddr> {
+        self.ports.iter().map(|(listener, _)| listener.local_addr()).collect()
     }
 
     /// Where probes connect.
@@ -153,16 +148,24 @@ impl Proxy {
 
     /// Serves until `stop`, then drains: connections, calls whose callers are gone, outcomes.
     pub async fn serve(self, metrics: PrometheusHandle, stop: CancellationToken) {
-        let Self { listener, ops, service, recorder, vault, vault_tls } = self;
+        let Self { listener, ports, ops, service, sources, seen, recorder, vault, vault_tls } = self;
         let give_up = CancellationToken::new();
         let recording = tokio::spawn(recorder.run(give_up.clone()));
         let background = CancellationToken::new();
         tokio::spawn(renew(vault.clone(), vault_tls, background.clone()));
+        let every = Duration::from_millis(sources.config.listener.limits.reload_interval_ms.get().into());
+        tokio::spawn(registry::watch(service.registry.clone(), sources, seen, every, background.clone()));
         let readiness = readiness(vault).until(&stop);
         let ops = tokio::spawn(ops.serve(readiness, metrics, background.clone()));
 
         let calls = service.calls.clone();
-        listener.serve(listen::router(service), stop).await;
+        let ports = ports.into_iter().map(|(listener, bound)| {
+            listener.serve(listen::router(service.clone(), Some(bound)), stop.clone())
+        });
+        let ports = join_all(ports.collect::<Vec<_>>());
+        let main = listener.serve(listen::router(service.clone(), None), stop.clone());
+        tokio::join!(main, ports);
+        drop(service);
         calls.close();
         if timeout(CALLS_DRAIN_MAX, calls.wait()).await.is_err() {
             tracing::error!(calls = calls.len(), "stopping with calls under way; their outcome is unknown");
@@ -180,34 +183,26 @@ async fn finished(mut recording: tokio::task::JoinHandle<()>) {
     let _ = (&mut recording).await;
 }
 
-fn entry(
-    registered: Vec<Registered>,
-    suffix: Option<&str>,
-    resolver: &Arc<dyn Resolve>,
-) -> Result<Entry<Destination>, StartError> {
-    let mut routes = Vec::with_capacity(registered.len());
-    for one in registered {
-        let (name, hosts) = (one.route.name.clone(), one.route.hosts.iter().cloned().collect());
-        routes.push((name, hosts, Arc::new(destination(one, resolver)?)));
-    }
-    Ok(Entry::new(routes, suffix)?)
+/// Ports that say by themselves what route and account they are for.
+fn ports(
+    config: &ProxyConfig,
+    registry: &Registry,
+    ambient: &Ambient,
+) -> Result<Vec<(Listener, Bound)>, StartError> {
+    let ports = config.ports.iter().map(|port| {
+        let (route, account) = (port.route.clone(), port.account.clone());
+        if registry.entry.account(&route, account.as_ref()).is_err() {
+            return Err(StartError::Port { address: port.address, route: route.as_str().to_owned() });
+        }
+        let listener = ListenerConfig { address: port.address, ..config.listener.clone() };
+        Ok((listen_on(listener, ambient)?, Bound { route, account, host: None }))
+    });
+    ports.collect()
 }
 
-fn destination(registered: Registered, resolver: &Arc<dyn Resolve>) -> Result<Destination, StartError> {
-    let route = &registered.route;
-    let name = || route.name.as_str().to_owned();
-    let tls = crate::upstream::tls::client_config(registered.roots_file.as_deref())
-        .map_err(|source| StartError::Roots { route: name(), source })?;
-    let dialer = Dialer::new(
-        &route.upstream.host,
-        route.upstream.port,
-        Admission::Public(route.upstream.private_addresses.clone()),
-        resolver.clone(),
-        tls,
-        route.connect_timeout,
-    )
-    .map_err(|source| StartError::Host { route: name(), source })?;
-    Ok(Destination::new(registered, Pool::new(dialer)))
+fn listen_on(config: ListenerConfig, ambient: &Ambient) -> Result<Listener, ListenError> {
+    let (clock, random) = (ambient.clock.clone(), ambient.random.clone());
+    Ok(Listener::bind(config, clock, random)?.named("proxy").problems_as(rescue::of_listener))
 }
 
 fn readiness(vault: Arc<VaultClient>) -> Readiness {

@@ -1,8 +1,10 @@
-//! The command line: `serve`, and `route check` for whoever edits a route file.
+//! The command line: `serve`, `route check` for whoever edits a route file, `ca create` for tunnels.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use strongroom_domain::route::Credentials;
@@ -12,6 +14,7 @@ use strongroom_perimeter::clock::SystemClock;
 use strongroom_perimeter::{drain, hardening, telemetry};
 
 use crate::app::{Ambient, Proxy};
+use crate::authority;
 use crate::config::ProxyConfig;
 use crate::route;
 use crate::upstream::SystemResolver;
@@ -36,6 +39,9 @@ enum Command {
     /// Works on route files.
     #[command(subcommand)]
     Route(RouteCommand),
+    /// Works on the connect authority, which answers inside tunnels.
+    #[command(subcommand)]
+    Ca(CaCommand),
 }
 
 /// What `serve --help` shows: the shipped file, which a test holds to the defaults.
@@ -55,6 +61,26 @@ enum RouteCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum CaCommand {
+    /// Makes an authority for the upstream hosts of every route and account, and for nothing else: connect-ca.pem, which
+    /// callers trust, and connect-ca.key, for the proxy alone. A new host needs a new authority.
+    Create {
+        /// The folder that holds `routes/` and `accounts/`.
+        #[arg(long, value_name = "FOLDER", default_value = "policies")]
+        policies: PathBuf,
+        /// The environment whose rules apply.
+        #[arg(long, value_enum, default_value = "live")]
+        environment: EnvironmentArgument,
+        /// Where the two files are written. Nothing there is overwritten.
+        #[arg(long, value_name = "FOLDER", default_value = ".")]
+        folder: PathBuf,
+        /// How long it lives.
+        #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u16).range(1..=825))]
+        days: u16,
+    },
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum EnvironmentArgument {
     Live,
@@ -68,7 +94,10 @@ type Failed = Box<dyn std::error::Error + Send + Sync>;
 pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Serve { config } => serve(&config),
-        Command::Route(RouteCommand::Check { policies, environment }) => check(&policies, environment),
+        Command::Route(RouteCommand::Check { policies, environment }) => check(&policies, environment.into()),
+        Command::Ca(CaCommand::Create { policies, environment, folder, days }) => {
+            create_authority(&policies, environment.into(), &folder, days)
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -96,28 +125,55 @@ fn serve(config: &Path) -> Result<(), Failed> {
     })
 }
 
+impl From<EnvironmentArgument> for Environment {
+    fn from(argument: EnvironmentArgument) -> Self {
+        match argument {
+            EnvironmentArgument::Live => Self::Live,
+            EnvironmentArgument::Test => Self::Test,
+        }
+    }
+}
+
 #[expect(clippy::print_stdout, reason = "the answer of a command people run")]
-fn check(policies: &Path, environment: EnvironmentArgument) -> Result<(), Failed> {
-    let environment = match environment {
-        EnvironmentArgument::Live => Environment::Live,
-        EnvironmentArgument::Test => Environment::Test,
-    };
-    for registered in route::read(policies, None, environment, None)? {
-        let route = &registered.route;
+fn check(policies: &Path, environment: Environment) -> Result<(), Failed> {
+    let registered = route::read(policies, None, environment, None)?;
+    for accounts in registered.chunk_by(|one, next| one.route.name == next.route.name) {
+        let route = &accounts[0].route;
         let credentials = match route.credentials {
             Credentials::Account => "the account's own",
             Credentials::Pinned => "the caller's, pinned",
             Credentials::Unpinned => "the caller's, any",
         };
         println!(
-            "{}: https://{}:{}, {} calls with card data, {} without; credential: {credentials}; sha256 {}",
+            "{}: https://{}:{}, {} calls with card data, {} without; {} accounts; credential: {credentials}; sha256 {}",
             route.name,
             route.upstream.host,
             route.upstream.port,
             route.allow.len(),
             route.pass.len(),
+            accounts.len(),
             hex::encode(route.sha256),
         );
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of a command people run")]
+fn create_authority(
+    policies: &Path,
+    environment: Environment,
+    folder: &Path,
+    days: u16,
+) -> Result<(), Failed> {
+    let registered = route::read(policies, None, environment, None)?;
+    let hosts: BTreeSet<_> = registered.iter().map(|one| one.upstream().host).collect();
+    let life = Duration::from_secs(u64::from(days) * 24 * 60 * 60);
+    let created = authority::create(&hosts, folder, SystemClock.now(), life)?;
+    println!("callers trust     {}", created.certificate.display());
+    println!("the proxy keeps   {}", created.key.display());
+    println!("for {} hosts, {days} days:", hosts.len());
+    for host in hosts {
+        println!("  {host}");
     }
     Ok(())
 }

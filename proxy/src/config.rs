@@ -4,11 +4,13 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 use strongroom_domain::Environment;
+use strongroom_domain::route::{AccountName, RouteName};
 use strongroom_perimeter::listener::ListenerConfig;
 use strongroom_perimeter::ops::OpsConfig;
 use strongroom_perimeter::telemetry::TelemetryConfig;
@@ -20,8 +22,8 @@ use strongroom_perimeter::tls::ClientTlsConfig;
 pub struct ProxyConfig {
     /// `live` or `test`. Private addresses and unpinned credentials exist in `test` only.
     pub environment: Environment,
-    /// Holds `routes/*.toml`, `accounts/<route>/default.toml` and `workloads.json` (who may call, and where): the same
-    /// files the vault reads.
+    /// Holds `routes/*.toml`, `accounts/<route>/*.toml` and `workloads.json` (who may call, and where): the same files the
+    /// vault reads. Read again while serving.
     pub policies_folder: PathBuf,
     /// Holds the credential files accounts name.
     pub secrets_folder: PathBuf,
@@ -31,6 +33,11 @@ pub struct ProxyConfig {
     pub host_suffix: Option<String>,
     /// Where callers connect.
     pub listener: ListenerConfig,
+    /// Further ports, each of one route, with the listener's certificates and limits.
+    #[serde(default)]
+    pub ports: Vec<PortConfig>,
+    /// Answers `CONNECT`. Without it every tunnel is refused.
+    pub connect: Option<ConnectConfig>,
     /// Where probes and Prometheus connect.
     pub ops: OpsConfig,
     /// Where forwards are opened.
@@ -41,6 +48,28 @@ pub struct ProxyConfig {
     /// Logs.
     #[serde(default)]
     pub telemetry: TelemetryConfig,
+}
+
+/// A port of one route: for SDKs that can change host and port only, and where a host name is no choice.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PortConfig {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// The route.
+    pub route: RouteName,
+    /// The account; without it the only one, or `default`.
+    pub account: Option<AccountName>,
+}
+
+/// The connect authority, made by `strongroom-proxy ca create`. Read again when it changes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectConfig {
+    /// Its certificate, which callers trust.
+    pub ca_certificate_file: PathBuf,
+    /// Its key, mode 0600.
+    pub ca_key_file: PathBuf,
 }
 
 /// How the vault is reached.
@@ -112,13 +141,18 @@ pub enum ConfigError {
     Value(&'static str),
 }
 
+/// Reads a file of settings; what types cannot check is left to the caller.
+pub(crate) fn read_toml<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    toml::from_str(&text)
+        .map_err(|source| ConfigError::Syntax { path: path.to_owned(), source: Box::new(source) })
+}
+
 impl ProxyConfig {
     /// Reads and checks a file.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-        let config: Self = toml::from_str(&text)
-            .map_err(|source| ConfigError::Syntax { path: path.to_owned(), source: Box::new(source) })?;
+        let config: Self = read_toml(path)?;
         config.check()?;
         Ok(config)
     }

@@ -134,7 +134,7 @@ impl<'a> Run<'a> {
         'a: 'w,
     {
         let Order { target, method, caller, .. } = self.order;
-        let Destination { route, account, .. } = &*target.destination;
+        let Destination { route, account, upstream, .. } = &*target.destination;
         OpenRequest {
             caller: &caller.workload,
             caller_cert_sha256: hex::encode(caller.certificate_sha256),
@@ -143,7 +143,7 @@ impl<'a> Run<'a> {
             account: account.name.as_str(),
             method: method.as_str(),
             path: target.path(),
-            host: &route.upstream.host,
+            host: &upstream.host,
             cards: wanted
                 .iter()
                 .map(|one| WantedCard { token: one.name.as_str(), attributes: one.attributes })

@@ -43,7 +43,7 @@ pub fn incoming(from_psp: &HeaderMap) -> HeaderMap {
 }
 
 /// RFC 9110 §7.6.1: what `Connection` names, and what always belongs to one connection.
-fn without_hop(from: &HeaderMap) -> HeaderMap {
+pub(crate) fn without_hop(from: &HeaderMap) -> HeaderMap {
     let mut headers = from.clone();
     let named = from.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
     for name in named.flat_map(|value| value.split(',')).map(str::trim) {

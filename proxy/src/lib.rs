@@ -1,6 +1,7 @@
 //! The detokenizing forward proxy: tokens in, card data only to registered PSPs, scrubbed answers out.
 
 pub mod app;
+pub mod authority;
 pub mod body;
 pub mod cli;
 pub mod config;
@@ -12,8 +13,10 @@ pub mod inject;
 pub mod listen;
 pub mod measure;
 pub mod outcome;
+pub mod registry;
 pub mod rescue;
 pub mod route;
 pub mod scrub;
+pub mod tunnel;
 pub mod upstream;
 pub mod vault;

@@ -1,4 +1,4 @@
-//! What callers reach: every request is a call at some route, or refused.
+//! What callers reach: every request is a call at some route, a tunnel to one, or refused.
 //!
 //! Promises: only a caller the bundle names for a route reaches it; a call that began runs to its end, whoever hangs up;
 //! its body is bounded in size and time.
@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
@@ -13,9 +14,9 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Request};
+use http::{HeaderName, HeaderValue, Method, Request};
 use strongroom_domain::route::{Call, Route};
-use strongroom_domain::{ForwardId, ProblemKind};
+use strongroom_domain::{Clock, ForwardId, ProblemKind, RequestId};
 use strongroom_perimeter::limits::read_body;
 use strongroom_perimeter::listener::RouteLabel;
 use strongroom_perimeter::{Caller, RequestInfo};
@@ -23,8 +24,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::forward::{Answered, Ended, Engine, Order};
 use crate::measure::{self, Stage, Stages};
+use crate::registry::Registry;
 use crate::rescue::{self, Failure};
-use crate::route::{Callers, Destination, Entry};
+use crate::route::{Bound, Destination};
+use crate::tunnel;
 
 /// Status for an unknown outcome where no route says otherwise.
 const UNKNOWN_OUTCOME_STATUS: u16 = 502;
@@ -32,12 +35,12 @@ const UNKNOWN_OUTCOME_STATUS: u16 = 502;
 const FORWARD_ID: HeaderName = HeaderName::from_static("strongroom-forward-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
-/// What the forward listener serves.
+/// What the forward listeners serve.
 pub struct Service {
-    /// The routes.
-    pub entry: Entry<Destination>,
-    /// Who may reach them.
-    pub callers: Callers,
+    /// The routes and who may reach them, as they are at the moment.
+    pub registry: Arc<ArcSwap<Registry>>,
+    /// Judges certificates of tunnels.
+    pub clock: Arc<dyn Clock>,
     /// What runs a call.
     pub engine: Arc<Engine>,
     /// Calls under way, so that a drain can wait for them.
@@ -46,25 +49,32 @@ pub struct Service {
     pub request_bytes_max: usize,
 }
 
-/// The router of the forward listener: one handler for every method and path.
-pub fn router(service: Arc<Service>) -> Router {
-    Router::new().fallback(handle).with_state(service)
+/// One listener: the service, and the route of its port if it is bound to one.
+#[derive(Clone)]
+struct Port {
+    service: Arc<Service>,
+    bound: Option<Bound>,
 }
 
-async fn handle(State(service): State<Arc<Service>>, request: Request<Body>) -> Response {
-    let (parts, body) = request.into_parts();
+/// The router of a forward listener: one handler for every method and path.
+pub fn router(service: Arc<Service>, bound: Option<Bound>) -> Router {
+    Router::new().fallback(handle).with_state(Port { service, bound })
+}
+
+async fn handle(State(Port { service, bound }): State<Port>, request: Request<Body>) -> Response {
+    let (mut parts, body) = request.into_parts();
     let id = RequestInfo::id_of(&parts);
     let mut stages = Stages::default();
-    let order = match service.order(parts, body, &mut stages).await {
+    if parts.method == Method::CONNECT {
+        let opened = tunnel::open(&service.registry.load(), &mut parts, bound.as_ref(), service.clock.now());
+        return opened.unwrap_or_else(|(failure, found)| {
+            measure::tunnel(found.as_deref().map_or("none", |found| found.route.name.as_str()), "refused");
+            refuse(&failure, found.as_deref(), id, &stages)
+        });
+    }
+    let order = match service.order(parts, body, bound, &mut stages).await {
         Ok(order) => order,
-        Err((failure, destination)) => {
-            let (route, status) = destination.as_deref().map_or(("none", UNKNOWN_OUTCOME_STATUS), |found| {
-                (found.route.name.as_str(), found.route.unknown_outcome_status)
-            });
-            let response = rescue::answer(&failure, None, status, id);
-            told(&failure, route, "none", None, &stages);
-            return response;
-        }
+        Err((failure, found)) => return refuse(&failure, found.as_deref(), id, &stages),
     };
     let destination = order.target.destination.clone();
     let route = &destination.route;
@@ -88,19 +98,32 @@ async fn handle(State(service): State<Arc<Service>>, request: Request<Body>) -> 
     response
 }
 
+/// Answers a call that came to nothing before it was one.
+fn refuse(failure: &Failure, found: Option<&Destination>, id: RequestId, stages: &Stages) -> Response {
+    let (route, status) = found.map_or(("none", UNKNOWN_OUTCOME_STATUS), |found| {
+        (found.route.name.as_str(), found.route.unknown_outcome_status)
+    });
+    told(failure, route, "none", None, stages);
+    rescue::answer(failure, None, status, id)
+}
+
 impl Service {
-    /// Reads a request completely and finds its destination.
+    /// Reads a request completely and finds its destination: by the tunnel it is in, its port, or what it says.
     async fn order(
         &self,
         mut parts: Parts,
         body: Body,
+        port: Option<Bound>,
         stages: &mut Stages,
     ) -> Result<Order, (Failure, Option<Arc<Destination>>)> {
         let found = parts.extensions.remove::<Caller>().zip(parts.extensions.remove::<RequestInfo>());
         let (caller, info) = found.ok_or((Failure::NoCaller, None))?;
-        let target = self.entry.find(&parts).map_err(|refused| (Failure::Entry(refused), None))?;
+        let bound = parts.extensions.remove::<Bound>().or(port);
+        let registry = self.registry.load_full();
+        let target = registry.entry.find(&parts, bound.as_ref());
+        let target = target.map_err(|refused| (Failure::Entry(refused), None))?;
         let destination = target.destination.clone();
-        if !self.callers.may(&caller.workload, &destination.route.name, &destination.account.name) {
+        if !registry.callers.may(&caller.workload, &destination.route.name, &destination.account.name) {
             return Err((Failure::CallerRefused, Some(destination)));
         }
         if destination.route.call(parts.method.as_str(), target.path()).is_none() {

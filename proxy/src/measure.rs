@@ -117,6 +117,11 @@ pub fn connect_failed(route: &str, why: &'static str) {
         .increment(1);
 }
 
+/// Counts a `CONNECT`: `opened` or `refused`.
+pub fn tunnel(route: &str, result: &'static str) {
+    counter!("strongroom_proxy_tunnels_total", "route" => route.to_owned(), "result" => result).increment(1);
+}
+
 /// Outcomes that wait to be recorded.
 pub fn outcomes_waiting(number: usize) {
     gauge!("strongroom_proxy_outcomes_waiting").set(u32::try_from(number).unwrap_or(u32::MAX));

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use strongroom_domain::{ForwardId, Problem, ProblemKind, RequestId};
 use strongroom_perimeter::problem::{document, render};
 
+use crate::authority::LeafError;
 use crate::credential::CredentialRefused;
 use crate::inject::InjectError;
 use crate::route::EntryRefused;
@@ -31,6 +32,9 @@ pub enum Failure {
     /// No route by host or path.
     #[error(transparent)]
     Entry(#[from] EntryRefused),
+    /// A tunnel would be right, but no certificate can be made for it.
+    #[error("no certificate for a tunnel")]
+    TunnelCertificate(#[source] LeafError),
     /// The bundle does not let this caller use the route.
     #[error("the caller may not use the route")]
     CallerRefused,
@@ -81,9 +85,10 @@ impl Failure {
     pub fn problem(&self) -> Problem {
         match self {
             Self::NoCaller => Problem::new(ProblemKind::Internal),
-            Self::Entry(_) => Problem::because(
-                ProblemKind::RouteRefused,
-                "no route has this host name or first path segment; nothing was sent",
+            Self::Entry(refused) => Problem::because(ProblemKind::RouteRefused, no_entry(*refused)),
+            Self::TunnelCertificate(_) => Problem::because(
+                ProblemKind::PspUnreachable,
+                "the proxy has no certificate for a tunnel; nothing was sent",
             ),
             Self::CallerRefused => Problem::because(
                 ProblemKind::Forbidden,
@@ -123,6 +128,7 @@ impl Failure {
             | Self::Inject(_)
             | Self::Credential(_) => false,
             Self::NoCaller
+            | Self::TunnelCertificate(_)
             | Self::Shed
             | Self::Connect(_)
             | Self::Open(_)
@@ -130,6 +136,25 @@ impl Failure {
             | Self::Undecodable(_)
             | Self::Redirected
             | Self::Abandoned => true,
+        }
+    }
+}
+
+const fn no_entry(refused: EntryRefused) -> &'static str {
+    match refused {
+        EntryRefused::NotAPath => {
+            "the target is no path below a route: no general proxy is here; nothing was sent"
+        }
+        EntryRefused::AmbiguousHost => "the request does not name one host; nothing was sent",
+        EntryRefused::NoRoute => "no route has this host name or first path segment; nothing was sent",
+        EntryRefused::NoAccount => {
+            "the route has no such account, or several and the request names none; nothing was sent"
+        }
+        EntryRefused::SeveralRoutes => {
+            "several routes have this upstream: name one in strongroom-route; nothing was sent"
+        }
+        EntryRefused::NoTunnel => {
+            "this proxy opens no tunnel to this host: its connect authority is not for it; nothing was sent"
         }
     }
 }
@@ -265,6 +290,9 @@ mod tests {
             (Failure::Inject(InjectError::MisplacedToken), 400),
             (Failure::Inject(InjectError::PanInRequest), 400),
             (Failure::Entry(EntryRefused::NoRoute), 403),
+            (Failure::Entry(EntryRefused::NoAccount), 403),
+            (Failure::Entry(EntryRefused::NoTunnel), 403),
+            (Failure::TunnelCertificate(LeafError::Ended), 424),
             (Failure::CallerRefused, 403),
             (Failure::NotListed, 403),
             (Failure::Credential(CredentialRefused), 403),

@@ -1,8 +1,8 @@
 //! The registered destinations, and how a request finds one.
 //!
-//! Promises: a destination comes from files read at start; nothing in a request names a host to connect to; only callers
-//! the bundle names for a route reach it.
-//! Upholds: C-17, C-18.
+//! Promises: a destination comes from files read at start or reload; nothing in a request names a host to connect to; only
+//! callers the bundle names for a route and account reach it.
+//! Upholds: C-17, C-18, C-37.
 
 mod book;
 mod callers;
@@ -10,36 +10,50 @@ mod entry;
 
 pub use book::{Registered, RouteBookError, read};
 pub use callers::Callers;
-pub use entry::{Entry, EntryError, EntryRefused, Target};
+pub use entry::{Bound, Entry, EntryError, EntryRefused, Listed, ListedAccount, Target, host_of};
 
 use std::sync::Arc;
 
 use http::HeaderValue;
-use strongroom_domain::route::{Account, Route};
+use strongroom_domain::route::{Account, Route, Upstream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::upstream::Pool;
 
-/// One route, ready to be used.
+/// One account of one route, ready to be used.
 pub struct Destination {
     /// The route.
-    pub route: Route,
-    /// Its account.
+    pub route: Arc<Route>,
+    /// The account.
     pub account: Account,
     /// The account's credential as a header value: exactly in `account` mode. Marked sensitive.
     pub credential: Option<HeaderValue>,
-    /// Connections to its upstream.
+    /// Where calls go: the route's upstream, under the account's own host if it has one.
+    pub upstream: Upstream,
+    /// Connections there.
     pub pool: Pool,
     slots: Arc<Semaphore>,
 }
 
 impl Destination {
-    /// A destination with all its slots free.
+    /// A destination that shares the route's slots.
     #[must_use]
-    pub fn new(registered: Registered, pool: Pool) -> Self {
-        let slots = Arc::new(Semaphore::new(registered.route.in_flight_max.min(Semaphore::MAX_PERMITS)));
+    pub fn new(registered: Registered, pool: Pool, slots: Arc<Semaphore>) -> Self {
+        let upstream = registered.upstream();
         let Registered { route, account, credential, .. } = registered;
-        Self { route, account, credential, pool, slots }
+        Self { route, account, credential, upstream, pool, slots }
+    }
+
+    /// Slots for all calls at a route, whatever the account.
+    #[must_use]
+    pub fn slots_of(route: &Route) -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(route.in_flight_max.min(Semaphore::MAX_PERMITS)))
+    }
+
+    /// The slots, for a destination that takes this one's place.
+    #[must_use]
+    pub fn slots(&self) -> Arc<Semaphore> {
+        self.slots.clone()
     }
 
     /// A place among the calls at this PSP. `None`: all are taken, shed this one.

@@ -43,7 +43,7 @@ impl<'a> Planned<'a> {
             }
         };
         check_fields(route, order, content_type)?;
-        let mut headers = headers::outgoing(&order.headers, &route.upstream);
+        let mut headers = headers::outgoing(&order.headers, &destination.upstream);
         let (place, own) = (&route.credential_place, destination.credential.as_ref());
         credential::apply(route.credentials, place, &destination.account, own, &mut headers)?;
         Ok(Self { call, plan, headers })

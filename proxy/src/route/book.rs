@@ -3,27 +3,36 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use http::HeaderValue;
 use strongroom_domain::Environment;
-use strongroom_domain::route::{Account, CredentialPlace, InvalidAccount, InvalidRoute, Roots, Route};
+use strongroom_domain::route::{
+    Account, CredentialPlace, InvalidAccount, InvalidRoute, Roots, Route, Upstream,
+};
 use zeroize::Zeroizing;
 
-/// The one account of a route for now.
-const ACCOUNT: &str = "default";
-
-/// A route with everything it needs from files.
+/// One account of a route, with everything it needs from files.
 #[derive(Debug)]
 pub struct Registered {
-    /// The route.
-    pub route: Route,
-    /// Its account.
+    /// The route: one for all its accounts.
+    pub route: Arc<Route>,
+    /// The account.
     pub account: Account,
     /// The account's credential, as the header value that leaves. Absent in other modes, and where no secrets folder
     /// was given.
     pub credential: Option<HeaderValue>,
     /// Pinned roots, as a path that can be opened.
     pub roots_file: Option<PathBuf>,
+}
+
+impl Registered {
+    /// Where calls go: the route's upstream, under the account's own host if it has one.
+    #[must_use]
+    pub fn upstream(&self) -> Upstream {
+        let (host, port) = self.account.upstream(&self.route);
+        Upstream { host: host.to_owned(), port, ..self.route.upstream.clone() }
+    }
 }
 
 /// Why the routes cannot be used.
@@ -76,13 +85,16 @@ pub enum RouteBookError {
     /// `routes` names one that is not there.
     #[error("`routes` names `{0}`, but policies/routes/ has no such file; add it or take the name out")]
     Unknown(String),
+    /// A route nobody can use.
+    #[error("{}: holds no account file; write one, such as default.toml", .0.display())]
+    NoAccount(PathBuf),
     /// No route at all.
     #[error("{}: holds no route file; a proxy without routes can do nothing", .0.display())]
     Empty(PathBuf),
 }
 
-/// Reads `routes/*.toml` below `policies` and each one's `accounts/<route>/default.toml`: all, or those named in `only`.
-/// Credentials are read if a secrets folder is given.
+/// Reads `routes/*.toml` below `policies` and each one's `accounts/<route>/*.toml`: all, or the routes named in `only`.
+/// Credentials are read if a secrets folder is given. The accounts of a route follow each other.
 pub fn read(
     policies: &Path,
     secrets: Option<&Path>,
@@ -100,7 +112,11 @@ pub fn read(
     if names.is_empty() {
         return Err(RouteBookError::Empty(folder));
     }
-    names.iter().map(|name| register(policies, secrets, environment, name)).collect()
+    let mut registered = Vec::new();
+    for name in &names {
+        register(policies, secrets, environment, name, &mut registered)?;
+    }
+    Ok(registered)
 }
 
 fn names(folder: &Path) -> Result<BTreeSet<String>, RouteBookError> {
@@ -120,22 +136,44 @@ fn register(
     secrets: Option<&Path>,
     environment: Environment,
     name: &str,
-) -> Result<Registered, RouteBookError> {
+    into: &mut Vec<Registered>,
+) -> Result<(), RouteBookError> {
     let path = policies.join("routes").join(format!("{name}.toml"));
     let route = Route::parse(name, &text(&path)?, environment)
         .map_err(|source| RouteBookError::Route { path: path.clone(), source })?;
+    let route = Arc::new(route);
     let roots_file = match &route.upstream.roots {
         Roots::WebPki => None,
         Roots::File(file) => Some(policies.join("routes").join(file)),
     };
-    let path = policies.join("accounts").join(name).join(format!("{ACCOUNT}.toml"));
-    let account = Account::parse(ACCOUNT, &text(&path)?, route.credentials)
+    let folder = policies.join("accounts").join(name);
+    let accounts = names(&folder)?;
+    if accounts.is_empty() {
+        return Err(RouteBookError::NoAccount(folder));
+    }
+    for account in accounts {
+        let (route, roots_file) = (route.clone(), roots_file.clone());
+        let (account, credential) = held(&folder, &account, &route, secrets)?;
+        into.push(Registered { route, account, credential, roots_file });
+    }
+    Ok(())
+}
+
+/// An account and the credential it names.
+fn held(
+    folder: &Path,
+    name: &str,
+    route: &Route,
+    secrets: Option<&Path>,
+) -> Result<(Account, Option<HeaderValue>), RouteBookError> {
+    let path = folder.join(format!("{name}.toml"));
+    let account = Account::parse(name, &text(&path)?, route.credentials)
         .map_err(|source| RouteBookError::Account { path, source })?;
     let credential = match (secrets, &account.credential_file) {
-        (Some(folder), Some(file)) => Some(credential(folder, file, &route.credential_place)?),
+        (Some(secrets), Some(file)) => Some(credential(secrets, file, &route.credential_place)?),
         _ => None,
     };
-    Ok(Registered { route, account, credential, roots_file })
+    Ok((account, credential))
 }
 
 pub(super) fn text(path: &Path) -> Result<String, RouteBookError> {
@@ -210,11 +248,29 @@ mod tests {
     }
 
     #[test]
+    fn a_route_comes_with_all_its_accounts_and_each_with_its_own() {
+        let folder = folder("sk_own\n");
+        let account =
+            "tenants = [\"m-501\"]\ncredential_file = \"m-501.key\"\nupstream = \"https://m501.psp.example\"";
+        std::fs::write(folder.path().join("accounts/psp/m-501.toml"), account).unwrap();
+        std::fs::write(folder.path().join("m-501.key"), "sk_501").unwrap();
+        let registered = read_in(folder.path(), &[]).unwrap();
+        let [default, m501] = &registered[..] else { panic!("two accounts") };
+        assert!(Arc::ptr_eq(&default.route, &m501.route));
+        assert_eq!(m501.credential.as_ref().unwrap(), "Bearer sk_501");
+        assert_eq!(m501.upstream().host, "m501.psp.example");
+        assert_eq!(default.upstream(), default.route.upstream);
+    }
+
+    #[test]
     fn what_is_missing_or_wrong_is_named() {
         let two_lines = folder("a\nb\n");
         assert!(read_in(two_lines.path(), &[]).unwrap_err().to_string().contains("one line"));
         let good = folder("k");
         assert!(matches!(read_in(good.path(), &["other"]), Err(RouteBookError::Unknown(_))));
+        std::fs::write(good.path().join("accounts/psp/m-501.toml"), "tenants = []").unwrap();
+        assert!(matches!(read_in(good.path(), &[]), Err(RouteBookError::Account { .. })));
+        std::fs::remove_file(good.path().join("accounts/psp/m-501.toml")).unwrap();
         std::fs::remove_file(good.path().join("accounts/psp/default.toml")).unwrap();
         assert!(read_in(good.path(), &[]).unwrap_err().to_string().contains("default.toml"));
         std::fs::remove_file(good.path().join("routes/psp.toml")).unwrap();

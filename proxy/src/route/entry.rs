@@ -1,19 +1,72 @@
-//! How a request finds its route: by host name, or by the first segment of its path.
+//! How a request finds its route and account: by host name, by the first segments of its path, or by where it came in (a
+//! port, a tunnel).
 //!
-//! Promises: two routes never claim one name; a request that says two things about its host is refused.
+//! Promises: two routes never claim one name; a request that says two things about its host is refused; a tunnel leads to
+//! the upstream of a registered route or nowhere; an account is named, is the only one, or is `default`: never guessed.
+//! Upholds: C-36, C-37.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use http::header::HOST;
 use http::request::Parts;
 use http::{Method, Version};
-use strongroom_domain::route::RouteName;
+use strongroom_domain::route::{AccountName, RouteName};
+
+/// The account of a request that names none, where there are several.
+const DEFAULT_ACCOUNT: &str = "default";
 
 /// The routes by the names callers use.
 pub struct Entry<T> {
-    by_name: HashMap<RouteName, Arc<T>>,
-    by_host: HashMap<String, Arc<T>>,
+    routes: HashMap<RouteName, Accounts<T>>,
+    by_host: HashMap<String, RouteName>,
+    suffix: Option<String>,
+    /// Host and port of every upstream, for tunnels.
+    upstreams: HashMap<(String, u16), Vec<(RouteName, AccountName)>>,
+}
+
+/// One route, as an [`Entry`] lists it.
+pub struct Listed<T> {
+    /// Its name.
+    pub name: RouteName,
+    /// Host names of its own.
+    pub hosts: Vec<String>,
+    /// Its accounts.
+    pub accounts: Vec<ListedAccount<T>>,
+}
+
+/// One account of a [`Listed`] route.
+pub struct ListedAccount<T> {
+    /// Its name.
+    pub name: AccountName,
+    /// Host and port its calls go to.
+    pub upstream: (String, u16),
+    /// What is found.
+    pub destination: Arc<T>,
+}
+
+struct Accounts<T>(BTreeMap<AccountName, Arc<T>>);
+
+impl<T> Accounts<T> {
+    fn find(&self, named: Option<&AccountName>) -> Result<&Arc<T>, EntryRefused> {
+        let found = match named {
+            Some(name) => self.0.get(name),
+            None if self.0.len() == 1 => self.0.values().next(),
+            None => self.0.iter().find(|(name, _)| name.as_str() == DEFAULT_ACCOUNT).map(|(_, found)| found),
+        };
+        found.ok_or(EntryRefused::NoAccount)
+    }
+}
+
+/// Where a request came in, if that alone says what it is for: a port of one route, a tunnel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// The route.
+    pub route: RouteName,
+    /// The account; without one, as if a request had named none.
+    pub account: Option<AccountName>,
+    /// Inside a tunnel: the host it was opened to. A request inside may name no other.
+    pub host: Option<String>,
 }
 
 /// Where a request goes and what it asks for there.
@@ -46,80 +99,196 @@ pub struct EntryError(String);
 /// Why a request finds no route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EntryRefused {
-    /// `CONNECT`, or a target with a scheme and host: this listener is no general proxy.
-    #[error("the proxy takes plain paths only: no connect, no absolute targets")]
+    /// `CONNECT` where it leads nowhere, or a target that is not `https`: this is no general proxy.
+    #[error("the target is neither a path nor an https address of a route")]
     NotAPath,
-    /// No `Host`, several, or one that contradicts `:authority`.
+    /// No host, several, or one that contradicts another or the tunnel.
     #[error("the request does not name one host")]
     AmbiguousHost,
     /// No such route.
     #[error("no route has this host name or path")]
     NoRoute,
+    /// The route has no such account, or none was named and none is the default.
+    #[error("the route has no such account, or the request names none")]
+    NoAccount,
+    /// Several routes have this upstream.
+    #[error("several routes lead to this host")]
+    SeveralRoutes,
+    /// The proxy has no certificate authority, or none that may speak for this host.
+    #[error("this proxy opens no tunnel to this host")]
+    NoTunnel,
 }
 
 impl<T> Entry<T> {
-    /// Routes with their own host names; with a suffix, each is also reached as `<route>.<suffix>`.
+    /// Routes with their own host names; with a suffix, each is also reached as `<route>.<suffix>`, and each account as
+    /// `<account>.<route>.<suffix>`.
     pub fn new(
-        routes: impl IntoIterator<Item = (RouteName, Vec<String>, Arc<T>)>,
+        routes: impl IntoIterator<Item = Listed<T>>,
         suffix: Option<&str>,
     ) -> Result<Self, EntryError> {
-        let mut entry = Self { by_name: HashMap::new(), by_host: HashMap::new() };
-        for (name, mut hosts, destination) in routes {
+        let mut entry = Self {
+            routes: HashMap::new(),
+            by_host: HashMap::new(),
+            suffix: suffix.map(str::to_owned),
+            upstreams: HashMap::new(),
+        };
+        for Listed { name, mut hosts, accounts } in routes {
             hosts.extend(suffix.map(|suffix| format!("{name}.{suffix}")));
             hosts.sort_unstable();
             hosts.dedup();
             for host in hosts {
-                if entry.by_host.insert(host.clone(), destination.clone()).is_some() {
+                if entry.by_host.insert(host.clone(), name.clone()).is_some() {
                     return Err(EntryError(host));
                 }
             }
-            entry.by_name.insert(name, destination);
+            let mut by_name = BTreeMap::new();
+            for account in accounts {
+                let upstream = entry.upstreams.entry(account.upstream).or_default();
+                upstream.push((name.clone(), account.name.clone()));
+                by_name.insert(account.name, account.destination);
+            }
+            entry.routes.insert(name, Accounts(by_name));
         }
         Ok(entry)
     }
 
-    /// Finds the route of a request.
-    pub fn find(&self, request: &Parts) -> Result<Target<T>, EntryRefused> {
-        let http1 = request.version <= Version::HTTP_11;
-        if request.method == Method::CONNECT || (http1 && request.uri.authority().is_some()) {
-            return Err(EntryRefused::NotAPath);
+    /// Every destination, each account's.
+    pub fn destinations(&self) -> impl Iterator<Item = &Arc<T>> {
+        self.routes.values().flat_map(|accounts| accounts.0.values())
+    }
+
+    /// The destination of a route and account.
+    pub fn account(&self, route: &RouteName, account: Option<&AccountName>) -> Result<&Arc<T>, EntryRefused> {
+        self.routes.get(route).ok_or(EntryRefused::NoRoute)?.find(account)
+    }
+
+    /// Finds the route and account of a request, which came in at a place that says it or says it itself.
+    pub fn find(&self, request: &Parts, bound: Option<&Bound>) -> Result<Target<T>, EntryRefused> {
+        let target = origin_form(request)?;
+        let host = named_host(request)?;
+        if let Some(bound) = bound {
+            if let (Some(expected), Some(named)) = (&bound.host, &host)
+                && expected != named
+            {
+                return Err(EntryRefused::AmbiguousHost);
+            }
+            let destination = self.account(&bound.route, bound.account.as_ref())?.clone();
+            return Ok(Target { destination, path_and_query: target.to_owned() });
         }
-        let target = request.uri.path_and_query().ok_or(EntryRefused::NotAPath)?.as_str();
-        if !target.starts_with('/') {
-            return Err(EntryRefused::NotAPath);
+        let host = host.ok_or(EntryRefused::AmbiguousHost)?;
+        if let Some((route, account)) = self.by_host(&host)? {
+            let destination = self.account(&route, account.as_ref())?.clone();
+            return Ok(Target { destination, path_and_query: target.to_owned() });
         }
-        if let Some(destination) = self.by_host.get(&host(request)?) {
-            return Ok(Target { destination: destination.clone(), path_and_query: target.to_owned() });
-        }
-        let rest = &target[1..];
-        let end = rest.find(['/', '?']).unwrap_or(rest.len());
-        let name = RouteName::parse(&rest[..end]).ok_or(EntryRefused::NoRoute)?;
-        let destination = self.by_name.get(&name).ok_or(EntryRefused::NoRoute)?.clone();
-        let below = &rest[end..];
+        self.by_path(target)
+    }
+
+    /// `/<route>/…`, or `/<route>/@<account>/…`.
+    fn by_path(&self, target: &str) -> Result<Target<T>, EntryRefused> {
+        let (name, below) = segment(&target[1..]);
+        let name = RouteName::parse(name).ok_or(EntryRefused::NoRoute)?;
+        let (account, below) = match below.strip_prefix("/@") {
+            None => (None, below),
+            Some(rest) => {
+                let (account, below) = segment(rest);
+                (Some(AccountName::parse(account).ok_or(EntryRefused::NoAccount)?), below)
+            }
+        };
+        let destination = self.account(&name, account.as_ref())?.clone();
         let slash = if below.starts_with('/') { "" } else { "/" };
         Ok(Target { destination, path_and_query: format!("{slash}{below}") })
     }
+
+    fn by_host(&self, host: &str) -> Result<Option<(RouteName, Option<AccountName>)>, EntryRefused> {
+        if let Some(route) = self.by_host.get(host) {
+            return Ok(Some((route.clone(), None)));
+        }
+        let Some(labels) = self.suffix.as_deref().and_then(|suffix| host.strip_suffix(suffix)) else {
+            return Ok(None);
+        };
+        let Some((account, route)) = labels.strip_suffix('.').and_then(|labels| labels.split_once('.'))
+        else {
+            return Ok(None);
+        };
+        let route = RouteName::parse(route).ok_or(EntryRefused::NoRoute)?;
+        let account = AccountName::parse(account).ok_or(EntryRefused::NoAccount)?;
+        Ok(Some((route, Some(account))))
+    }
+
+    /// Finds what a tunnel to this upstream is for. The route need be named only where several have it.
+    pub fn connect(
+        &self,
+        host: &str,
+        port: u16,
+        route: Option<&RouteName>,
+        account: Option<&AccountName>,
+    ) -> Result<(Bound, Arc<T>), EntryRefused> {
+        let key = (host.to_owned(), port);
+        let all = self.upstreams.get(&key).ok_or(EntryRefused::NoRoute)?.iter();
+        let here: Vec<_> = all.filter(|(name, _)| route.is_none_or(|route| route == name)).collect();
+        let routes: BTreeSet<_> = here.iter().map(|(name, _)| name).collect();
+        let mut routes = routes.into_iter();
+        let route = match (routes.next(), routes.next()) {
+            (Some(route), None) => route,
+            (None, _) => return Err(EntryRefused::NoRoute),
+            (Some(_), Some(_)) => return Err(EntryRefused::SeveralRoutes),
+        };
+        // Only accounts that have this very upstream: a merchant's own host says which merchant.
+        let found = match account {
+            Some(named) => here.iter().find(|(_, name)| name == named),
+            None if here.len() == 1 => here.first(),
+            None => here.iter().find(|(_, name)| name.as_str() == DEFAULT_ACCOUNT),
+        };
+        let (_, account) = found.ok_or(EntryRefused::NoAccount)?;
+        let destination = self.account(route, Some(account))?.clone();
+        let (route, account) = (route.clone(), Some(account.clone()));
+        Ok((Bound { route, account, host: Some(host.to_owned()) }, destination))
+    }
 }
 
-/// The host asked for, lower case, without port.
-fn host(request: &Parts) -> Result<String, EntryRefused> {
+/// A first path segment, and what follows it.
+fn segment(text: &str) -> (&str, &str) {
+    text.split_at(text.find(['/', '?']).unwrap_or(text.len()))
+}
+
+/// Path and query. An absolute `https` target is one too, since all of this comes inside TLS (some SDKs write them).
+fn origin_form(request: &Parts) -> Result<&str, EntryRefused> {
+    let absolute = request.uri.authority().is_some();
+    let https = request.uri.scheme_str().is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
+    if request.method == Method::CONNECT || (absolute && !https) {
+        return Err(EntryRefused::NotAPath);
+    }
+    let target = request.uri.path_and_query().ok_or(EntryRefused::NotAPath)?.as_str();
+    if target.starts_with('/') { Ok(target) } else { Err(EntryRefused::NotAPath) }
+}
+
+/// The host asked for: the one of `Host`, of an absolute target or `:authority`, or of both if they agree.
+fn named_host(request: &Parts) -> Result<Option<String>, EntryRefused> {
     let mut values = request.headers.get_all(HOST).iter();
     let header =
         values.next().map(|value| value.to_str().map_err(|_| EntryRefused::AmbiguousHost)).transpose()?;
     if values.next().is_some() {
         return Err(EntryRefused::AmbiguousHost);
     }
-    let text = match (header, request.uri.authority()) {
-        (Some(header), Some(authority)) if header.eq_ignore_ascii_case(authority.as_str()) => header,
-        (Some(header), None) => header,
-        (None, Some(authority)) => authority.as_str(),
-        (Some(_), Some(_)) | (None, None) => return Err(EntryRefused::AmbiguousHost),
-    };
+    let authority = request.uri.authority().map(http::uri::Authority::as_str);
+    let http2_differs = request.version > Version::HTTP_11
+        && matches!((header, authority), (Some(a), Some(b)) if !a.eq_ignore_ascii_case(b));
+    if http2_differs || authority.is_some_and(|authority| authority.contains('@')) {
+        return Err(EntryRefused::AmbiguousHost);
+    }
+    match (header.map(host_of), authority.map(host_of)) {
+        (Some(header), Some(authority)) if header != authority => Err(EntryRefused::AmbiguousHost),
+        (header, authority) => Ok(header.or(authority)),
+    }
+}
+
+/// A host without its port, lower case.
+pub fn host_of(text: &str) -> String {
     let host = match text.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         _ => text,
     };
-    Ok(host.trim_end_matches('.').to_ascii_lowercase())
+    host.trim_end_matches('.').to_ascii_lowercase()
 }
 
 #[cfg(test)]
@@ -127,35 +296,76 @@ mod tests {
     use super::*;
     use http::Request;
 
+    fn name(text: &str) -> RouteName {
+        RouteName::parse(text).unwrap()
+    }
+
+    fn listed(
+        route: &str,
+        hosts: &[&str],
+        accounts: &[(&'static str, &'static str, &str)],
+    ) -> Listed<&'static str> {
+        let accounts = accounts.iter().map(|(account, destination, host)| ListedAccount {
+            name: name(account),
+            upstream: ((*host).to_owned(), 443),
+            destination: Arc::new(*destination),
+        });
+        let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+        Listed { name: name(route), hosts, accounts: accounts.collect() }
+    }
+
     fn entry() -> Entry<&'static str> {
-        let name = |text| RouteName::parse(text).unwrap();
         let routes = [
-            (name("stripe"), vec!["api.stripe.com".to_owned()], Arc::new("stripe")),
-            (name("adyen"), Vec::new(), Arc::new("adyen")),
+            listed(
+                "stripe",
+                &["api.stripe.com"],
+                &[("default", "stripe", "api.stripe.com"), ("m-501", "stripe/m-501", "api.stripe.com")],
+            ),
+            listed("adyen", &[], &[("live", "adyen", "m7-checkout-live.adyen.example")]),
+            listed("many", &[], &[("a", "many/a", "api.many.example"), ("b", "many/b", "b.many.example")]),
+            listed("twin", &[], &[("default", "twin", "api.stripe.com")]),
         ];
         Entry::new(routes, Some("proxy.internal")).unwrap()
     }
 
-    fn find(method: &str, uri: &str, hosts: &[&str]) -> Result<(&'static str, String), EntryRefused> {
+    fn find_in(
+        bound: Option<&Bound>,
+        method: &str,
+        uri: &str,
+        hosts: &[&str],
+    ) -> Result<(&'static str, String), EntryRefused> {
         let mut request = Request::builder().method(method).uri(uri);
         for host in hosts {
             request = request.header(HOST, *host);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        entry().find(&parts).map(|target| (*target.destination, target.path_and_query))
+        entry().find(&parts, bound).map(|target| (*target.destination, target.path_and_query))
+    }
+
+    fn find(method: &str, uri: &str, hosts: &[&str]) -> Result<(&'static str, String), EntryRefused> {
+        find_in(None, method, uri, hosts)
     }
 
     #[test]
-    fn host_or_first_segment_names_the_route() {
+    fn host_or_first_segments_name_route_and_account() {
         for (uri, host, route, rest) in [
             ("/stripe/v1/tokens?x=/y", "proxy", "stripe", "/v1/tokens?x=/y"),
             ("/stripe", "proxy", "stripe", "/"),
             ("/stripe?a", "proxy", "stripe", "/?a"),
             ("/stripe//v1", "proxy", "stripe", "//v1"),
+            ("/stripe//@m-501/v1", "proxy", "stripe", "//@m-501/v1"),
+            ("/stripe/@m-501/v1/tokens?x", "proxy", "stripe/m-501", "/v1/tokens?x"),
+            ("/stripe/@m-501", "proxy", "stripe/m-501", "/"),
+            ("/stripe/@m-501?a", "proxy", "stripe/m-501", "/?a"),
+            ("/stripe/@default//ppp", "proxy", "stripe", "//ppp"),
+            ("/adyen/@live/v72/payments", "proxy", "adyen", "/v72/payments"),
             ("/v1/tokens", "api.stripe.com", "stripe", "/v1/tokens"),
             ("/v1/tokens", "API.Stripe.com:443", "stripe", "/v1/tokens"),
+            ("https://api.stripe.com/v1/tokens", "api.stripe.com:8443", "stripe", "/v1/tokens"),
             ("/v72/payments", "adyen.proxy.internal:8443", "adyen", "/v72/payments"),
             ("/stripe/v1", "adyen.proxy.internal", "adyen", "/stripe/v1"),
+            ("/v1/tokens", "m-501.stripe.proxy.internal", "stripe/m-501", "/v1/tokens"),
+            ("/@b/v1", "a.many.proxy.internal", "many/a", "/@b/v1"),
         ] {
             assert_eq!(find("POST", uri, &[host]), Ok((route, rest.to_owned())), "{uri} {host}");
         }
@@ -168,13 +378,77 @@ mod tests {
             ("POST", "/", &["proxy"], EntryRefused::NoRoute),
             ("POST", "//stripe/v1", &["proxy"], EntryRefused::NoRoute),
             ("POST", "/v1/tokens", &["evil.example"], EntryRefused::NoRoute),
+            ("POST", "/v1/tokens", &["m-501.other.proxy.internal"], EntryRefused::NoRoute),
+            ("POST", "/v1/tokens", &["a.b.stripe.proxy.internal"], EntryRefused::NoRoute),
+            ("POST", "/v1/tokens", &["m-502.stripe.proxy.internal"], EntryRefused::NoAccount),
+            ("POST", "/stripe/@m-502/v1", &["proxy"], EntryRefused::NoAccount),
+            ("POST", "/stripe/@/v1", &["proxy"], EntryRefused::NoAccount),
+            ("POST", "/many/v1", &["proxy"], EntryRefused::NoAccount),
             ("POST", "/stripe/v1", &[], EntryRefused::AmbiguousHost),
             ("POST", "/stripe/v1", &["a", "b"], EntryRefused::AmbiguousHost),
-            ("POST", "https://api.stripe.com/v1", &["api.stripe.com"], EntryRefused::NotAPath),
+            ("POST", "https://api.stripe.com/v1", &["evil.example"], EntryRefused::AmbiguousHost),
+            ("POST", "https://me@api.stripe.com/v1", &["api.stripe.com"], EntryRefused::AmbiguousHost),
+            ("POST", "http://api.stripe.com/v1", &["api.stripe.com"], EntryRefused::NotAPath),
             ("CONNECT", "api.stripe.com:443", &["api.stripe.com"], EntryRefused::NotAPath),
             ("OPTIONS", "*", &["proxy"], EntryRefused::NotAPath),
         ] {
-            assert_eq!(find(method, uri, hosts), Err(refusal), "{method} {uri}");
+            assert_eq!(find(method, uri, hosts), Err(refusal), "{method} {uri} {hosts:?}");
+        }
+    }
+
+    #[test]
+    fn in_a_tunnel_the_tunnel_says_where_and_a_request_may_only_agree() {
+        let (tunnel, found) = entry().connect("api.stripe.com", 443, Some(&name("stripe")), None).unwrap();
+        assert_eq!(*found, "stripe");
+        for (uri, hosts) in [
+            ("/v1/tokens", &["api.stripe.com"][..]),
+            ("/v1/tokens", &["API.STRIPE.COM.:443"]),
+            ("/v1/tokens", &[]),
+            ("https://api.stripe.com/v1/tokens", &["api.stripe.com:443"]),
+            ("https://Api.Stripe.com:443/v1/tokens", &[]),
+        ] {
+            let found = find_in(Some(&tunnel), "POST", uri, hosts);
+            assert_eq!(found, Ok(("stripe", "/v1/tokens".to_owned())), "{uri} {hosts:?}");
+        }
+        for (uri, hosts) in [
+            ("/v1/tokens", &["adyen.proxy.internal"][..]),
+            ("https://evil.example/v1/tokens", &["api.stripe.com"]),
+            ("https://evil.example/v1/tokens", &[]),
+        ] {
+            let found = find_in(Some(&tunnel), "POST", uri, hosts);
+            assert_eq!(found, Err(EntryRefused::AmbiguousHost), "{uri} {hosts:?}");
+        }
+        assert_eq!(find_in(Some(&tunnel), "CONNECT", "a:443", &[]), Err(EntryRefused::NotAPath));
+    }
+
+    #[test]
+    fn a_tunnel_leads_to_a_route_s_upstream_and_to_an_account_that_has_it() {
+        let (stripe, twin) = (name("stripe"), name("twin"));
+        let (m501, none) = (name("m-501"), name("m-502"));
+        for (host, port, route, account, found) in [
+            ("api.stripe.com", 443, Some(&stripe), Some(&m501), Ok("stripe/m-501")),
+            ("api.stripe.com", 443, Some(&twin), None, Ok("twin")),
+            ("m7-checkout-live.adyen.example", 443, None, None, Ok("adyen")),
+            ("b.many.example", 443, None, None, Ok("many/b")),
+            ("b.many.example", 443, None, Some(&name("a")), Err(EntryRefused::NoAccount)),
+            ("api.stripe.com", 443, None, None, Err(EntryRefused::SeveralRoutes)),
+            ("api.stripe.com", 443, Some(&stripe), Some(&none), Err(EntryRefused::NoAccount)),
+            ("api.stripe.com", 80, Some(&stripe), None, Err(EntryRefused::NoRoute)),
+            ("api.stripe.com", 443, Some(&name("adyen")), None, Err(EntryRefused::NoRoute)),
+            ("stripe.proxy.internal", 443, None, None, Err(EntryRefused::NoRoute)),
+            ("169.254.169.254", 443, None, None, Err(EntryRefused::NoRoute)),
+        ] {
+            let connected = entry().connect(host, port, route, account).map(|(_, found)| *found);
+            assert_eq!(connected, found, "{host}:{port} {route:?} {account:?}");
+        }
+    }
+
+    #[test]
+    fn a_port_says_where_whatever_the_host() {
+        let port = Bound { route: name("stripe"), account: Some(name("m-501")), host: None };
+        for hosts in [&["adyen.proxy.internal"][..], &["proxy:8444"], &[]] {
+            let found = find_in(Some(&port), "POST", "/v1/tokens", hosts);
+            assert_eq!(found, Ok(("stripe/m-501", "/v1/tokens".to_owned())), "{hosts:?}");
         }
     }
 
@@ -183,16 +457,14 @@ mod tests {
         let request =
             Request::builder().version(Version::HTTP_2).uri("https://adyen.proxy.internal/v72/payments");
         let (mut parts, ()) = request.body(()).unwrap().into_parts();
-        assert_eq!(*entry().find(&parts).unwrap().destination, "adyen");
+        assert_eq!(*entry().find(&parts, None).unwrap().destination, "adyen");
         parts.headers.insert(HOST, "api.stripe.com".parse().unwrap());
-        assert_eq!(entry().find(&parts).err(), Some(EntryRefused::AmbiguousHost));
+        assert_eq!(entry().find(&parts, None).err(), Some(EntryRefused::AmbiguousHost));
     }
 
     #[test]
     fn one_name_one_route() {
-        let name = |text| RouteName::parse(text).unwrap();
-        let host = || vec!["psp.example".to_owned()];
-        let routes = [(name("a"), host(), Arc::new(())), (name("b"), host(), Arc::new(()))];
+        let routes = ["a", "b"].map(|route| listed(route, &["psp.example"], &[]));
         assert!(Entry::new(routes, None).is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! TLS to PSPs: 1.3, or 1.2 with ECDHE and AEAD, because some offer nothing newer.
 //!
-//! Promises: the only place in the house that speaks TLS 1.2. No resumption, no early data, no key log.
+//! Promises: nothing else in the house speaks TLS 1.2 to anybody outside (inside tunnels it is spoken within TLS 1.3,
+//! `authority`). No resumption, no early data, no key log.
 //! Upholds: C-17.
 
 use std::path::Path;

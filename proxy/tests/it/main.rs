@@ -5,5 +5,6 @@
 mod pki;
 mod psp;
 mod scenarios;
+mod tube;
 mod vault;
 mod world;

@@ -1,5 +1,6 @@
 //! The scenarios.
 
+mod accounts;
 mod charge;
 mod command;
 mod credentials;
@@ -8,3 +9,4 @@ mod entry;
 mod failures;
 mod load;
 mod shipped;
+mod tunnel;

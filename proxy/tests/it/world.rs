@@ -12,11 +12,13 @@ use http::{HeaderMap, Request};
 use http_body_util::Full;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
+use strongroom_domain::Clock as _;
 use strongroom_perimeter::chance::SystemRandom;
 use strongroom_perimeter::clock::SystemClock;
 use strongroom_perimeter::tls::{ClientTlsConfig, client_config};
 use strongroom_proxy::app::{Ambient, Proxy};
-use strongroom_proxy::config::{LimitsConfig, ProxyConfig, VaultConfig};
+use strongroom_proxy::authority;
+use strongroom_proxy::config::{ConnectConfig, LimitsConfig, ProxyConfig, VaultConfig};
 use strongroom_proxy::upstream::{Admission, Answer, Dialer, Pool, Resolve};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -37,6 +39,8 @@ pub(crate) struct World {
     pub(crate) psp: Psp,
     pub(crate) vault: Vault,
     pub(crate) proxy: SocketAddr,
+    /// Ports of one route each.
+    pub(crate) ports: Vec<SocketAddr>,
     caller: Files,
     pool: Pool,
     stop: CancellationToken,
@@ -60,6 +64,12 @@ pub(crate) struct Setup {
     /// Vault addresses tried before the real one.
     pub(crate) dead_vaults: Vec<String>,
     pub(crate) private_addresses: String,
+    /// Files below the world's folder: other accounts, their credentials.
+    pub(crate) files: Vec<(&'static str, String)>,
+    /// Whether the proxy has a connect authority, for the upstream's host.
+    pub(crate) connect: bool,
+    /// Other settings of the proxy.
+    pub(crate) change: fn(&mut ProxyConfig),
 }
 
 impl Default for Setup {
@@ -74,8 +84,29 @@ impl Default for Setup {
             versions: vec![&rustls::version::TLS13],
             dead_vaults: Vec::new(),
             private_addresses: "[\"127.0.0.1\"]".into(),
+            files: Vec::new(),
+            connect: false,
+            change: |_| {},
         }
     }
+}
+
+impl Setup {
+    /// With tunnels, and a second account whose key is another.
+    pub(crate) fn with_tunnels() -> Self {
+        Self { connect: true, files: second_account(""), ..Self::default() }
+    }
+}
+
+/// Account `m-501` with a credential of its own.
+pub(crate) fn second_account(more: &str) -> Vec<(&'static str, String)> {
+    vec![
+        (
+            "policies/accounts/psp/m-501.toml",
+            format!("tenants = [\"*\"]\ncredential_file = \"m-501.key\"\n{more}"),
+        ),
+        ("m-501.key", "sk_merchant_501\n".into()),
+    ]
 }
 
 /// Answers every name with one list of addresses.
@@ -88,9 +119,11 @@ impl Resolve for Table {
     }
 }
 
-const WORKLOADS: &str = r#"{ "workloads": [
+pub(crate) const WORKLOADS: &str = r#"{ "workloads": [
     { "id": "spiffe://strongroom.test/proxy", "roles": ["proxy"], "routes": ["*"],
-      "callers": ["spiffe://strongroom.test/orchestrator", "spiffe://strongroom.test/elsewhere"] },
+      "callers": ["spiffe://strongroom.test/orchestrator", "spiffe://strongroom.test/elsewhere",
+                  "spiffe://strongroom.test/merchant"] },
+    { "id": "spiffe://strongroom.test/merchant", "roles": ["orchestrator"], "accounts": ["psp/m-501"] },
     { "id": "spiffe://strongroom.test/orchestrator", "roles": ["orchestrator"], "routes": ["*"] },
     { "id": "spiffe://strongroom.test/elsewhere", "roles": ["orchestrator"], "routes": ["other"] },
     { "id": "spiffe://strongroom.test/checkout", "roles": ["checkout"], "routes": ["*"] }
@@ -128,6 +161,10 @@ ids = ["id"]
 [[route.psp.pass]]
 method = "POST"
 path = "/v1/refunds"
+
+[[route.psp.pass]]
+method = "POST"
+path = "/ppp//v1/refunds"
 "#;
 
 impl World {
@@ -150,16 +187,22 @@ impl World {
             json!({ "number": NUMBER, "cvc": "737", "exp_month": 3, "exp_year": 2030, "holder": "JANE DOE" }),
         );
         write_policies(at, &setup, psp.address.port());
+        for (path, text) in &setup.files {
+            write(at, path, &text.replace("PORT", &psp.address.port().to_string()));
+        }
+        let connect = setup.connect.then(|| connect_authority(at, &setup.upstream_host));
 
         let mut urls = setup.dead_vaults.clone();
         urls.push(format!("https://{}", vault.address));
-        let config = ProxyConfig {
+        let mut config = ProxyConfig {
             environment: strongroom_domain::Environment::Test,
             policies_folder: at.join("policies"),
             secrets_folder: at.to_owned(),
             routes: None,
             host_suffix: Some("proxy.test".into()),
             listener: listener_config("127.0.0.1:0".parse().unwrap(), &house, &house.server("proxy.test")),
+            ports: Vec::new(),
+            connect,
             ops: toml::from_str("address = \"127.0.0.1:0\"").unwrap(),
             vault: VaultConfig {
                 urls,
@@ -169,19 +212,31 @@ impl World {
             limits: LimitsConfig::default(),
             telemetry: toml::from_str("").unwrap(),
         };
+        (setup.change)(&mut config);
         let ambient = Ambient {
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom::new()),
             resolver: Arc::new(Table(setup.resolves)),
         };
         let proxy = Proxy::bind(config, ambient).unwrap();
-        let address = proxy.local_addr();
+        let (address, ports) = (proxy.local_addr(), proxy.port_addrs());
         let stop = CancellationToken::new();
         let metrics = PrometheusBuilder::new().build_recorder().handle();
         tokio::spawn(proxy.serve(metrics, stop.clone()));
         let caller = house.client("orchestrator");
         let pool = Pool::new(dialer(&house, &caller, address, b"http/1.1"));
-        Self { folder, house, psp, vault, proxy: address, caller, pool, stop, _vault_files: vault_files }
+        Self {
+            folder,
+            house,
+            psp,
+            vault,
+            proxy: address,
+            ports,
+            caller,
+            pool,
+            stop,
+            _vault_files: vault_files,
+        }
     }
 
     /// Sends a request as the orchestrator and gives the complete answer.
@@ -235,6 +290,26 @@ impl World {
         dialer(&self.house, &self.caller, self.proxy, alpn).dial().await.unwrap()
     }
 
+    /// The same with another workload's certificate, to any of the proxy's ports.
+    pub(crate) async fn raw_as(&self, workload: &str, address: SocketAddr) -> TlsStream<TcpStream> {
+        dialer(&self.house, &self.house.client(workload), address, b"http/1.1").dial().await.unwrap()
+    }
+
+    /// The upstream as a `CONNECT` names it.
+    pub(crate) fn upstream(&self) -> String {
+        format!("{HOST}:{}", self.psp.address.port())
+    }
+
+    /// Files of a client of the house.
+    pub(crate) fn client_files(&self, workload: &str) -> Files {
+        self.house.client(workload)
+    }
+
+    /// Writes a file below the world's folder, whole: beside, then renamed.
+    pub(crate) fn write(&self, path: &str, text: &str) {
+        write(self.folder.path(), path, text);
+    }
+
     /// Stops the proxy.
     pub(crate) fn stop(&self) {
         self.stop.cancel();
@@ -259,10 +334,22 @@ fn write_policies(at: &Path, setup: &Setup, port: u16) {
         ("policies/workloads.json", WORKLOADS),
         ("psp.key", "sk_own_account\n"),
     ] {
-        let path = at.join(path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
+        write(at, path, text);
     }
+}
+
+fn write(at: &Path, path: &str, text: &str) {
+    let path = at.join(path);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let beside = path.with_extension("new");
+    std::fs::write(&beside, text).unwrap();
+    std::fs::rename(beside, path).unwrap();
+}
+
+fn connect_authority(at: &Path, host: &str) -> ConnectConfig {
+    let life = Duration::from_secs(24 * 60 * 60);
+    let made = authority::create(&[host.to_owned()].into(), at, SystemClock.now(), life).unwrap();
+    ConnectConfig { ca_certificate_file: made.certificate, ca_key_file: made.key }
 }
 
 fn client_tls(house: &Authority, files: &Files) -> ClientTlsConfig {

@@ -46,6 +46,23 @@ fn route_check_tells_what_each_route_allows() {
 }
 
 #[test]
+fn ca_create_makes_an_authority_for_the_routes_once() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().to_str().unwrap();
+    let made = run(&["ca", "create", "--environment", "test", "--folder", at]);
+    let text = String::from_utf8_lossy(&made.stdout).into_owned();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    assert!(text.contains("  api.stripe.com\n") && text.contains("callers trust"), "{text}");
+    let key = folder.path().join("connect-ca.key");
+    assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(!text.contains("PRIVATE KEY"));
+    let again = run(&["ca", "create", "--environment", "test", "--folder", at]);
+    assert!(!again.status.success());
+    assert!(String::from_utf8_lossy(&again.stderr).contains("nothing is overwritten"));
+}
+
+#[test]
 fn a_start_that_cannot_succeed_says_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let typo = folder.path().join("typo.toml");

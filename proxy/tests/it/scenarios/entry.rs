@@ -81,10 +81,13 @@ async fn the_vault_hears_of_the_attempt_the_psp_hears_of() {
 }
 
 #[tokio::test]
-async fn absolute_targets_and_connect_are_refused() {
+async fn what_names_no_route_or_two_is_refused_and_no_tunnel_opens_without_an_authority() {
     let world = World::usual().await;
     for head in [
-        format!("POST https://{HOST}/v1/payment_methods HTTP/1.1\r\nhost: {HOST}\r\n"),
+        format!("POST http://{HOST}/v1/payment_methods HTTP/1.1\r\nhost: {HOST}\r\n"),
+        format!("POST https://evil.example/v1/payment_methods HTTP/1.1\r\nhost: {HOST}\r\n"),
+        "POST https://evil.example/v1/payment_methods HTTP/1.1\r\nhost: evil.example\r\n".into(),
+        format!("CONNECT {} HTTP/1.1\r\nhost: {HOST}\r\n", world.upstream()),
         format!("CONNECT {HOST}:443 HTTP/1.1\r\nhost: {HOST}:443\r\n"),
         format!("POST /psp/v1/payment_methods HTTP/1.1\r\nhost: {HOST}\r\nhost: proxy.test\r\n"),
     ] {

@@ -1,0 +1,321 @@
+//! What the proxy serves at the moment: routes, accounts, callers and the connect authority, replaced as a whole.
+//!
+//! Promises: what was in use stays in use until something better has been read completely; every change and every refusal
+//! is logged once and counted; connections and slots of what did not change are kept.
+//! Does not promise: that the vault changes in the same moment. Until it has the same route file it opens no forward.
+//! Trusts: the file system to move a file's change time when it changes.
+//! Upholds: C-37.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rustls::ClientConfig;
+use sha2::{Digest as _, Sha256};
+use strongroom_domain::Clock;
+use tokio::sync::Semaphore;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::authority::{Authority, AuthorityError};
+use crate::config::ProxyConfig;
+use crate::route::{
+    self, Callers, Destination, Entry, EntryError, Listed, ListedAccount, Registered, RouteBookError,
+};
+use crate::upstream::tls::TlsSetupError;
+use crate::upstream::{Admission, Dialer, InvalidHost, Pool, Resolve};
+
+/// Why there is nothing to serve, or why what is served stays as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// A route, account or workloads file.
+    #[error("routes cannot be used")]
+    Routes(#[from] RouteBookError),
+    /// Two routes with one host name.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+    /// A route's host.
+    #[error("route `{route}`: its upstream cannot be used")]
+    Host {
+        /// The route.
+        route: String,
+        /// Why.
+        #[source]
+        source: InvalidHost,
+    },
+    /// A route's pinned roots.
+    #[error("route `{route}`: its tls cannot be set up")]
+    Roots {
+        /// The route.
+        route: String,
+        /// Why.
+        #[source]
+        source: TlsSetupError,
+    },
+    /// The connect authority.
+    #[error("the connect authority cannot be used")]
+    Authority(#[from] AuthorityError),
+}
+
+/// Everything a request is held against.
+pub struct Registry {
+    /// Routes and accounts by the names callers use.
+    pub entry: Entry<Destination>,
+    /// Who may reach them.
+    pub callers: Callers,
+    /// Answers inside tunnels.
+    pub authority: Option<Authority>,
+    pools: HashMap<Reach, Pool>,
+    slots: HashMap<(String, usize), Arc<Semaphore>>,
+}
+
+/// What makes two connections to an upstream alike.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Reach {
+    host: String,
+    port: u16,
+    private_addresses: Vec<IpAddr>,
+    roots_sha256: Option<[u8; 32]>,
+    connect_timeout: Duration,
+}
+
+/// Where a registry is read from.
+pub struct Sources {
+    /// The settings that name files.
+    pub config: ProxyConfig,
+    /// Finds PSPs.
+    pub resolver: Arc<dyn Resolve>,
+    /// Judges the authority's certificate.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Sources {
+    /// Reads everything anew. What did not change keeps the connections and slots it has in `before`.
+    pub fn read(&self, before: Option<&Registry>) -> Result<Registry, RegistryError> {
+        let config = &self.config;
+        let registered = route::read(
+            &config.policies_folder,
+            Some(&config.secrets_folder),
+            config.environment,
+            config.routes.as_ref(),
+        )?;
+        let callers = Callers::read(&config.policies_folder)?;
+        let authority = config.connect.as_ref().map(|connect| {
+            Authority::read(&connect.ca_certificate_file, &connect.ca_key_file, self.clock.now())
+        });
+        let authority = authority.transpose()?;
+        let mut building = Building {
+            resolver: &self.resolver,
+            before,
+            pools: HashMap::new(),
+            slots: HashMap::new(),
+            tls: HashMap::new(),
+        };
+        let mut listed: Vec<Listed<Destination>> = Vec::new();
+        for one in registered {
+            building.list(one, &mut listed)?;
+        }
+        let Building { pools, slots, .. } = building;
+        let entry = Entry::new(listed, config.host_suffix.as_deref())?;
+        Ok(Registry { entry, callers, authority, pools, slots })
+    }
+
+    /// Every file a registry depends on, by what changes when it changes.
+    #[must_use]
+    pub fn stamp(&self) -> Stamps {
+        let config = &self.config;
+        let mut stamps = Vec::new();
+        for folder in ["routes", "accounts"] {
+            walk(&config.policies_folder.join(folder), DEPTH_MAX, &mut stamps);
+        }
+        walk(&config.secrets_folder, DEPTH_MAX, &mut stamps);
+        note(&config.policies_folder.join("workloads.json"), &mut stamps);
+        if let Some(connect) = &config.connect {
+            note(&connect.ca_certificate_file, &mut stamps);
+            note(&connect.ca_key_file, &mut stamps);
+        }
+        stamps.sort_unstable();
+        Stamps(stamps)
+    }
+}
+
+impl Registry {
+    /// Hosts of upstreams the authority may not speak for: tunnels to them are refused.
+    fn without_tunnel(&self) -> Vec<&str> {
+        let Some(authority) = &self.authority else { return Vec::new() };
+        let hosts = self.entry.destinations().map(|destination| destination.upstream.host.as_str());
+        let mut hosts: Vec<_> = hosts.filter(|host| !authority.permits(host)).collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        hosts
+    }
+
+    /// Says what is served now.
+    pub fn tell(&self, what: &'static str) {
+        let accounts = self.entry.destinations().count();
+        tracing::info!(accounts, tunnels = self.authority.is_some(), "{what}");
+        for host in self.without_tunnel() {
+            tracing::warn!(
+                host,
+                "the connect authority is not for this host; make a new one with `ca create`"
+            );
+        }
+    }
+}
+
+struct Building<'a> {
+    resolver: &'a Arc<dyn Resolve>,
+    before: Option<&'a Registry>,
+    pools: HashMap<Reach, Pool>,
+    slots: HashMap<(String, usize), Arc<Semaphore>>,
+    tls: HashMap<Option<PathBuf>, (Option<[u8; 32]>, Arc<ClientConfig>)>,
+}
+
+impl Building<'_> {
+    fn list(&mut self, one: Registered, listed: &mut Vec<Listed<Destination>>) -> Result<(), RegistryError> {
+        let (name, account) = (one.route.name.clone(), one.account.name.clone());
+        let upstream = one.upstream();
+        if listed.last().is_none_or(|last| last.name != name) {
+            let hosts = one.route.hosts.iter().cloned().collect();
+            listed.push(Listed { name: name.clone(), hosts, accounts: Vec::new() });
+        }
+        let pool = self.pool(&one)?;
+        let slots = self.slots(&one);
+        let destination = Arc::new(Destination::new(one, pool, slots));
+        if let Some(route) = listed.last_mut() {
+            let upstream = (upstream.host, upstream.port);
+            route.accounts.push(ListedAccount { name: account, upstream, destination });
+        }
+        Ok(())
+    }
+
+    /// One semaphore for a route, the same after a reload that left its size.
+    fn slots(&mut self, one: &Registered) -> Arc<Semaphore> {
+        let key = (one.route.name.as_str().to_owned(), one.route.in_flight_max);
+        let old = self.before.and_then(|before| before.slots.get(&key));
+        let make = || old.cloned().unwrap_or_else(|| Destination::slots_of(&one.route));
+        self.slots.entry(key).or_insert_with(make).clone()
+    }
+
+    /// One pool for all accounts with one upstream, the same after a reload that left it.
+    fn pool(&mut self, one: &Registered) -> Result<Pool, RegistryError> {
+        let (route, upstream) = (&one.route, one.upstream());
+        let (roots_sha256, tls) = self.tls(one)?;
+        let reach = Reach {
+            host: upstream.host,
+            port: upstream.port,
+            private_addresses: upstream.private_addresses,
+            roots_sha256,
+            connect_timeout: route.connect_timeout,
+        };
+        let known = self.pools.get(&reach).or_else(|| self.before?.pools.get(&reach));
+        if let Some(pool) = known.cloned() {
+            self.pools.insert(reach, pool.clone());
+            return Ok(pool);
+        }
+        let dialer = Dialer::new(
+            &reach.host,
+            reach.port,
+            Admission::Public(reach.private_addresses.clone()),
+            self.resolver.clone(),
+            tls,
+            route.connect_timeout,
+        )
+        .map_err(|source| RegistryError::Host { route: route.name.as_str().to_owned(), source })?;
+        let pool = Pool::new(dialer);
+        self.pools.insert(reach, pool.clone());
+        Ok(pool)
+    }
+
+    /// TLS for a route's roots, with a digest of them: read once, however many accounts.
+    fn tls(&mut self, one: &Registered) -> Result<(Option<[u8; 32]>, Arc<ClientConfig>), RegistryError> {
+        if let Some(found) = self.tls.get(&one.roots_file) {
+            return Ok(found.clone());
+        }
+        let file = one.roots_file.as_deref();
+        // A file that cannot be read has no digest; setting TLS up says so.
+        let digest = file.and_then(|file| std::fs::read(file).ok()).map(|bytes| Sha256::digest(bytes).into());
+        let tls = crate::upstream::tls::client_config(file)
+            .map_err(|source| RegistryError::Roots { route: one.route.name.as_str().to_owned(), source })?;
+        self.tls.insert(one.roots_file.clone(), (digest, tls.clone()));
+        Ok((digest, tls))
+    }
+}
+
+/// `accounts/<route>/<account>.toml` lies two folders deep; secrets may have folders of their own.
+const DEPTH_MAX: u8 = 4;
+
+/// Every file a registry was read from, as it was.
+#[derive(PartialEq, Eq)]
+pub struct Stamps(Vec<Stamp>);
+
+/// A file as it was: path, length, change time, inode.
+type Stamp = (PathBuf, u64, i64, i64, u64);
+
+fn walk(folder: &Path, depth: u8, into: &mut Vec<Stamp>) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        match path.is_dir() {
+            true if depth > 0 => walk(&path, depth - 1, into),
+            true => {}
+            false => note(&path, into),
+        }
+    }
+}
+
+fn note(path: &Path, into: &mut Vec<Stamp>) {
+    if let Ok(file) = std::fs::metadata(path) {
+        into.push((path.to_owned(), file.len(), file.ctime(), file.ctime_nsec(), file.ino()));
+    }
+}
+
+/// Looks at the files again and again until `stop`; what cannot be used is said once and the old stays. `seen` was taken
+/// before the registry in use was read.
+pub async fn watch(
+    registry: Arc<ArcSwap<Registry>>,
+    sources: Arc<Sources>,
+    seen: Stamps,
+    every: Duration,
+    stop: CancellationToken,
+) {
+    let mut tick = interval(every);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut seen = Some(seen);
+    while stop.run_until_cancelled(tick.tick()).await.is_some() {
+        let (sources, before) = (sources.clone(), registry.load_full());
+        let last = seen.take();
+        let looking = tokio::task::spawn_blocking(move || look(&sources, &before, last));
+        // A panic in it is a defect the panic hook has logged; the next look begins anew.
+        let Ok((stamp, read)) = looking.await else { continue };
+        seen = Some(stamp);
+        match read {
+            None => {}
+            Some(Ok(next)) => {
+                metrics::counter!("strongroom_proxy_reloads_total", "outcome" => "replaced").increment(1);
+                next.tell("routes and accounts reloaded");
+                registry.store(Arc::new(next));
+            }
+            Some(Err(error)) => {
+                metrics::counter!("strongroom_proxy_reloads_total", "outcome" => "refused").increment(1);
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, "new routes or accounts are not usable; the old ones stay in use");
+            }
+        }
+    }
+}
+
+/// Reads only where a file changed since `last`. The stamp is taken first: what changes meanwhile is seen next time.
+fn look(
+    sources: &Sources,
+    before: &Registry,
+    last: Option<Stamps>,
+) -> (Stamps, Option<Result<Registry, RegistryError>>) {
+    let stamp = sources.stamp();
+    let read = (last.as_ref() != Some(&stamp)).then(|| sources.read(Some(before)));
+    (stamp, read)
+}
