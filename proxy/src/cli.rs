@@ -16,6 +16,7 @@ use strongroom_perimeter::{drain, hardening, telemetry};
 use crate::app::{Ambient, Proxy};
 use crate::authority;
 use crate::config::ProxyConfig;
+use crate::relay::{Relay, RelayConfig};
 use crate::route;
 use crate::upstream::SystemResolver;
 
@@ -36,6 +37,13 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Serves SDKs that cannot present a certificate, on loopback, until SIGTERM or SIGINT, then drains.
+    #[command(after_long_help = RELAY_SETTINGS)]
+    Relay {
+        /// The TOML file of settings.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
     /// Works on route files.
     #[command(subcommand)]
     Route(RouteCommand),
@@ -47,6 +55,10 @@ enum Command {
 /// What `serve --help` shows: the shipped file, which a test holds to the defaults.
 const SETTINGS: &str =
     concat!("Settings, with their defaults:\n\n", include_str!("../../deploy/config/proxy.full.toml"));
+
+/// What `relay --help` shows.
+const RELAY_SETTINGS: &str =
+    concat!("Settings, with their defaults:\n\n", include_str!("../../deploy/config/relay.full.toml"));
 
 #[derive(Debug, Subcommand)]
 enum RouteCommand {
@@ -94,6 +106,7 @@ type Failed = Box<dyn std::error::Error + Send + Sync>;
 pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Serve { config } => serve(&config),
+        Command::Relay { config } => relay(&config),
         Command::Route(RouteCommand::Check { policies, environment }) => check(&policies, environment.into()),
         Command::Ca(CaCommand::Create { policies, environment, folder, days }) => {
             create_authority(&policies, environment.into(), &folder, days)
@@ -121,6 +134,23 @@ fn serve(config: &Path) -> Result<(), Failed> {
         let proxy = Proxy::bind(config, ambient)?;
         tracing::info!(address = %proxy.local_addr(), "the proxy takes calls");
         proxy.serve(metrics, stop).await;
+        Ok(())
+    })
+}
+
+fn relay(config: &Path) -> Result<(), Failed> {
+    hardening::apply()?;
+    let config = RelayConfig::read(config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let metrics = telemetry::init(&config.telemetry, clock.clone())?;
+        let stop = drain::on_signals()?;
+        let ambient =
+            Ambient { clock, random: Arc::new(SystemRandom::new()), resolver: Arc::new(SystemResolver) };
+        let relay = Relay::bind(config, ambient)?;
+        tracing::info!(ports = relay.local_addrs().len(), "the relay takes calls");
+        relay.serve(metrics, stop).await;
         Ok(())
     })
 }

@@ -14,6 +14,7 @@ pub mod listen;
 pub mod measure;
 pub mod outcome;
 pub mod registry;
+pub mod relay;
 pub mod rescue;
 pub mod route;
 pub mod scrub;

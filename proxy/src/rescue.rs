@@ -236,6 +236,12 @@ pub fn of_listener(problem: &Problem, id: RequestId) -> Response {
     render(problem, id, &Value::Object(document))
 }
 
+/// The relay's answer where the proxy was asked and did not answer completely.
+#[must_use]
+pub fn unanswered(id: RequestId) -> Response {
+    answer(&Failure::Unanswered(SendError::TimedOut), None, 502, id)
+}
+
 /// The answer for a failure. `unknown_outcome_status` is the route's, 502 where there is none.
 #[must_use]
 pub fn answer(

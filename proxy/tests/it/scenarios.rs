@@ -8,5 +8,6 @@ mod destination;
 mod entry;
 mod failures;
 mod load;
+mod relay;
 mod shipped;
 mod tunnel;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use strongroom_perimeter::limits::Limits;
 use strongroom_proxy::config::{LimitsConfig, ProxyConfig};
+use strongroom_proxy::relay::{RelayConfig, RelayLimits};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -46,6 +47,18 @@ fn route_check_tells_what_each_route_allows() {
 }
 
 #[test]
+fn the_shipped_relay_config_is_read_and_shows_the_true_defaults() {
+    let full = RelayConfig::read(&root().join("deploy/config/relay.full.toml")).unwrap();
+    assert_eq!(full.limits, RelayLimits::default());
+    let small = "forward = { url = \"https://proxy\" }\nworkloads = {}\nlisten = []\nops = { address = \"127.0.0.1:0\" }";
+    let small: RelayConfig = toml::from_str(small).unwrap();
+    assert_eq!(full.forward.connect_timeout_ms, small.forward.connect_timeout_ms);
+    assert_eq!(full.forward.answer_timeout_ms, small.forward.answer_timeout_ms);
+    let help = run(&["relay", "--help"]);
+    assert!(String::from_utf8_lossy(&help.stdout).contains("drain_timeout_ms = 30000"));
+}
+
+#[test]
 fn ca_create_makes_an_authority_for_the_routes_once() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
@@ -60,6 +73,49 @@ fn ca_create_makes_an_authority_for_the_routes_once() {
     let again = run(&["ca", "create", "--environment", "test", "--folder", at]);
     assert!(!again.status.success());
     assert!(String::from_utf8_lossy(&again.stderr).contains("nothing is overwritten"));
+}
+
+#[tokio::test]
+async fn the_relay_program_serves_says_what_it_depends_on_and_drains() {
+    let world = World::usual().await;
+    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (address, ops, at) = (free(), free(), world.folder.path());
+    let _files = world.client_files("orchestrator");
+    let config = |listen: &str| {
+        format!(
+            "forward = {{ url = \"https://{}\" }}\nops = {{ address = \"{ops}\" }}\n\
+             [workloads.o]\ncertificate_file = \"orchestrator.leaf.pem\"\nkey_file = \"orchestrator.key\"\n\
+             ca_file = \"house.pem\"\n[[listen]]\naddress = \"{listen}\"\n\
+             entries = [{{ workload = \"o\", route = \"psp\" }}]\n",
+            world.proxy
+        )
+    };
+    let start = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_strongroom-proxy"));
+        command.args(["relay", "--config", "relay.toml"]).current_dir(at);
+        command
+    };
+    std::fs::write(at.join("relay.toml"), config(&format!("0.0.0.0:{}", address.port()))).unwrap();
+    let refused = start().output().unwrap();
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("loopback only"));
+
+    std::fs::write(at.join("relay.toml"), config(&address.to_string())).unwrap();
+    let program = start().stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let ready = poll(ops, "/readyz", |page| page.contains("\"proxy\":\"ok\"")).await;
+    assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let refund = crate::tube::post("/v1/refunds", "host: localhost\r\n", "charge=ch_1");
+    assert_eq!(crate::tube::exchange(&mut stream, &refund).await.status, 200);
+    drop(stream);
+    let metrics = poll(ops, "/metrics", |page| page.contains("strongroom_relay_requests_total")).await;
+    assert!(metrics.contains("result=\"answered\""), "{metrics}");
+
+    let id = program.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    let ended = tokio::task::spawn_blocking(move || program.wait_with_output()).await.unwrap().unwrap();
+    let log = String::from_utf8_lossy(&ended.stdout).into_owned();
+    assert!(ended.status.success() && log.contains("the relay takes calls"), "{log}");
 }
 
 #[test]
