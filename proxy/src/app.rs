@@ -105,7 +105,6 @@ impl Proxy {
         let seen = sources.stamp();
         let registry = sources.read(None)?;
         registry.tell("routes and accounts read");
-        let ports = ports(&config, &registry, &ambient)?;
         let vault = VaultClient::new(
             &config.vault.urls,
             tls::client_config(&config.vault.tls)?,
@@ -123,6 +122,7 @@ impl Proxy {
             calls: TaskTracker::new(),
             request_bytes_max: usize::try_from(config.listener.limits.body_bytes_max.get())?,
         });
+        let ports = ports(&config, &service.registry.load(), &ambient)?;
         let ops = Ops::bind(&config.ops).map_err(StartError::Ops)?;
         let listener = listen_on(config.listener, &ambient)?;
         let (sources, vault_tls) = (Arc::new(sources), config.vault.tls);

@@ -1,0 +1,174 @@
+use super::*;
+use http::Request;
+
+fn name(text: &str) -> RouteName {
+    RouteName::parse(text).unwrap()
+}
+
+fn listed(
+    route: &str,
+    hosts: &[&str],
+    accounts: &[(&'static str, &'static str, &str)],
+) -> Listed<&'static str> {
+    let accounts = accounts.iter().map(|(account, destination, host)| ListedAccount {
+        name: name(account),
+        upstream: ((*host).to_owned(), 443),
+        destination: Arc::new(*destination),
+    });
+    let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+    Listed { name: name(route), hosts, accounts: accounts.collect() }
+}
+
+fn entry() -> Entry<&'static str> {
+    let routes = [
+        listed(
+            "stripe",
+            &["api.stripe.com"],
+            &[("default", "stripe", "api.stripe.com"), ("m-501", "stripe/m-501", "api.stripe.com")],
+        ),
+        listed("adyen", &[], &[("live", "adyen", "m7-checkout-live.adyen.example")]),
+        listed("many", &[], &[("a", "many/a", "api.many.example"), ("b", "many/b", "b.many.example")]),
+        listed("twin", &[], &[("default", "twin", "api.stripe.com")]),
+    ];
+    Entry::new(routes, Some("proxy.internal")).unwrap()
+}
+
+fn find_in(
+    bound: Option<&Bound>,
+    method: &str,
+    uri: &str,
+    hosts: &[&str],
+) -> Result<(&'static str, String), EntryRefused> {
+    let mut request = Request::builder().method(method).uri(uri);
+    for host in hosts {
+        request = request.header(HOST, *host);
+    }
+    let (parts, ()) = request.body(()).unwrap().into_parts();
+    entry().find(&parts, bound).map(|target| (*target.destination, target.path_and_query))
+}
+
+fn find(method: &str, uri: &str, hosts: &[&str]) -> Result<(&'static str, String), EntryRefused> {
+    find_in(None, method, uri, hosts)
+}
+
+#[test]
+fn host_or_first_segments_name_route_and_account() {
+    for (uri, host, route, rest) in [
+        ("/stripe/v1/tokens?x=/y", "proxy", "stripe", "/v1/tokens?x=/y"),
+        ("/stripe", "proxy", "stripe", "/"),
+        ("/stripe?a", "proxy", "stripe", "/?a"),
+        ("/stripe//v1", "proxy", "stripe", "//v1"),
+        ("/stripe//@m-501/v1", "proxy", "stripe", "//@m-501/v1"),
+        ("/stripe/@m-501/v1/tokens?x", "proxy", "stripe/m-501", "/v1/tokens?x"),
+        ("/stripe/@m-501", "proxy", "stripe/m-501", "/"),
+        ("/stripe/@m-501?a", "proxy", "stripe/m-501", "/?a"),
+        ("/stripe/@default//ppp", "proxy", "stripe", "//ppp"),
+        ("/adyen/@live/v72/payments", "proxy", "adyen", "/v72/payments"),
+        ("/v1/tokens", "api.stripe.com", "stripe", "/v1/tokens"),
+        ("/v1/tokens", "API.Stripe.com:443", "stripe", "/v1/tokens"),
+        ("https://api.stripe.com/v1/tokens", "api.stripe.com:8443", "stripe", "/v1/tokens"),
+        ("/v72/payments", "adyen.proxy.internal:8443", "adyen", "/v72/payments"),
+        ("/stripe/v1", "adyen.proxy.internal", "adyen", "/stripe/v1"),
+        ("/v1/tokens", "m-501.stripe.proxy.internal", "stripe/m-501", "/v1/tokens"),
+        ("/@b/v1", "a.many.proxy.internal", "many/a", "/@b/v1"),
+    ] {
+        assert_eq!(find("POST", uri, &[host]), Ok((route, rest.to_owned())), "{uri} {host}");
+    }
+}
+
+#[test]
+fn everything_else_finds_none() {
+    for (method, uri, hosts, refusal) in [
+        ("POST", "/other/v1", &["proxy"][..], EntryRefused::NoRoute),
+        ("POST", "/", &["proxy"], EntryRefused::NoRoute),
+        ("POST", "//stripe/v1", &["proxy"], EntryRefused::NoRoute),
+        ("POST", "/v1/tokens", &["evil.example"], EntryRefused::NoRoute),
+        ("POST", "/v1/tokens", &["m-501.other.proxy.internal"], EntryRefused::NoRoute),
+        ("POST", "/v1/tokens", &["a.b.stripe.proxy.internal"], EntryRefused::NoRoute),
+        ("POST", "/v1/tokens", &["m-502.stripe.proxy.internal"], EntryRefused::NoAccount),
+        ("POST", "/stripe/@m-502/v1", &["proxy"], EntryRefused::NoAccount),
+        ("POST", "/stripe/@/v1", &["proxy"], EntryRefused::NoAccount),
+        ("POST", "/many/v1", &["proxy"], EntryRefused::NoAccount),
+        ("POST", "/stripe/v1", &[], EntryRefused::AmbiguousHost),
+        ("POST", "/stripe/v1", &["a", "b"], EntryRefused::AmbiguousHost),
+        ("POST", "https://api.stripe.com/v1", &["evil.example"], EntryRefused::AmbiguousHost),
+        ("POST", "https://me@api.stripe.com/v1", &["api.stripe.com"], EntryRefused::AmbiguousHost),
+        ("POST", "http://api.stripe.com/v1", &["api.stripe.com"], EntryRefused::NotAPath),
+        ("CONNECT", "api.stripe.com:443", &["api.stripe.com"], EntryRefused::NotAPath),
+        ("OPTIONS", "*", &["proxy"], EntryRefused::NotAPath),
+    ] {
+        assert_eq!(find(method, uri, hosts), Err(refusal), "{method} {uri} {hosts:?}");
+    }
+}
+
+#[test]
+fn in_a_tunnel_the_tunnel_says_where_and_a_request_may_only_agree() {
+    let (tunnel, found) = entry().connect("api.stripe.com", 443, Some(&name("stripe")), None).unwrap();
+    assert_eq!(*found, "stripe");
+    for (uri, hosts) in [
+        ("/v1/tokens", &["api.stripe.com"][..]),
+        ("/v1/tokens", &["API.STRIPE.COM.:443"]),
+        ("/v1/tokens", &[]),
+        ("https://api.stripe.com/v1/tokens", &["api.stripe.com:443"]),
+        ("https://Api.Stripe.com:443/v1/tokens", &[]),
+    ] {
+        let found = find_in(Some(&tunnel), "POST", uri, hosts);
+        assert_eq!(found, Ok(("stripe", "/v1/tokens".to_owned())), "{uri} {hosts:?}");
+    }
+    for (uri, hosts) in [
+        ("/v1/tokens", &["adyen.proxy.internal"][..]),
+        ("https://evil.example/v1/tokens", &["api.stripe.com"]),
+        ("https://evil.example/v1/tokens", &[]),
+    ] {
+        let found = find_in(Some(&tunnel), "POST", uri, hosts);
+        assert_eq!(found, Err(EntryRefused::AmbiguousHost), "{uri} {hosts:?}");
+    }
+    assert_eq!(find_in(Some(&tunnel), "CONNECT", "a:443", &[]), Err(EntryRefused::NotAPath));
+}
+
+#[test]
+fn a_tunnel_leads_to_a_route_s_upstream_and_to_an_account_that_has_it() {
+    let (stripe, twin) = (name("stripe"), name("twin"));
+    let (m501, none) = (name("m-501"), name("m-502"));
+    for (host, port, route, account, found) in [
+        ("api.stripe.com", 443, Some(&stripe), Some(&m501), Ok("stripe/m-501")),
+        ("api.stripe.com", 443, Some(&twin), None, Ok("twin")),
+        ("m7-checkout-live.adyen.example", 443, None, None, Ok("adyen")),
+        ("b.many.example", 443, None, None, Ok("many/b")),
+        ("b.many.example", 443, None, Some(&name("a")), Err(EntryRefused::NoAccount)),
+        ("api.stripe.com", 443, None, None, Err(EntryRefused::SeveralRoutes)),
+        ("api.stripe.com", 443, Some(&stripe), Some(&none), Err(EntryRefused::NoAccount)),
+        ("api.stripe.com", 80, Some(&stripe), None, Err(EntryRefused::NoRoute)),
+        ("api.stripe.com", 443, Some(&name("adyen")), None, Err(EntryRefused::NoRoute)),
+        ("stripe.proxy.internal", 443, None, None, Err(EntryRefused::NoRoute)),
+        ("169.254.169.254", 443, None, None, Err(EntryRefused::NoRoute)),
+    ] {
+        let connected = entry().connect(host, port, route, account).map(|(_, found)| *found);
+        assert_eq!(connected, found, "{host}:{port} {route:?} {account:?}");
+    }
+}
+
+#[test]
+fn a_port_says_where_whatever_the_host() {
+    let port = Bound { route: name("stripe"), account: Some(name("m-501")), host: None };
+    for hosts in [&["adyen.proxy.internal"][..], &["proxy:8444"], &[]] {
+        let found = find_in(Some(&port), "POST", "/v1/tokens", hosts);
+        assert_eq!(found, Ok(("stripe/m-501", "/v1/tokens".to_owned())), "{hosts:?}");
+    }
+}
+
+#[test]
+fn http_2_names_its_host_in_the_target() {
+    let request =
+        Request::builder().version(Version::HTTP_2).uri("https://adyen.proxy.internal/v72/payments");
+    let (mut parts, ()) = request.body(()).unwrap().into_parts();
+    assert_eq!(*entry().find(&parts, None).unwrap().destination, "adyen");
+    parts.headers.insert(HOST, "api.stripe.com".parse().unwrap());
+    assert_eq!(entry().find(&parts, None).err(), Some(EntryRefused::AmbiguousHost));
+}
+
+#[test]
+fn one_name_one_route() {
+    let routes = ["a", "b"].map(|route| listed(route, &["psp.example"], &[]));
+    assert!(Entry::new(routes, None).is_err());
+}
