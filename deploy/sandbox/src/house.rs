@@ -10,6 +10,7 @@
 
 mod bundle;
 mod config;
+mod connect;
 mod error;
 mod folder;
 
@@ -218,6 +219,12 @@ impl House {
         self.at.proxy
     }
 
+    /// What callers trust in tunnels: the certificate of the proxy's connect authority.
+    #[must_use]
+    pub fn connect_ca_file(&self) -> PathBuf {
+        connect::certificate(&self.folder)
+    }
+
     /// The proxy's probes and metrics. One recorder serves the process: both ops ports show both services' numbers.
     #[must_use]
     pub fn proxy_ops(&self) -> SocketAddr {
@@ -327,6 +334,7 @@ fn start_proxy(
     metrics: PrometheusHandle,
 ) -> Result<Service, HouseError> {
     let file = folder.proxy_config();
+    connect::ensure(folder, &config::usable_routes(folder)?, &*ambient.clock)?;
     folder::write(&file, &config::proxy(folder, pki, level, at)?)?;
     let proxy = Proxy::bind(ProxyConfig::read(&file)?, ambient)?;
     at.proxy = proxy.local_addr();

@@ -17,14 +17,19 @@ pub(super) fn write(out: &mut impl Write, house: &House) -> io::Result<()> {
     }
     let data = house.folder().path().display().to_string();
     writeln!(out, "D={}", quoted(&data))?;
-    writeln!(out, "{}\n{LAST}", script(house.vault().port(), house.proxy().port()))?;
+    writeln!(
+        out,
+        "{}\n{LAST}",
+        script(house.vault().port(), house.proxy().port(), house.psp().address().port())
+    )?;
     out.flush()
 }
 
-fn script(vault: u16, proxy: u16) -> String {
+fn script(vault: u16, proxy: u16, psp: u16) -> String {
     SCRIPT
         .replace("{vault}", &vault.to_string())
         .replace("{proxy}", &proxy.to_string())
+        .replace("{psp}", &psp.to_string())
         .replace("{tenant}", TENANT)
         .replace("{route}", ROUTE_NAME)
 }
@@ -48,6 +53,20 @@ curl -sS --cacert "$D/pki/workload-ca.pem" --cert "$D/pki/orchestrator.pem" --ke
   -d 'payment_method_data[type]=card' -d "payment_method_data[card][number]=$TOKEN" \
   -d 'payment_method_data[card][exp_month]=1' -d 'payment_method_data[card][exp_year]=2000' \
   -d 'payment_method_data[card][cvc]=000'
+
+# By host name, for an SDK that can change host and port only.
+curl -sS --cacert "$D/pki/workload-ca.pem" --cert "$D/pki/orchestrator.pem" --key "$D/pki/orchestrator.key" \
+  --resolve {route}.proxy.internal:{proxy}:127.0.0.1 https://{route}.proxy.internal:{proxy}/v1/payment_intents \
+  -d amount=1099 -d currency=eur -d confirm=true -d 'payment_method_data[type]=card' \
+  -d "payment_method_data[card][number]=$TOKEN" -d 'payment_method_data[card][exp_month]=1' \
+  -d 'payment_method_data[card][exp_year]=2000'
+
+# By CONNECT, for an SDK that knows only a proxy setting: the PSP's own address, answered by the proxy in its name.
+curl -sS --proxy https://localhost:{proxy} --proxy-cacert "$D/pki/workload-ca.pem" \
+  --proxy-cert "$D/pki/orchestrator.pem" --proxy-key "$D/pki/orchestrator.key" --cacert "$D/pki/connect-ca.pem" \
+  https://127.0.0.1:{psp}/v1/payment_intents -d amount=1099 -d currency=eur -d confirm=true \
+  -d 'payment_method_data[type]=card' -d "payment_method_data[card][number]=$TOKEN" \
+  -d 'payment_method_data[card][exp_month]=1' -d 'payment_method_data[card][exp_year]=2000'
 
 # The same with the official client (pip install stripe requests): only address, certificate and key differ.
 python3 - "$D" "$TOKEN" <<'END'
@@ -80,7 +99,7 @@ mod tests {
     #[test]
     fn the_readme_shows_what_is_printed() {
         let readme = include_str!("../../../../README.md");
-        let script = script(7400, 7402);
+        let script = script(7400, 7402, 7404);
         let (curl, python) = script.split_once("# The same with").unwrap();
         assert!(readme.contains(curl.trim()), "README.md is stale");
         assert!(readme.contains(python.trim()), "README.md is stale");

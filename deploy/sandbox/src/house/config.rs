@@ -66,13 +66,16 @@ pub(super) fn proxy(folder: &Folder, pki: &Pki, level: &str, at: &Addresses) -> 
          # Every route whose account has its credential in the secrets folder, or needs none there.\n\
          routes = {:?}\n\n\
          [listener]\n{listener}\n[listener.limits]\n{RELOAD}\n\
+         [connect]\nca_certificate_file = {:?}\nca_key_file = {:?}\n\n\
          [ops]\naddress = \"{}\"\n\n\
          [vault]\nurls = [\"https://localhost:{}\"]\n\n\
          [vault.tls]\ncertificate_file = {:?}\nkey_file = {:?}\nca_file = {:?}\n\n\
          [telemetry]\nlevel = \"{level}\"\nfile = {:?}\n",
         folder.policies(),
         folder.secrets(),
-        usable_routes(folder)?,
+        Vec::from_iter(usable_routes(folder)?),
+        super::connect::certificate(folder),
+        super::connect::key(folder),
         at.proxy_ops,
         at.vault.port(),
         client.certificate_pem_path,
@@ -95,7 +98,7 @@ fn listener(pki: &Pki, server: Server, address: SocketAddr) -> Result<String, Ho
 
 /// Routes the proxy can serve: those whose account needs no credential of ours, or has it. What cannot be read is named
 /// too, so that the proxy says what is wrong.
-fn usable_routes(folder: &Folder) -> Result<Vec<String>, HouseError> {
+pub(super) fn usable_routes(folder: &Folder) -> Result<BTreeSet<String>, HouseError> {
     let routes = folder.policies().join("routes");
     let listed = std::fs::read_dir(&routes).map_err(|error| HouseError::file(&routes, error))?;
     let mut usable = BTreeSet::new();
@@ -106,7 +109,7 @@ fn usable_routes(folder: &Folder) -> Result<Vec<String>, HouseError> {
             usable.insert(stem.to_owned());
         }
     }
-    Ok(usable.into_iter().collect())
+    Ok(usable)
 }
 
 fn is_usable(folder: &Folder, route: &Path, name: &str) -> Result<bool, HouseError> {

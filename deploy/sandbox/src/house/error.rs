@@ -47,6 +47,9 @@ pub enum HouseError {
     /// The proxy.
     #[error("proxy: {}", told(.0.as_ref()))]
     Proxy(#[from] Box<strongroom_proxy::app::StartError>),
+    /// The proxy's connect authority.
+    #[error("connect authority: {0}")]
+    Connect(#[from] strongroom_proxy::authority::CreateError),
     /// Logs and metrics.
     #[error(transparent)]
     Telemetry(#[from] strongroom_perimeter::telemetry::TelemetryError),

@@ -9,3 +9,4 @@ mod program;
 mod psp;
 mod stripe;
 mod support;
+mod tunnel;

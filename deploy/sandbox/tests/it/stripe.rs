@@ -12,7 +12,7 @@ use strongroom_sandbox::house::{House, HouseOptions};
 use crate::house::tokenize;
 use crate::support::{API_KEY, Setting, SystemRandom};
 
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stripe");
+pub(crate) const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stripe");
 
 /// Python with the pinned packages, in a virtual environment under `target/`; made once, whoever comes first.
 pub(crate) fn python() -> PathBuf {
@@ -34,8 +34,8 @@ pub(crate) fn python() -> PathBuf {
     python
 }
 
-fn run(command: &mut Command) -> String {
-    let output = command.output().expect("this test needs python3 with venv and pip");
+pub(crate) fn run(command: &mut Command) -> String {
+    let output = command.output().expect("this test needs python3 with venv and pip, node and npm");
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {told}");
     String::from_utf8(output.stdout).unwrap()
@@ -86,27 +86,37 @@ async fn the_official_client_pays_captures_refunds_and_is_declined() {
 }
 
 /// A token nobody has, well formed.
-fn unknown_token() -> String {
+pub(crate) fn unknown_token() -> String {
     Token::generate(Environment::Test, &SystemRandom).unwrap().as_str().to_owned()
 }
 
-/// The same script, through the proxy: a token for the number, the placeholder for the key.
-async fn pay_through_the_proxy(url: impl FnOnce(&House) -> (String, Option<String>)) {
+/// A house, a card that is approved and one that is declined.
+pub(crate) struct Payment {
+    _data: tempfile::TempDir,
+    pub(crate) house: House,
+    pub(crate) number: String,
+    pub(crate) token: String,
+    pub(crate) declined: String,
+}
+
+pub(crate) async fn pay(policies: Vec<(String, String)>) -> Payment {
     let data = tempfile::tempdir().unwrap();
-    let house = House::start(HouseOptions::new(data.path())).await.unwrap();
+    let options = HouseOptions { policies, ..HouseOptions::new(data.path()) };
+    let house = House::start(options).await.unwrap();
     let number = cards::random_number(&SystemRandom).unwrap();
     let token = tokenize(&house, &number).await;
     let declined = tokenize(&house, cards::INSUFFICIENT_FUNDS).await;
-    let orchestrator = house.pki().client("orchestrator").unwrap();
-    let (url, resolve) = url(&house);
+    Payment { _data: data, house, number, token, declined }
+}
+
+/// The same script, through the proxy: a token for the number, the placeholder for the key. `reach` says how.
+pub(crate) async fn pay_through_the_proxy<T>(reach: impl FnOnce(&House, &mut Command) -> T) {
+    let Payment { _data, house, number, token, declined } = pay(Vec::new()).await;
     let mut command = Command::new(tokio::task::spawn_blocking(python).await.unwrap());
-    command.arg(format!("{FOLDER}/payment.py")).args(["--url", &url, "--api-key", "strongroom"]);
-    command.arg("--ca").arg(house.pki().ca_file());
-    command.arg("--cert").arg(orchestrator.certificate_pem_path);
-    command.arg("--key").arg(orchestrator.key_pem_path);
+    command.arg(format!("{FOLDER}/payment.py")).args(["--api-key", "strongroom"]);
     command.args(["--number", &token, "--cvc", "000", "--declined", &declined]);
     command.args(["--refused", &unknown_token(), "--refused", cards::APPROVED]);
-    command.args(resolve.map(|resolve| format!("--resolve={resolve}")));
+    let _until_paid = reach(&house, &mut command);
     let told = tokio::task::spawn_blocking(move || run(&mut command)).await.unwrap();
     assert!(!told.contains(&number), "the orchestrator never sees the number");
     let told: serde_json::Value = serde_json::from_str(told.trim()).unwrap();
@@ -144,17 +154,28 @@ async fn pay_through_the_proxy(url: impl FnOnce(&House) -> (String, Option<Strin
     house.stop().await;
 }
 
+/// With the orchestrator's certificate, at this address.
+fn with_certificate(house: &House, command: &mut Command, url: &str) {
+    let orchestrator = house.pki().client("orchestrator").unwrap();
+    command.args(["--url", url, "--ca"]).arg(house.pki().ca_file());
+    command.arg("--cert").arg(orchestrator.certificate_pem_path);
+    command.arg("--key").arg(orchestrator.key_pem_path);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_official_client_pays_with_a_token_through_the_proxy_by_path() {
-    pay_through_the_proxy(|house| (format!("https://localhost:{}/sandbox", house.proxy().port()), None))
-        .await;
+    pay_through_the_proxy(|house, command| {
+        with_certificate(house, command, &format!("https://localhost:{}/sandbox", house.proxy().port()));
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_official_client_pays_with_a_token_through_the_proxy_by_host_name() {
-    pay_through_the_proxy(|house| {
+    pay_through_the_proxy(|house, command| {
         let host = "sandbox.proxy.internal";
-        (format!("https://{host}:{}", house.proxy().port()), Some(format!("{host}=127.0.0.1")))
+        with_certificate(house, command, &format!("https://{host}:{}", house.proxy().port()));
+        command.arg(format!("--resolve={host}=127.0.0.1"));
     })
     .await;
 }
