@@ -149,12 +149,15 @@ impl Registry {
     }
 }
 
+/// TLS for one set of pinned roots, or for the WebPKI, and a digest of the roots.
+type Trust = (Option<[u8; 32]>, Arc<ClientConfig>);
+
 struct Building<'a> {
     resolver: &'a Arc<dyn Resolve>,
     before: Option<&'a Registry>,
     pools: HashMap<Reach, Pool>,
     slots: HashMap<(String, usize), Arc<Semaphore>>,
-    tls: HashMap<Option<PathBuf>, (Option<[u8; 32]>, Arc<ClientConfig>)>,
+    tls: HashMap<Option<PathBuf>, Trust>,
 }
 
 impl Building<'_> {
@@ -214,7 +217,7 @@ impl Building<'_> {
     }
 
     /// TLS for a route's roots, with a digest of them: read once, however many accounts.
-    fn tls(&mut self, one: &Registered) -> Result<(Option<[u8; 32]>, Arc<ClientConfig>), RegistryError> {
+    fn tls(&mut self, one: &Registered) -> Result<Trust, RegistryError> {
         if let Some(found) = self.tls.get(&one.roots_file) {
             return Ok(found.clone());
         }

@@ -71,7 +71,8 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
         let permits = match self.admit() {
             Ok(permits) => permits,
             Err(problem) => {
-                let mut answer = self.refuse(&problem, info, version);
+                let connects = request.method() == Method::CONNECT;
+                let mut answer = self.refuse(&problem, info, version, connects);
                 finish_headers(answer.headers_mut(), info.id);
                 record.finish(&answer);
                 return answer_now(answer);
@@ -142,9 +143,9 @@ impl ConnectionService {
         Ok([room(&self.in_flight)?, room(&self.shared.in_flight)?])
     }
 
-    fn refuse(&self, problem: &Problem, info: RequestInfo, version: Version) -> Response {
+    fn refuse(&self, problem: &Problem, info: RequestInfo, version: Version, connects: bool) -> Response {
         let mut answer = (self.shared.render)(problem, info.id);
-        if self.fallen.is_cancelled() && version < Version::HTTP_2 {
+        if (self.fallen.is_cancelled() || connects) && version < Version::HTTP_2 {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         answer
