@@ -8,6 +8,8 @@ pub(crate) mod edit;
 pub(crate) mod escapes;
 pub(crate) mod form;
 pub(crate) mod json;
+pub(crate) mod multipart;
+pub(crate) mod xml;
 
 /// Why a body is not what its format says. A constant of this program: nothing of the body is in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

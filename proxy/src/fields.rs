@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::de::IgnoredAny;
 
-use crate::body::form;
+use crate::body::json::Reading;
+use crate::body::{Malformed, form, multipart, xml};
 
 /// The decoded names of a query or a form.
 pub fn form_names(text: &[u8]) -> impl Iterator<Item = String> + '_ {
@@ -27,6 +28,14 @@ pub fn body_names(content_type: Option<&str>, body: &[u8]) -> Option<Vec<String>
     if kind == "application/x-www-form-urlencoded" {
         return Some(form_names(body).collect());
     }
+    if is_xml(&kind) {
+        return xml_names(body);
+    }
+    if kind == "multipart/form-data" {
+        let parts = multipart::parts(body, multipart::boundary(content_type?)?).ok()?;
+        let name = |part: multipart::Part| String::from_utf8_lossy(&body[part.name]).into_owned();
+        return Some(parts.into_iter().map(name).collect());
+    }
     if !is_json(&kind) {
         return None;
     }
@@ -35,6 +44,18 @@ pub fn body_names(content_type: Option<&str>, body: &[u8]) -> Option<Vec<String>
         // A list or a lone value has no names.
         Err(_) => serde_json::from_slice::<IgnoredAny>(body).ok().map(|_| Vec::new()),
     }
+}
+
+/// The root's attributes, its children and theirs, by their local names.
+fn xml_names(body: &[u8]) -> Option<Vec<String>> {
+    let mut names = Vec::new();
+    let read = xml::scan(body, None, Reading::Strict, |path, event| {
+        if matches!(event, xml::Event::Value(_)) && path.depth() <= 2 {
+            names.push(path.name().to_owned());
+        }
+        Ok::<(), Malformed>(())
+    });
+    read.ok().map(|()| names)
 }
 
 /// Whether a PSP may take a field of this name for `field`: Rack reads `[key]` and `key[]` as `key`, PHP ` key` too.
@@ -58,6 +79,13 @@ pub fn is_json(essence: &str) -> bool {
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
+/// `text/xml`, `application/xml` and `application/*+xml` (RFC 7303).
+#[must_use]
+pub fn is_xml(essence: &str) -> bool {
+    matches!(essence, "text/xml" | "application/xml")
+        || (essence.starts_with("application/") && essence.ends_with("+xml"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,7 +98,13 @@ mod tests {
         let json = Some("application/json");
         assert_eq!(body_names(json, br#"{"k\u0065y":{"deep":1}}"#).unwrap(), ["key"]);
         assert_eq!((body_names(json, b"[1]"), body_names(None, b"")), (Some(Vec::new()), Some(Vec::new())));
+        let xml = body_names(Some("text/xml"), b"<r a='1'><n:key xmlns:n='x'/><b><key/></b></r>").unwrap();
+        assert_eq!(xml, ["a", "n", "key", "b", "r"]);
+        let parts = b"--x\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\n1\r\n--x--";
+        assert_eq!(body_names(Some("multipart/form-data; boundary=x"), parts).unwrap(), ["key"]);
         for (kind, body) in [
+            (Some("text/xml"), &b"<a>"[..]),
+            (Some("multipart/form-data"), &parts[..]),
             (Some("text/plain"), &b"key=1"[..]),
             (None, b"key=1"),
             (json, b"\xef\xbb\xbf{\"key\":1}"),

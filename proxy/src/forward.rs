@@ -95,12 +95,17 @@ impl<'a> Run<'a> {
 
         let ready = self.stages.time(Stage::Connect, destination.pool.ready()).await;
         let ready = ready.map_err(|error| self.unconnected(error))?;
-        let Planned { call, plan, headers } = planned;
+        let Planned { call, plan, mut headers } = planned;
         let (body, secrets) = match plan {
             None => (order.body.clone(), Injections::default()),
             Some(plan) => match self.open_and_inject(plan, plan::attempt(&destination.route, &headers)).await
             {
-                Ok(injected) => (Bytes::from_owner(injected.body), injected.secrets),
+                Ok(injected) => {
+                    for (name, value) in injected.headers {
+                        headers.insert(name, value);
+                    }
+                    (Bytes::from_owner(injected.body), injected.secrets)
+                }
                 Err(failure) => {
                     ready.give_back();
                     return Err(failure);

@@ -9,6 +9,7 @@
 
 mod clean;
 mod expression;
+mod find;
 mod places;
 mod write;
 
@@ -16,15 +17,16 @@ mod write;
 mod tests;
 
 use std::fmt;
-use std::ops::Range;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::SecretString;
 use strongroom_domain::route::{AllowedCall, Attribute, AttributeSet, ExpiryFormat};
 use strongroom_domain::{CardName, Expiry, Problem, ProblemKind};
 use zeroize::Zeroizing;
 
 use crate::body::Malformed;
+use crate::body::edit::Edit;
+use places::Place;
 
 /// What to ask the vault for and where to put it. Holds no card data of the vault's.
 pub struct Plan {
@@ -37,8 +39,7 @@ pub struct Plan {
 /// One place to fill.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Insertion {
-    /// What is replaced; of a JSON string with its quotes.
-    span: Range<usize>,
+    place: Place,
     /// Index of the card in [`Plan::wanted`].
     card: usize,
     attribute: Attribute,
@@ -53,6 +54,10 @@ enum Notation {
     Form,
     JsonString,
     JsonInteger,
+    /// With XML's five entities, the same in an element and in an attribute.
+    Xml,
+    /// As it is: a header, or a part of a multipart form.
+    Plain,
 }
 
 impl fmt::Debug for Plan {
@@ -83,10 +88,12 @@ pub struct ReleasedCard {
     pub holder: Option<SecretString>,
 }
 
-/// A body with card data in it, wiped when dropped.
+/// A request with card data in it; the body is wiped when dropped, headers when freed.
 pub struct Injected {
     /// The bytes to send.
     pub body: Zeroizing<Vec<u8>>,
+    /// The declared headers, to replace those that came.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
     /// What the answer must be searched for.
     pub secrets: Injections,
 }
@@ -162,9 +169,9 @@ impl From<Malformed> for InjectError {
     }
 }
 
-/// Reads a request body and finds the tokens at the call's declared places.
-pub fn plan(call: &AllowedCall, body: &[u8]) -> Result<Plan, InjectError> {
-    let found = places::find(call, body)?;
+/// Reads a request and finds the tokens at the call's declared places.
+pub fn plan(call: &AllowedCall, headers: &HeaderMap, body: &[u8]) -> Result<Plan, InjectError> {
+    let found = find::find(call, headers, body)?;
     let (wanted, insertions) = places::resolve(call, found)?;
     Ok(Plan { body: Zeroizing::new(body.to_vec()), wanted, insertions })
 }
@@ -187,23 +194,38 @@ impl Plan {
         if cards.len() != self.wanted.len() || !cards.iter().all(write::is_well_formed) {
             return Err(InjectError::ReleaseMismatch);
         }
-        let edits = self.insertions.iter().map(|insertion| write::edit(insertion, &cards[insertion.card]));
-        let edits = edits.collect::<Result<Vec<_>, _>>()?;
+        let (mut edits, mut headers) = (Vec::new(), Vec::new());
+        for insertion in &self.insertions {
+            let written = write::write(insertion, &cards[insertion.card])?;
+            match (insertion.place.span(), insertion.place.header()) {
+                (Some(span), _) => edits.push(Edit { span, text: written }),
+                (None, Some(name)) => headers.push((name, write::header(&written)?)),
+                (None, None) => return Err(InjectError::ReleaseMismatch),
+            }
+        }
         let body = Zeroizing::new(crate::body::edit::apply(&self.body, edits));
         let secrets = self.wanted.into_iter().zip(cards).map(|(wanted, card)| InjectedCard {
             name: wanted.name,
             number: card.number.clone(),
             cvc: card.cvc.clone(),
         });
-        Ok(Injected { body, secrets: Injections(secrets.collect()) })
+        Ok(Injected { body, headers, secrets: Injections(secrets.collect()) })
     }
 }
 
-/// Refuses a token or a card number in what is not the body: path, query and headers.
-pub fn check_clean(path_and_query: &str, headers: &HeaderMap) -> Result<(), InjectError> {
+/// Refuses a token or a card number in what is not the body: path, query and headers, less those that are the call's
+/// declared places.
+pub fn check_clean(
+    call: Option<&AllowedCall>,
+    path_and_query: &str,
+    headers: &HeaderMap,
+) -> Result<(), InjectError> {
     clean::check(path_and_query.as_bytes())?;
     headers.iter().try_for_each(|(name, value)| {
         clean::check(name.as_str().as_bytes())?;
+        if call.is_some_and(|call| find::is_declared(call, name)) {
+            return Ok(());
+        }
         clean::check(value.as_bytes())
     })
 }

@@ -30,12 +30,14 @@ impl<'a> Planned<'a> {
         if headers::steer(&order.headers) {
             return Err(Failure::NotListed);
         }
-        inject::check_clean(&order.target.path_and_query, &order.headers)?;
         let content_type = content_type(&order.headers)?;
+        let call = in_its_format(route, call, content_type);
+        let allowed = call.as_ref().ok().and_then(|call| call.allowed());
+        inject::check_clean(allowed, &order.target.path_and_query, &order.headers)?;
+        let call = call?;
         let plan = match call {
             Call::Allowed(allowed) => {
-                check_media_type(allowed, content_type)?;
-                Some(inject::plan(allowed, &order.body)?).filter(|plan| !plan.is_empty())
+                Some(inject::plan(allowed, &order.headers, &order.body)?).filter(|plan| !plan.is_empty())
             }
             Call::Passed(_) => {
                 inject::check_passed_body(&order.body)?;
@@ -82,12 +84,25 @@ fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>
     }
 }
 
+/// Of the calls listed for one method and path, the one whose format the body has.
+fn in_its_format<'r>(
+    route: &'r Route,
+    call: Call<'r>,
+    content_type: Option<&str>,
+) -> Result<Call<'r>, Failure> {
+    let Call::Allowed(first) = call else { return Ok(call) };
+    let fitting = route.formats(first).find(|call| check_media_type(call, content_type).is_ok());
+    fitting.map(Call::Allowed).ok_or(Failure::MediaType)
+}
+
 fn check_media_type(call: &AllowedCall, content_type: Option<&str>) -> Result<(), Failure> {
     let text = content_type.ok_or(Failure::MediaType)?;
     let essence = fields::essence(text);
     let fits = match call.body {
         BodyFormat::Form => essence == "application/x-www-form-urlencoded",
-        BodyFormat::Json => fields::is_json(&essence),
+        BodyFormat::Json | BodyFormat::Graphql => fields::is_json(&essence),
+        BodyFormat::Xml => fields::is_xml(&essence),
+        BodyFormat::Multipart => essence == "multipart/form-data",
     };
     let mut parameters = text.split(';').skip(1).filter_map(|parameter| parameter.split_once('='));
     let utf8 = parameters.all(|(name, value)| {
@@ -130,12 +145,22 @@ mod tests {
         path = "/json"
         body = "json"
         inject = [{ at = "/n", value = "number" }]
+        [[route.psp.allow]]
+        method = "POST"
+        path = "/json"
+        body = "xml"
+        inject = [{ at = "n", value = "number" }]
+        [[route.psp.allow]]
+        method = "POST"
+        path = "/multipart"
+        body = "multipart"
+        inject = [{ at = "n", value = "number" }]
     "#;
 
     #[test]
     fn proxy_and_psp_read_the_same_kind_of_body() {
         let route = Route::parse("psp", ROUTE, Environment::Test).unwrap();
-        let (form, json) = (&route.allow[0], &route.allow[1]);
+        let [form, json, xml, multipart] = route.allow.as_slice() else { panic!("four formats") };
         for (call, text, fits) in [
             (form, "application/x-www-form-urlencoded", true),
             (form, "Application/X-WWW-Form-URLencoded; charset=UTF-8", true),
@@ -146,10 +171,22 @@ mod tests {
             (json, "application/json;charset=\"utf-8\"", true),
             (json, "application/vnd.psp+json", true),
             (json, "text/plain", false),
+            (xml, "text/xml", true),
+            (xml, "application/xml; charset=utf-8", true),
+            (xml, "application/soap+xml", true),
+            (xml, "text/xml; charset=iso-8859-1", false),
+            (xml, "application/json", false),
+            (multipart, "multipart/form-data; boundary=x", true),
+            (multipart, "multipart/mixed; boundary=x", false),
         ] {
             assert_eq!(check_media_type(call, Some(text)).is_ok(), fits, "{text}");
         }
         assert!(check_media_type(json, None).is_err());
+        for (kind, body) in [("application/json", BodyFormat::Json), ("text/xml", BodyFormat::Xml)] {
+            let call = route.call("POST", "/json").unwrap();
+            let Ok(Call::Allowed(found)) = in_its_format(&route, call, Some(kind)) else { panic!("{kind}") };
+            assert_eq!(found.body, body);
+        }
     }
 
     #[test]

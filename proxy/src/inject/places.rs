@@ -1,113 +1,64 @@
-//! Finding the declared places of a body, and settling which card fills which.
+//! Settling which card fills which declared place.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use http::HeaderName;
 use strongroom_domain::CardName;
 use strongroom_domain::route::{
     AllowedCall, Attribute, AttributeSet, BodyFormat, ExpiryFormat, Inject, JsonForm, Source,
 };
-use zeroize::Zeroizing;
 
-use super::expression::{self, Asked};
-use super::{InjectError, Insertion, Notation, TOKENS_MAX, Wanted, clean};
-use crate::body::form;
-use crate::body::json::{self, Event, Pointer, Reading};
+use super::expression::Asked;
+use super::{InjectError, Insertion, Notation, TOKENS_MAX, Wanted};
 
 /// A declared place that is there.
 pub(super) struct Found {
     /// Index in the call's `inject`.
-    declared: usize,
-    /// What a value would replace.
-    span: Range<usize>,
-    content: Content,
+    pub(super) declared: usize,
+    pub(super) place: Place,
+    pub(super) content: Content,
 }
 
-enum Content {
+/// What a value replaces.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Place {
+    /// Start and end in the body; of a JSON string with its quotes.
+    Body(usize, usize),
+    /// The whole value of a header.
+    Header(String),
+}
+
+impl From<Range<usize>> for Place {
+    fn from(span: Range<usize>) -> Self {
+        Self::Body(span.start, span.end)
+    }
+}
+
+impl Place {
+    pub(super) fn span(&self) -> Option<Range<usize>> {
+        match self {
+            Self::Body(start, end) => Some(*start..*end),
+            Self::Header(_) => None,
+        }
+    }
+
+    pub(super) fn header(&self) -> Option<HeaderName> {
+        match self {
+            Self::Body(..) => None,
+            Self::Header(name) => HeaderName::try_from(name.as_str()).ok(),
+        }
+    }
+}
+
+pub(super) enum Content {
     /// Text that is no token.
     Plain,
     Asked(Asked),
-    /// JSON `null`: the caller says there is no such value.
+    /// JSON `null`, or `<a/>`: the caller says there is no such value.
     Null,
     /// A JSON object, array, `true` or `false`.
     Other,
-}
-
-/// Finds the declared places and refuses tokens and card numbers everywhere else. No body has no places.
-pub(super) fn find(call: &AllowedCall, body: &[u8]) -> Result<Vec<Found>, InjectError> {
-    match call.body {
-        _ if body.is_empty() => Ok(Vec::new()),
-        BodyFormat::Json => find_in_json(&call.inject, body),
-        BodyFormat::Form => find_in_form(&call.inject, body),
-    }
-}
-
-fn find_in_json(declared: &[Inject], body: &[u8]) -> Result<Vec<Found>, InjectError> {
-    let pointers: Vec<_> = declared.iter().map(|inject| Pointer::parse(&inject.at)).collect();
-    let mut found = Vec::new();
-    json::scan(body, Reading::Strict, |path, event| {
-        let place =
-            || pointers.iter().position(|pointer| pointer.as_ref().is_some_and(|pointer| pointer.is(path)));
-        let (span, content) = match event {
-            Event::Key(key) => return clean::check(key.decoded().as_bytes()),
-            Event::String(text) => {
-                let decoded = Zeroizing::new(text.decoded().into_owned());
-                let Some(index) = place() else { return clean::check(decoded.as_bytes()) };
-                (text.span(), read(&declared[index], &decoded)?)
-            }
-            Event::Number(span) => {
-                let digits = std::str::from_utf8(&body[span.clone()]).unwrap_or_default();
-                let Some(index) = place() else { return clean::check(digits.as_bytes()) };
-                // 4.1e15 is a number too.
-                let mantissa = digits.split(['e', 'E']).next().unwrap_or_default();
-                (span, read(&declared[index], mantissa)?)
-            }
-            Event::Null => (0..0, Content::Null),
-            Event::Other => (0..0, Content::Other),
-        };
-        found.extend(place().map(|declared| Found { declared, span, content }));
-        Ok::<(), InjectError>(())
-    })?;
-    Ok(found)
-}
-
-fn find_in_form(declared: &[Inject], body: &[u8]) -> Result<Vec<Found>, InjectError> {
-    let mut found: Vec<Found> = Vec::new();
-    for pair in form::pairs(body) {
-        let name = form::decode(&body[pair.name]).into_bytes();
-        clean::check(&name)?;
-        let place = declared.iter().position(|inject| inject.at.as_bytes() == name);
-        let value = pair.value.clone().unwrap_or_default();
-        let decoded = Zeroizing::new(form::decode(&body[value]).into_bytes());
-        let Some(index) = place else {
-            clean::check(&decoded)?;
-            continue;
-        };
-        if found.iter().any(|other| other.declared == index) {
-            return Err(InjectError::Malformed("a declared field is given twice"));
-        }
-        let span = pair.value.ok_or(InjectError::Malformed("a declared field has no value"))?;
-        let text = std::str::from_utf8(&decoded)
-            .map_err(|_| InjectError::Malformed("a declared field is not UTF-8"))?;
-        found.push(Found { declared: index, span, content: read(&declared[index], text)? });
-    }
-    Ok(found)
-}
-
-/// Reads what stands at a declared place.
-fn read(inject: &Inject, text: &str) -> Result<Content, InjectError> {
-    if let Some(asked) = expression::read(text)? {
-        let fits = asked.attribute.is_none_or(|attribute| attribute == inject.attribute);
-        return if fits { Ok(Content::Asked(asked)) } else { Err(InjectError::MisplacedToken) };
-    }
-    if let Some(asked) = expression::read_alias(inject, text) {
-        return Ok(Content::Asked(asked));
-    }
-    if inject.attribute == Attribute::Number && inject.source == Source::Own {
-        clean::check_number_place(text)?;
-    }
-    clean::check(text.as_bytes())?;
-    Ok(Content::Plain)
 }
 
 /// Settles which card fills which place.
@@ -122,7 +73,7 @@ pub(super) fn resolve(
             Content::Plain | Content::Null | Content::Other => None,
         })
         .collect();
-    found.sort_by_key(|found| found.span.start);
+    found.sort_by(|one, other| one.place.cmp(&other.place));
     let (mut wanted, mut insertions) = (Vec::new(), Vec::new());
     for found in found {
         let inject = &call.inject[found.declared];
@@ -130,7 +81,13 @@ pub(super) fn resolve(
         let format = format.or(inject.format);
         let notation = notation(call.body, inject, format)?;
         let card = want(&mut wanted, name, inject.attribute)?;
-        insertions.push(Insertion { span: found.span, card, attribute: inject.attribute, format, notation });
+        insertions.push(Insertion {
+            place: found.place,
+            card,
+            attribute: inject.attribute,
+            format,
+            notation,
+        });
     }
     Ok((wanted, insertions))
 }
@@ -170,11 +127,16 @@ fn notation(
     inject: &Inject,
     format: Option<ExpiryFormat>,
 ) -> Result<Notation, InjectError> {
+    if inject.header().is_some() {
+        return Ok(Notation::Plain);
+    }
     match (body, inject.json_form, format) {
         (BodyFormat::Form, _, _) => Ok(Notation::Form),
-        (BodyFormat::Json, JsonForm::String, _) => Ok(Notation::JsonString),
+        (BodyFormat::Multipart, _, _) => Ok(Notation::Plain),
+        (BodyFormat::Xml, _, _) => Ok(Notation::Xml),
+        (BodyFormat::Json | BodyFormat::Graphql, JsonForm::String, _) => Ok(Notation::JsonString),
         (
-            BodyFormat::Json,
+            BodyFormat::Json | BodyFormat::Graphql,
             JsonForm::Integer,
             Some(
                 ExpiryFormat::M
@@ -184,9 +146,9 @@ fn notation(
                 | ExpiryFormat::MMYY,
             ),
         ) => Ok(Notation::JsonInteger),
-        (BodyFormat::Json, JsonForm::Integer, _) => Err(InjectError::InvalidExpression(
-            "this place takes an integer, which this format does not write",
-        )),
+        (BodyFormat::Json | BodyFormat::Graphql, JsonForm::Integer, _) => Err(
+            InjectError::InvalidExpression("this place takes an integer, which this format does not write"),
+        ),
     }
 }
 

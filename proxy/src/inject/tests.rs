@@ -6,6 +6,8 @@ use strongroom_domain::{Environment, Token};
 
 use super::*;
 
+mod formats;
+
 const A: &str = "tok_test_bkscltdmvfnwgpxhqzjrbkscltdmvfnwzv";
 const B: &str = "tok_test_cltdmvfnwgpxhqzjrbkscltdmvfnwdmvxj";
 const C: &str = "tok_live_fnwgpxhqzjrbkscltbkscltdmvfnwgpxsq";
@@ -40,6 +42,14 @@ fn call(body: &str, places: &str) -> AllowedCall {
     let route = Route::parse("psp", &text, Environment::Live).unwrap();
     let Some(Call::Allowed(call)) = route.call("POST", "/") else { panic!("allowed") };
     call.clone()
+}
+
+fn plan(call: &AllowedCall, body: &[u8]) -> Result<Plan, InjectError> {
+    super::plan(call, &HeaderMap::new(), body)
+}
+
+fn check_clean(path_and_query: &str, headers: &HeaderMap) -> Result<(), InjectError> {
+    super::check_clean(None, path_and_query, headers)
 }
 
 fn form() -> AllowedCall {

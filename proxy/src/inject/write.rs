@@ -1,24 +1,26 @@
 //! Writing one released value into its place: the only code that puts card data into a request.
 
+use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use strongroom_domain::Pan;
 use strongroom_domain::route::Attribute;
 use zeroize::Zeroizing;
 
 use super::{InjectError, Insertion, Notation, ReleasedCard};
-use crate::body::edit::Edit;
-use crate::body::{form, json};
+use crate::body::{form, json, xml};
 
 /// Longest written value: a holder of 70 bytes, each escaped as `\u00XX`, and quotes.
 const WRITTEN_BYTES_MAX: usize = 6 * 70 + 2;
 
-/// The edit that fills a place.
-pub(super) fn edit(insertion: &Insertion, card: &ReleasedCard) -> Result<Edit, InjectError> {
+/// What a place is filled with, as it is written there.
+pub(super) fn write(insertion: &Insertion, card: &ReleasedCard) -> Result<Zeroizing<String>, InjectError> {
     let value = value(insertion, card).ok_or(InjectError::AttributeMissing)?;
     // Sized up front: growth would leave copies behind.
     let mut text = Zeroizing::new(String::with_capacity(WRITTEN_BYTES_MAX));
     match insertion.notation {
         Notation::Form => form::encode_into(&value, &mut text),
+        Notation::Xml => xml::escape_into(&value, &mut text),
+        Notation::Plain => text.push_str(&value),
         // No leading zeros (RFC 8259 §6), but the year 00 keeps one.
         Notation::JsonInteger => {
             let zeros = value.len() - value.trim_start_matches('0').len();
@@ -30,7 +32,14 @@ pub(super) fn edit(insertion: &Insertion, card: &ReleasedCard) -> Result<Edit, I
             text.push('"');
         }
     }
-    Ok(Edit { span: insertion.span.clone(), text })
+    Ok(text)
+}
+
+/// A header that no log shows.
+pub(super) fn header(text: &str) -> Result<HeaderValue, InjectError> {
+    let mut value = HeaderValue::from_str(text).map_err(|_| InjectError::ReleaseMismatch)?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 fn value(insertion: &Insertion, card: &ReleasedCard) -> Option<Zeroizing<String>> {
@@ -38,6 +47,7 @@ fn value(insertion: &Insertion, card: &ReleasedCard) -> Option<Zeroizing<String>
         Attribute::Number => card.number.as_ref().map(copy),
         Attribute::Cvc => card.cvc.as_ref().map(copy),
         Attribute::Holder => card.holder.as_ref().map(copy),
+        Attribute::NetworkToken | Attribute::Cryptogram => None,
         Attribute::Exp => {
             card.expiry.zip(insertion.format).map(|(expiry, format)| format.write(expiry).into())
         }

@@ -10,11 +10,12 @@ mod account;
 mod file;
 mod path;
 mod place;
+mod selector;
 
 pub use account::{Account, AccountName, InvalidAccount, TenantScope};
 pub use file::InvalidRoute;
 pub use path::PathPattern;
-pub use place::{Attribute, AttributeSet, ExpiryFormat, Inject, JsonForm, Source};
+pub use place::{Attribute, AttributeSet, ExpiryFormat, HEADER_PREFIX, Inject, JsonForm, Source};
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -132,14 +133,21 @@ pub struct CredentialPlace {
     pub refused_fields: BTreeSet<String>,
 }
 
-/// How a body is read and written.
+/// How a body is read and written, and how its places are named.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BodyFormat {
-    /// `application/x-www-form-urlencoded` (WHATWG URL).
+    /// `application/x-www-form-urlencoded` (WHATWG URL). A place is a decoded name: `card[number]`.
     Form,
-    /// RFC 8259.
+    /// RFC 8259. A place is a JSON Pointer (RFC 6901): `/source/number`.
     Json,
+    /// One GraphQL request as JSON. A place is a pointer below `/variables/`: card data is never part of the query.
+    Graphql,
+    /// XML 1.0 in UTF-8. A place is the names from the root to an element, `order/card/number`, or to an attribute of it,
+    /// `order/card/expiry@month`.
+    Xml,
+    /// `multipart/form-data` (RFC 7578). A place is a part's name.
+    Multipart,
 }
 
 /// One call that carries card data.
@@ -151,6 +159,8 @@ pub struct AllowedCall {
     pub path: PathPattern,
     /// How its body is read.
     pub body: BodyFormat,
+    /// The namespace every element on the way to a place is in; none: they are in none. For XML only.
+    pub namespace: Option<String>,
     /// The declared places, each at most once.
     pub inject: Vec<Inject>,
     /// Answer fields that hold references and are never masked, in the body's selector form.
@@ -187,12 +197,30 @@ pub enum Call<'a> {
     Passed(&'a PassedCall),
 }
 
+impl<'a> Call<'a> {
+    /// The call, if it may carry card data.
+    #[must_use]
+    pub const fn allowed(&self) -> Option<&'a AllowedCall> {
+        match self {
+            Self::Allowed(call) => Some(call),
+            Self::Passed(_) => None,
+        }
+    }
+}
+
 impl Route {
-    /// Finds the call for a method (upper case) and a path (no query). `None`: the route does not list it.
+    /// Finds the call for a method (upper case) and a path (no query). `None`: the route does not list it. Of several
+    /// that differ in their body's format it is the first ([`Self::formats`]); all of them declare the same attributes.
     #[must_use]
     pub fn call(&self, method: &str, path: &str) -> Option<Call<'_>> {
         let allowed = self.allow.iter().find(|call| call.method == method && call.path.matches(path));
         let passed = || self.pass.iter().find(|call| call.method == method && call.path.matches(path));
         allowed.map(Call::Allowed).or_else(|| passed().map(Call::Passed))
+    }
+
+    /// The calls that differ from this one in nothing but the format of their bodies, itself among them: some PSPs read
+    /// both JSON and XML at one path.
+    pub fn formats<'a>(&'a self, call: &'a AllowedCall) -> impl Iterator<Item = &'a AllowedCall> {
+        self.allow.iter().filter(move |other| other.method == call.method && other.path == call.path)
     }
 }

@@ -46,6 +46,11 @@ impl Pointer {
         Some(Self(rest.split('/').map(|segment| segment.replace("~1", "/").replace("~0", "~")).collect()))
     }
 
+    /// Its steps, unescaped.
+    pub(crate) fn steps(&self) -> &[String] {
+        &self.0
+    }
+
     pub(crate) fn is(&self, path: &Path<'_>) -> bool {
         self.0.len() == path.0.len()
             && self.0.iter().zip(&path.0).rev().all(|(pointed, segment)| match segment {

@@ -48,15 +48,24 @@ async fn a_second_credential_beside_the_account_s_is_refused() {
             "application/x-www-form-urlencoded",
             &[usual_form().as_bytes(), b"&note=\xff&key=sk_mine"].concat(),
         ),
+        world.request(
+            "POST",
+            "/psp/v1/refunds",
+            "multipart/form-data; boundary=b",
+            b"--b\r\ncontent-disposition: form-data; name=key\r\n\r\nsk_mine\r\n--b--",
+        ),
+        world.request("POST", "/psp/v1/refunds", "text/xml", b"<refund><key>sk_mine</key></refund>"),
+        world.request("POST", "/psp/v1/refunds", "application/xml", b"<refund key='sk_mine'/>"),
     ] {
         let reply = world.send(request).await;
         assert_eq!((reply.status, reply.problem().as_str()), (403, "credential-refused"));
     }
     for (kind, body) in [
         (
-            "multipart/form-data; boundary=b",
+            "multipart/form-data; boundary=c",
             &b"--b\r\ncontent-disposition: form-data; name=key\r\n\r\nsk_mine\r\n--b--"[..],
         ),
+        ("text/xml", b"<!DOCTYPE r [<!ENTITY k '<key>sk_mine</key>'>]><r>&k;</r>"),
         ("application/json", b"\xef\xbb\xbf{\"key\":\"sk_mine\"}"),
     ] {
         let reply = world.send(world.request("POST", "/psp/v1/refunds", kind, body)).await;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::selector;
 use super::{
     AllowedCall, Attribute, BodyFormat, CredentialPlace, Credentials, ExpiryFormat, Inject, JsonForm,
     PassedCall, PathPattern, Roots, Route, RouteName, Source, Upstream,
@@ -101,6 +102,7 @@ struct AllowTable {
     method: String,
     path: String,
     body: BodyFormat,
+    namespace: Option<String>,
     inject: Vec<InjectTable>,
     #[serde(default)]
     ids: BTreeSet<String>,
@@ -163,28 +165,57 @@ impl Route {
         if self.in_flight_max == 0 || self.upstream_timeout.is_zero() || self.connect_timeout.is_zero() {
             return Err("timeouts and `in_flight_max` are above 0".into());
         }
-        let mut seen = BTreeSet::new();
-        let calls = self.allow.iter().map(|call| (&call.method, call.path.as_str()));
-        let calls = calls.chain(self.pass.iter().map(|call| (&call.method, call.path.as_str())));
-        for (method, path) in calls {
-            if !seen.insert((method, path)) {
-                return Err(format!("{method} {path} is listed twice"));
+        self.check_calls()?;
+        self.allow.iter().try_for_each(check_places)
+    }
+
+    /// A call is listed once, or once for each format of its body. Then all of them declare the same attributes: what the
+    /// vault releases for a method and a path does not depend on how the proxy says the body is written.
+    fn check_calls(&self) -> Result<(), String> {
+        let twice =
+            |method: &str, path: &PathPattern| Err(format!("{method} {} is listed twice", path.as_str()));
+        for (index, call) in self.allow.iter().enumerate() {
+            for other in self.allow[..index].iter().filter(|other| other.is_at(&call.method, &call.path)) {
+                if other.body == call.body {
+                    return twice(&call.method, &call.path);
+                }
+                if other.attributes() != call.attributes() {
+                    let path = call.path.as_str();
+                    return Err(format!("{path}: its formats do not declare the same attributes"));
+                }
             }
         }
-        self.allow.iter().try_for_each(check_places)
+        for (index, call) in self.pass.iter().enumerate() {
+            let before = self.pass[..index].iter().any(|other| other.is_at(&call.method, &call.path));
+            if before || self.allow.iter().any(|other| other.is_at(&call.method, &call.path)) {
+                return twice(&call.method, &call.path);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl AllowedCall {
+    fn is_at(&self, method: &str, path: &PathPattern) -> bool {
+        self.method == method && self.path == *path
+    }
+}
+
+impl PassedCall {
+    fn is_at(&self, method: &str, path: &PathPattern) -> bool {
+        self.method == method && self.path == *path
     }
 }
 
 fn check_places(call: &AllowedCall) -> Result<(), String> {
     let path = call.path.as_str();
+    if call.namespace.is_some() && call.body != BodyFormat::Xml {
+        return Err(format!("{path}: `namespace` is for `body = \"xml\"`"));
+    }
     let mut seen = BTreeSet::new();
     for inject in &call.inject {
         let at = &inject.at;
-        let fits = match call.body {
-            BodyFormat::Form => !at.is_empty() && inject.json_form == JsonForm::String,
-            BodyFormat::Json => at.len() > 1 && at.starts_with('/'),
-        };
-        if !fits {
+        if !selector::fits(call.body, inject) {
             return Err(format!("{path}: `{at}` can never match a body of this format"));
         }
         if !seen.insert(at) {
@@ -192,6 +223,9 @@ fn check_places(call: &AllowedCall) -> Result<(), String> {
         }
         if (inject.attribute == Attribute::Exp) != inject.format.is_some() {
             return Err(format!("{path}: `{at}`: `format` belongs to `value = \"exp\"`, and only there"));
+        }
+        if inject.header().is_some() && inject.attribute == Attribute::Holder {
+            return Err(format!("{path}: `{at}`: a holder's name may hold what no header can"));
         }
         if inject.json_form == JsonForm::Integer && inject.attribute != Attribute::Exp {
             return Err(format!("{path}: `{at}`: only an expiry can stand as a bare integer"));
@@ -258,6 +292,7 @@ impl AllowTable {
             method: method(self.method)?,
             path: path(&self.path)?,
             body: self.body,
+            namespace: self.namespace,
             inject: self.inject.into_iter().map(InjectTable::into_inject).collect::<Result<_, _>>()?,
             ids: self.ids,
             cvc_fields: self.cvc_fields,
@@ -379,6 +414,10 @@ mod tests {
             ("card[cvc]", "card[number]"),
             ("value = \"number\"", "value = \"holder\""),
             ("body = \"form\"", "body = \"json\""),
+            ("body = \"form\"", "body = \"form\"\n        namespace = \"urn:x\""),
+            ("card[cvc]", "header:host"),
+            ("card[cvc]", "header:X-Code"),
+            ("value = \"cvc\"", "value = \"cryptogram\""),
             ("[route.psp]", "[route.other]"),
             (
                 "method = \"GET\"\n        path = \"/v1/cards/{id}\"",
@@ -392,5 +431,22 @@ mod tests {
             assert!(Route::parse("psp", &SMALL.replace(from, to), Environment::Live).is_err(), "{to}");
         }
         assert!(Route::parse("other", SMALL, Environment::Live).is_err());
+    }
+
+    #[test]
+    fn one_path_may_take_two_formats_that_declare_the_same() {
+        let both = |more: &str| {
+            let text = format!(
+                "{SMALL}[[route.psp.allow]]\nmethod = \"POST\"\npath = \"/v1/cards\"\nbody = \"json\"\n\
+                 inject = [{{ at = \"/n\", value = \"number\" }}, {{ at = \"/c\", value = \"cvc\" }}{more}]"
+            );
+            Route::parse("psp", &text, Environment::Live)
+        };
+        let route = both(", { at = \"/m\", value = \"exp\", format = \"MM\" }").unwrap();
+        let Some(Call::Allowed(first)) = route.call("POST", "/v1/cards") else { panic!("allowed") };
+        assert_eq!(first.body, BodyFormat::Form);
+        let formats: Vec<_> = route.formats(first).map(|call| call.body).collect();
+        assert_eq!(formats, [BodyFormat::Form, BodyFormat::Json]);
+        assert!(both("").unwrap_err().to_string().contains("same attributes"));
     }
 }

@@ -14,10 +14,16 @@ pub enum Attribute {
     Exp,
     /// The cardholder's name.
     Holder,
+    /// A network's own token for the number. Its place in the type: no vault releases one yet, no route may ask for it.
+    #[serde(skip_deserializing)]
+    NetworkToken,
+    /// The cryptogram that goes with a network's token; likewise.
+    #[serde(skip_deserializing)]
+    Cryptogram,
 }
 
 impl Attribute {
-    /// Every attribute.
+    /// Every attribute a vault releases.
     pub const ALL: [Self; 4] = [Self::Number, Self::Cvc, Self::Exp, Self::Holder];
 
     /// Lower-case name, as route files, expressions and audit entries write it.
@@ -28,10 +34,12 @@ impl Attribute {
             Self::Cvc => "cvc",
             Self::Exp => "exp",
             Self::Holder => "holder",
+            Self::NetworkToken => "network_token",
+            Self::Cryptogram => "cryptogram",
         }
     }
 
-    /// Reads [`Self::as_str`].
+    /// Reads [`Self::as_str`] of those in [`Self::ALL`].
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|attribute| attribute.as_str() == text)
@@ -167,10 +175,13 @@ pub enum Source {
     },
 }
 
+/// What a selector of a header begins with.
+pub const HEADER_PREFIX: &str = "header:";
+
 /// One declared place.
 #[derive(Clone, Debug)]
 pub struct Inject {
-    /// Selector: a decoded form name (`card[number]`) or a JSON Pointer (`/source/number`).
+    /// Selector, in the form of the call's [`super::BodyFormat`], or `header:NAME`.
     pub at: String,
     /// What goes there.
     pub attribute: Attribute,
@@ -182,6 +193,14 @@ pub struct Inject {
     pub source: Source,
     /// Beginnings of another vault's tokens that name a card here: only at places for a number.
     pub aliases: Vec<String>,
+}
+
+impl Inject {
+    /// The header this place is, in lower case; `None`: it is in the body.
+    #[must_use]
+    pub fn header(&self) -> Option<&str> {
+        self.at.strip_prefix(HEADER_PREFIX)
+    }
 }
 
 #[cfg(test)]
@@ -204,6 +223,18 @@ mod tests {
             assert_eq!(ExpiryFormat::parse(pattern).unwrap().write(expiry), text);
         }
         assert_eq!(ExpiryFormat::parse("mm"), None);
+    }
+
+    #[test]
+    fn what_no_vault_releases_cannot_be_asked_for() {
+        for attribute in [Attribute::NetworkToken, Attribute::Cryptogram] {
+            assert_eq!(Attribute::parse(attribute.as_str()), None);
+            let asked = format!("\"{}\"", attribute.as_str());
+            assert!(serde_json::from_str::<Attribute>(&asked).is_err(), "{asked}");
+        }
+        assert!(
+            Attribute::ALL.iter().all(|attribute| Attribute::parse(attribute.as_str()) == Some(*attribute))
+        );
     }
 
     #[test]
