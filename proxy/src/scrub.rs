@@ -6,7 +6,7 @@
 //! own, and for foreign card numbers that can hardly be anything else. Near-linear in the size of the answer.
 //! Does not promise: to find a number the PSP encrypted, compressed twice or spread over several fields; nor a
 //! verification code in running text (three digits are everywhere) or in UTF-16.
-//! Upholds: C-16.
+//! Upholds: C-16, C-40.
 
 mod decode;
 mod encoded;
@@ -18,6 +18,7 @@ mod value;
 mod form;
 mod json;
 mod text;
+mod xml;
 
 #[cfg(test)]
 mod tests;
@@ -35,8 +36,8 @@ use value::{Findings, Scrubber};
 
 /// What a route says of the fields of its answers.
 ///
-/// A field that begins with `/` is an exact JSON Pointer (`/data/id`); any other is a name (`id`), and means the field
-/// of that name at any depth, the form field of that whole decoded key, or the header of that name.
+/// A field that begins with `/` is an exact JSON Pointer (`/data/id`; in XML `/answer/order/@id`); any other is a name
+/// (`id`), and means the field of that name at any depth, the form field of that whole decoded key, or the header of that name.
 #[derive(Clone, Copy, Debug)]
 pub struct ScrubRules<'a> {
     /// Fields that hold references: a foreign number there is never masked.
@@ -79,7 +80,9 @@ enum Shape {
     Json,
     /// Field by field.
     Form,
-    /// As it stands: XML, HTML, plain text, lines of JSON.
+    /// Field by field; as text where it is not XML after all.
+    Xml,
+    /// As it stands: HTML, plain text, lines of JSON.
     Text,
     /// Only for the injected numbers: a digit run in an image means nothing.
     Binary,
@@ -98,14 +101,16 @@ pub fn scrub_body(
     let findings = match shape {
         Shape::Json => json::scrub(&scrubber, &body).unwrap_or_else(|_| text::scrub(&scrubber, &body)),
         Shape::Form => form::scrub(&scrubber, &body),
+        Shape::Xml => xml::scrub(&scrubber, &body).unwrap_or_else(|_| text::scrub(&scrubber, &body)),
         Shape::Text => text::scrub(&scrubber, &body),
         Shape::Binary => text::scrub_injected(&scrubber, &body),
     };
     let first = applied(body, findings);
-    if shape != Shape::Form {
+    if !matches!(shape, Shape::Form | Shape::Xml) {
         return first;
     }
-    // A form is cut at every `&`, also at those of character references in a body that is no form.
+    // A form is cut at every `&`, also at those of character references in a body that is no form; of XML only the values
+    // were searched, not what stands between them.
     let second = text::scrub_injected(&scrubber, &first.body);
     let Scrubbed { body, replaced, suspected } = applied(first.body, second);
     Scrubbed {
@@ -133,6 +138,10 @@ fn shape(content_type: Option<&str>, body: &[u8]) -> Shape {
         || begins.starts_with(b"[")
     {
         return Shape::Json;
+    }
+    let xml = matches!(kind.as_str(), "text/xml" | "application/xml") || kind.ends_with("+xml");
+    if xml || begins.starts_with(b"<?xml") {
+        return Shape::Xml;
     }
     let opaque = [
         "image/",

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::body::json::{Path, Pointer};
+use crate::body::xml;
 
 /// Names of the field a verification code is in, in lower case, without `_` and `-`.
 const CVC_NAMES: &[&str] = &[
@@ -35,8 +36,8 @@ pub(super) fn is_cvc_name(name: &str) -> bool {
     CVC_NAMES.contains(&plain.as_str())
 }
 
-/// Declared fields. One that begins with `/` is an exact JSON Pointer; any other is a name, and means the field of
-/// that name at any depth, or, in a form, that whole decoded key.
+/// Declared fields. One that begins with `/` is an exact JSON Pointer, or in XML the way from the root (`/a/b/@c`); any
+/// other is a name, and means the field of that name at any depth, or, in a form, that whole decoded key.
 pub(super) struct Selectors<'a> {
     pointers: Vec<Pointer>,
     names: &'a BTreeSet<String>,
@@ -50,6 +51,10 @@ impl<'a> Selectors<'a> {
     pub(super) fn hold_path(&self, path: &Path<'_>) -> bool {
         path.name().is_some_and(|name| self.names.contains(name))
             || self.pointers.iter().any(|pointer| pointer.is(path))
+    }
+
+    pub(super) fn hold_xml_path(&self, path: &xml::Path<'_>) -> bool {
+        self.names.contains(path.name()) || self.pointers.iter().any(|pointer| path.is_at(pointer.steps()))
     }
 
     /// By a name, or by the last part of a name like `card[cvc]` or `card.cvc`.

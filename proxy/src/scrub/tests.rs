@@ -9,6 +9,9 @@ use strongroom_domain::pan::luhn_holds;
 use super::*;
 use crate::inject::InjectedCard;
 
+mod echo;
+mod xml;
+
 const TOKEN: &str = "tok_test_bkscltdmvfnwgpxhqzjrbkscltdmvfnwzv";
 const OTHER: &str = "tok_test_cltdmvfnwgpxhqzjrbkscltdmvfnwdmvxj";
 const PAN: &str = "4111111111111111";

@@ -156,11 +156,22 @@ async fn an_answer_that_is_not_http_is_an_unknown_outcome() {
     outcome_unknown(&world, &reply).await;
 }
 
+const BROTLI_BOMB: &str = concat!(
+    "cbffff3ff82700e2b14020f7fe8fffff7ff04f00c4611180eefd1fffffffe09f0088c30200ddfb3ffeffffc13f0110870500baf7",
+    "7ffcffff837f02200e0b0074effff8ffff07ff04401c1600e8defff1ffff0ffe0980382c00d0bdffcbffff3ffc1300715800a07b",
+    "ff07"
+);
+
 #[tokio::test]
 async fn an_answer_too_large_or_unreadable_is_an_unknown_outcome() {
     for bytes in [
         raw("200 OK", "", &vec![b'x'; 4 * 1024 * 1024 + 1]),
-        raw("200 OK", "content-encoding: br\r\n", b"\x0b\x02\x80hello\x03"),
+        raw("200 OK", "content-encoding: compress\r\n", b"\x0b\x02\x80hello\x03"),
+        raw("200 OK", "content-encoding: gzip, br\r\n", b"\x0b\x02\x80hello\x03"),
+        // 64 MiB of zeros.
+        raw("200 OK", "content-encoding: br\r\n", &hex::decode(BROTLI_BOMB).unwrap()),
+        // 100 MB announced: given up at once, and never read.
+        b"HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\nx".to_vec(),
         raw("200 OK", "content-encoding: gzip\r\n", b"no gzip"),
     ] {
         let world = World::usual().await;
@@ -168,6 +179,18 @@ async fn an_answer_too_large_or_unreadable_is_an_unknown_outcome() {
         let reply = world.create_usual().await;
         outcome_unknown(&world, &reply).await;
     }
+}
+
+#[tokio::test]
+async fn a_hundred_megabytes_that_do_come_are_read_no_further_than_the_limit() {
+    let world = World::usual().await;
+    let chunk = [b"10000\r\n".as_slice(), &vec![b'x'; 0x1_0000], b"\r\n"].concat();
+    let mut bytes = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
+    (0..1_526).for_each(|_| bytes.extend_from_slice(&chunk));
+    assert!(bytes.len() > 100_000_000);
+    world.psp.then(Then::AnswerAndClose(bytes));
+    let reply = world.create_usual().await;
+    outcome_unknown(&world, &reply).await;
 }
 
 #[tokio::test]
