@@ -18,6 +18,8 @@ use crate::fields::may_mean;
 
 /// What a caller presents in `account` mode where its SDK insists on a credential: taken as none.
 pub const PLACEHOLDER: &str = "strongroom";
+/// Base64 of the placeholder as user and password.
+const PLACEHOLDER_PAIR: &str = "c3Ryb25ncm9vbTpzdHJvbmdyb29t";
 
 /// Headers PSPs take credentials from. One that is not the route's own place carries a second credential.
 const CREDENTIAL_HEADERS: [HeaderName; 5] = [
@@ -108,6 +110,8 @@ fn is_placeholder(value: &HeaderValue) -> bool {
     match text.split_once(' ') {
         None => text.is_empty() || text == PLACEHOLDER,
         Some((_, rest)) if rest.trim() == PLACEHOLDER => true,
+        // Key pairs: user and password.
+        Some((scheme, rest)) if rest.trim() == PLACEHOLDER_PAIR => scheme.eq_ignore_ascii_case("basic"),
         Some((scheme, rest)) => basic_user(scheme, rest).is_some_and(|user| user == PLACEHOLDER.as_bytes()),
     }
 }
@@ -154,6 +158,8 @@ mod tests {
             ("authorization", "strongroom", true),
             ("authorization", "Bearer strongroom", true),
             ("authorization", "Basic c3Ryb25ncm9vbTo=", true),
+            ("authorization", "Basic c3Ryb25ncm9vbTpzdHJvbmdyb29t", true),
+            ("authorization", "Bearer c3Ryb25ncm9vbTpzdHJvbmdyb29t", false),
             ("x-api-key", "strongroom", true),
             ("authorization", "Bearer sk_mine", false),
             ("authorization", "Basic c2tfbWluZTo=", false),

@@ -4,6 +4,7 @@
 
 mod pki;
 mod psp;
+mod references;
 mod scenarios;
 mod tube;
 mod vault;

@@ -3,8 +3,10 @@
 mod accounts;
 mod charge;
 mod command;
+mod contract;
 mod credentials;
 mod destination;
+mod echo;
 mod entry;
 mod failures;
 mod load;

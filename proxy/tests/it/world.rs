@@ -70,6 +70,8 @@ pub(crate) struct Setup {
     pub(crate) connect: bool,
     /// Other settings of the proxy.
     pub(crate) change: fn(&mut ProxyConfig),
+    /// Routes as they are shipped, but for where they lead: to this world's PSP.
+    pub(crate) shipped: Vec<&'static str>,
 }
 
 impl Default for Setup {
@@ -87,6 +89,7 @@ impl Default for Setup {
             files: Vec::new(),
             connect: false,
             change: |_| {},
+            shipped: Vec::new(),
         }
     }
 }
@@ -150,6 +153,16 @@ body = "json"
 inject = [
     { at = "/source/number", value = "number" },
     { at = "/source/expiry_month", value = "exp", format = "M", json = "integer", from = "/source/number" },
+]
+ids = ["id"]
+
+[[route.psp.allow]]
+method = "POST"
+path = "/cards"
+body = "json"
+inject = [
+    { at = "header:x-card-number", value = "number" },
+    { at = "/cvc", value = "cvc", from = "header:x-card-number" },
 ]
 ids = ["id"]
 
@@ -336,6 +349,30 @@ fn write_policies(at: &Path, setup: &Setup, port: u16) {
     ] {
         write(at, path, text);
     }
+    let upstream = format!(
+        "upstream = \"https://{upstream_host}:{port}\"\nroots_file = \"../../psp-ca.pem\"\n\
+         private_addresses = {private_addresses}"
+    );
+    setup.shipped.iter().for_each(|route| ship(at, route, &upstream));
+}
+
+/// A shipped route and its account, with the route's own upstream replaced and a credential that names the route.
+fn ship(at: &Path, route: &str, upstream: &str) {
+    let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");
+    let file = format!("routes/{route}.toml");
+    let text = std::fs::read_to_string(policies.join(&file)).unwrap();
+    let (before, rest) = text.split_once("\nupstream = ").unwrap();
+    let (_, after) = rest.split_once('\n').unwrap();
+    let text = format!("{before}\n{upstream}\n{after}");
+    std::fs::write(at.join("policies").join(&file), text).unwrap();
+    let file = format!("accounts/{route}/default.toml");
+    std::fs::create_dir_all(at.join("policies/accounts").join(route)).unwrap();
+    let account = std::fs::read_to_string(policies.join(&file)).unwrap();
+    let (before, rest) = account.split_once("credential_file = \"").unwrap();
+    let (_, after) = rest.split_once('"').unwrap();
+    let account = format!("{before}credential_file = \"{route}.key\"{after}");
+    std::fs::write(at.join("policies").join(&file), account).unwrap();
+    std::fs::write(at.join(format!("{route}.key")), format!("own-{route}\n")).unwrap();
 }
 
 fn write(at: &Path, path: &str, text: &str) {

@@ -48,6 +48,8 @@ pub(super) fn files() -> Files {
         "guardrails.cedar"
     );
     let mut files: Files = shipped.into_iter().map(|(path, text)| (path.into(), text.into())).collect();
+    // The shipped version rises with every change; tests count from one.
+    files.insert("bundle.toml".into(), "version = 1\n".into());
     files.insert("routes/psp.toml".into(), ROUTE.into());
     let account = "tenants = [\"*\"]\ncredential_file = \"psp.key\"\n";
     files.insert("accounts/psp/default.toml".into(), account.into());

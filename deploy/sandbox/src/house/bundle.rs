@@ -26,10 +26,34 @@ const SHIPPED: &[(&str, &str)] = &[
     ("workloads.json", include_str!("../../../../policies/workloads.json")),
     ("routes/adyen.toml", include_str!("../../../../policies/routes/adyen.toml")),
     ("routes/checkout.toml", include_str!("../../../../policies/routes/checkout.toml")),
+    ("routes/braintree.toml", include_str!("../../../../policies/routes/braintree.toml")),
+    ("routes/braintree-graphql.toml", include_str!("../../../../policies/routes/braintree-graphql.toml")),
+    ("routes/mastercard.toml", include_str!("../../../../policies/routes/mastercard.toml")),
+    ("routes/shift4.toml", include_str!("../../../../policies/routes/shift4.toml")),
     ("routes/stripe.toml", include_str!("../../../../policies/routes/stripe.toml")),
+    ("routes/worldpay-access.toml", include_str!("../../../../policies/routes/worldpay-access.toml")),
+    ("routes/worldpay-wpg.toml", include_str!("../../../../policies/routes/worldpay-wpg.toml")),
     ("accounts/adyen/default.toml", include_str!("../../../../policies/accounts/adyen/default.toml")),
     ("accounts/checkout/default.toml", include_str!("../../../../policies/accounts/checkout/default.toml")),
+    ("accounts/braintree/default.toml", include_str!("../../../../policies/accounts/braintree/default.toml")),
+    (
+        "accounts/braintree-graphql/default.toml",
+        include_str!("../../../../policies/accounts/braintree-graphql/default.toml"),
+    ),
+    (
+        "accounts/mastercard/default.toml",
+        include_str!("../../../../policies/accounts/mastercard/default.toml"),
+    ),
+    ("accounts/shift4/default.toml", include_str!("../../../../policies/accounts/shift4/default.toml")),
     ("accounts/stripe/default.toml", include_str!("../../../../policies/accounts/stripe/default.toml")),
+    (
+        "accounts/worldpay-access/default.toml",
+        include_str!("../../../../policies/accounts/worldpay-access/default.toml"),
+    ),
+    (
+        "accounts/worldpay-wpg/default.toml",
+        include_str!("../../../../policies/accounts/worldpay-wpg/default.toml"),
+    ),
 ];
 
 /// The account at the sandbox PSP.

@@ -168,3 +168,27 @@ async fn the_next_vault_is_asked_when_the_first_takes_no_connection() {
     assert_eq!(world.create_usual().await.status, 200);
     assert_eq!(world.vault.opens().len(), 1);
 }
+
+#[tokio::test]
+async fn a_declared_header_is_filled_and_the_token_in_it_stays_here() {
+    let world = World::usual().await;
+    world.psp.then(Then::Answer(answer("201 Created", r#"{"id":"card_1"}"#)));
+    let mut request = world.json("/psp/cards", &json!({ "cvc": "000" }));
+    request.headers_mut().insert("x-card-number", TOKEN.parse().unwrap());
+    let reply = world.send(request).await;
+    assert_eq!(reply.status, 201, "{}", reply.text());
+    let seen = &world.psp.seen()[0];
+    assert_eq!(seen.text().matches("X-Card-Number: ").count(), 1, "{}", seen.text());
+    assert!(
+        seen.holds(&format!("X-Card-Number: {NUMBER}\r\n")) && seen.holds(r#"{"cvc":"737"}"#),
+        "{}",
+        seen.text()
+    );
+    assert!(!seen.holds(TOKEN), "{}", seen.text());
+    // The same header at another call is no place.
+    let mut request = world.form("/psp/v1/refunds", "payment_intent=pi_1");
+    request.headers_mut().insert("x-card-number", TOKEN.parse().unwrap());
+    let reply = world.send(request).await;
+    assert_eq!((reply.status, reply.problem().as_str()), (400, "misplaced-token"));
+    assert_eq!((world.psp.requests(), world.vault.opens().len()), (1, 1));
+}

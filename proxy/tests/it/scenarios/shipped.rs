@@ -13,18 +13,34 @@ fn policies() -> std::path::PathBuf {
 
 #[test]
 fn every_shipped_route_parses_for_live_with_its_account() {
-    let only: BTreeSet<_> = ["stripe", "adyen", "checkout"].map(str::to_owned).into();
-    let routes = route::read(&policies(), None, Environment::Live, Some(&only)).unwrap();
-    assert_eq!(routes.len(), 3);
+    let routes = route::read(&policies(), None, Environment::Live, None).unwrap();
+    let with_idempotency: BTreeSet<_> = ["stripe", "adyen", "checkout", "shift4"].into();
+    assert!(routes.len() >= 9);
     for registered in routes {
         let route = registered.route;
         assert_ne!(route.credentials, Credentials::Unpinned, "{}", route.name);
-        assert!(route.idempotency_header.is_some(), "{}", route.name);
+        assert_eq!(
+            route.idempotency_header.is_some(),
+            with_idempotency.contains(route.name.as_str()),
+            "{}",
+            route.name
+        );
+        // Below the shortest time an SDK of that PSP waits (60 s; Adyen's 30 s), with a second to open and three to connect.
+        let limit = if route.name.as_str() == "adyen" { 26 } else { 56 };
+        assert!(route.upstream_timeout.as_secs() <= limit, "{}", route.name);
         for call in &route.allow {
             assert!(call.attributes().contains(Attribute::Number), "{} {}", route.name, call.path.as_str());
             assert!(!call.ids.is_empty(), "{} {}", route.name, call.path.as_str());
         }
     }
+}
+
+#[test]
+fn no_reference_in_a_declared_field_is_altered() {
+    // A million go through `examples/references.rs`.
+    let counted = crate::references::run(&policies(), 40_000);
+    assert!(counted.references >= 40_000 && counted.like_numbers > 15_000, "{counted:?}");
+    assert_eq!(counted.altered, 0, "{counted:?}");
 }
 
 #[test]
@@ -44,6 +60,19 @@ fn the_calls_of_a_charge_are_listed() {
         ("checkout", "POST", "/tokens", true),
         ("checkout", "POST", "/payments", true),
         ("checkout", "POST", "/payments/pay_1/refunds", false),
+        ("braintree", "POST", "/merchants/acme/transactions", true),
+        ("braintree", "POST", "/merchants/acme/transactions/dk3f8x2a/refund", false),
+        ("braintree", "PUT", "/merchants/acme/transactions/dk3f8x2a/void", false),
+        ("braintree", "GET", "/merchants/acme/transactions/dk3f8x2a", false),
+        ("braintree-graphql", "POST", "/graphql", true),
+        ("worldpay-wpg", "POST", "/jsp/merchant/xml/paymentService.jsp", true),
+        ("worldpay-access", "POST", "/api/payments", true),
+        ("worldpay-access", "POST", "/api/payments/eyJrIjoxfQ/settlements", false),
+        ("mastercard", "PUT", "/api/rest/version/81/merchant/ACME/order/o-1/transaction/1", true),
+        ("mastercard", "GET", "/api/rest/version/81/merchant/ACME/order/o-1", false),
+        ("shift4", "POST", "/charges", true),
+        ("shift4", "POST", "/charges/char_1/capture", false),
+        ("shift4", "POST", "/refunds", false),
     ] {
         let found = routes.iter().find(|registered| registered.route.name.as_str() == name).unwrap();
         let call = found.route.call(method, path);
