@@ -11,6 +11,8 @@ use super::cards::Delivery;
 pub(super) struct Reply {
     pub(super) status: u16,
     pub(super) body: Value,
+    /// A body of XML instead.
+    pub(super) xml: Option<String>,
     /// Headers besides those of every answer.
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) delivery: Delivery,
@@ -20,7 +22,11 @@ pub(super) struct Reply {
 
 impl Reply {
     pub(super) fn new(status: u16, body: Value) -> Self {
-        Self { status, body, headers: Vec::new(), delivery: Delivery::Plain, seen: None }
+        Self { status, body, xml: None, headers: Vec::new(), delivery: Delivery::Plain, seen: None }
+    }
+
+    pub(super) fn xml(status: u16, body: String) -> Self {
+        Self { xml: Some(body), ..Self::new(status, Value::Null) }
     }
 
     /// The same, delivered as the card in the request demands.

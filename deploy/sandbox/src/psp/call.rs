@@ -14,6 +14,8 @@ pub(super) enum Call<'a> {
     ShowRefund(&'a str),
     CreatePayment,
     ShowPayment(&'a str),
+    CreateTransaction,
+    ShowTransaction(&'a str),
     /// Where the redirect card's answer leads: nobody should come here.
     Redirected,
     Unknown,
@@ -35,6 +37,8 @@ impl<'a> Call<'a> {
             ("GET", ["v1", "refunds", id]) => Self::ShowRefund(id),
             ("POST", ["json", "payments"]) => Self::CreatePayment,
             ("GET", ["json", "payments", id]) => Self::ShowPayment(id),
+            ("POST", ["merchants", _, "transactions"]) => Self::CreateTransaction,
+            ("GET", ["merchants", _, "transactions", id]) => Self::ShowTransaction(id),
             _ => Self::Unknown,
         }
     }
@@ -53,6 +57,8 @@ impl<'a> Call<'a> {
             Self::ShowRefund(_) => "GET /v1/refunds/{id}",
             Self::CreatePayment => "POST /json/payments",
             Self::ShowPayment(_) => "GET /json/payments/{id}",
+            Self::CreateTransaction => "POST /merchants/{merchant}/transactions",
+            Self::ShowTransaction(_) => "GET /merchants/{merchant}/transactions/{id}",
             Self::Redirected => "redirected",
             Self::Unknown => "unknown",
         }

@@ -35,10 +35,12 @@ pub(super) enum Delivered {
 /// Makes of a reply what goes out.
 pub(super) async fn deliver(reply: Reply, slow: Duration, random: &dyn Random) -> Delivered {
     let delivery = reply.delivery;
-    let plain = reply.body.to_string().into_bytes();
+    let is_xml = reply.xml.is_some();
+    let plain = reply.xml.unwrap_or_else(|| reply.body.to_string()).into_bytes();
     let mut answer = Response::new(full(&[]));
     *answer.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let content_type = if is_xml { "application/xml; charset=utf-8" } else { "application/json" };
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     for (name, value) in reply.headers {
         if let Ok(value) = HeaderValue::from_str(&value) {
             answer.headers_mut().insert(HeaderName::from_static(name), value);
@@ -126,6 +128,9 @@ fn zlib(bytes: &[u8]) -> io::Result<Vec<u8>> {
 
 /// The object with one more member, `echo`. Written as text: a serializer would undo the escapes.
 fn echoing(mut object: Vec<u8>, seen: Option<&Seen>, write: fn(&Seen) -> String) -> Vec<u8> {
+    if object.ends_with(b">\n") {
+        return xml_echoing(object, seen);
+    }
     if let Some(seen) = seen
         && object.pop() == Some(b'}')
     {
@@ -134,6 +139,27 @@ fn echoing(mut object: Vec<u8>, seen: Option<&Seen>, write: fn(&Seen) -> String)
         object.push(b'}');
     }
     object
+}
+
+/// The document with one more element before its last end tag.
+fn xml_echoing(mut document: Vec<u8>, seen: Option<&Seen>) -> Vec<u8> {
+    let end = document.windows(2).rposition(|pair| pair == b"</");
+    if let (Some(seen), Some(end)) = (seen, end) {
+        let number = seen.number.as_str();
+        let entities: String = number.bytes().map(|byte| format!("&#{byte};")).collect();
+        let echo = format!(
+            "<echo number=\"{number}\"><plain>{number}</plain><spaced>{}</spaced><entities>{entities}</entities>\
+             <pieces>{}<![CDATA[{}]]><!-- -->{}</pieces><base64>{}</base64><cvv>{}</cvv></echo>\n",
+            grouped(number, " "),
+            &number[..4],
+            &number[4..8],
+            &number[8..],
+            STANDARD.encode(number),
+            seen.cvc.as_deref().unwrap_or_default(),
+        );
+        document.splice(end..end, echo.into_bytes());
+    }
+    document
 }
 
 fn echoes(seen: &Seen) -> String {

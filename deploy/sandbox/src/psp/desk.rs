@@ -16,7 +16,7 @@ use super::cards::Delivery;
 use super::ledger::{Attempt, Ledger, letters};
 use super::log::RequestLog;
 use super::request::{Form, Received};
-use super::{PspConfig, PspError, payments, stripe};
+use super::{PspConfig, PspError, braintree, payments, stripe};
 
 /// What an answer is made with.
 pub(super) struct Desk<'a> {
@@ -157,6 +157,8 @@ fn dispatch(desk: &mut Desk<'_>, call: Call<'_>, request: &Received) -> Result<R
         Call::ShowRefund(id) => stripe::refund::show(desk, id),
         Call::CreatePayment => payments::create(desk, &request.body),
         Call::ShowPayment(id) => payments::show(desk, id),
+        Call::CreateTransaction => braintree::create(desk, &request.body),
+        Call::ShowTransaction(id) => Ok(braintree::show(desk, id)),
         Call::Redirected | Call::Unknown => {
             Err(Refusal { status: 404, param: None, ..Refusal::invalid("Unrecognized request URL.", "") })
         }

@@ -83,7 +83,7 @@ pub(super) struct Refund {
     pub(super) created: i64,
 }
 
-/// A payment of the JSON API.
+/// A payment of the JSON API, or a transaction of Braintree's.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Payment {
     pub(super) id: String,
@@ -91,6 +91,9 @@ pub(super) struct Payment {
     pub(super) currency: String,
     pub(super) reference: Option<String>,
     pub(super) card: CardOnFile,
+    /// To be settled at once: what Braintree's transactions say of themselves.
+    #[serde(default)]
+    pub(super) submitted: bool,
     pub(super) created: i64,
 }
 

@@ -50,6 +50,7 @@ pub(super) fn create(desk: &mut Desk<'_>, body: &[u8]) -> Result<Reply, Refusal>
         currency: payment.currency,
         reference: payment.reference,
         card: card.on_file.clone(),
+        submitted: true,
         created: desk.now.unix_seconds(),
     };
     desk.ledger.put_payment(payment.clone());
