@@ -29,6 +29,9 @@ const DEPTH_MAX: usize = 64;
 /// Most attributes of one element: they are compared with each other.
 const ATTRIBUTES_MAX: usize = 64;
 
+/// Most namespaces declared at once: every element is looked up among them.
+const NAMESPACES_MAX: usize = 32;
+
 const NOT_XML: Malformed = Malformed("the body is not XML");
 
 /// What the scanner met.
@@ -56,6 +59,7 @@ pub(crate) fn scan<'a, E: From<Malformed>>(
     }
     let mut reader = NsReader::from_str(inside);
     reader.config_mut().check_comments = true;
+    reader.resolver_mut().set_max_namespace_bindings(NAMESPACES_MAX);
     let (path, open) = (Path::default(), Vec::new());
     Scanner { text, start, home, reading, reader, path, open, seen: Seen::default(), visit }.run()
 }
@@ -203,7 +207,7 @@ impl<'a, E: From<Malformed>, V: FnMut(&Path<'a>, Event<'_, 'a>) -> Result<(), E>
 
     fn add(&mut self, piece: Piece<'a>) -> Result<(), E> {
         let value = self.open.last_mut().ok_or(Malformed("the body holds text outside its root element"))?;
-        value.pieces.push(piece);
+        value.push(piece);
         Ok(())
     }
 
@@ -272,11 +276,11 @@ fn attribute_value(written: &str, start: usize, reading: Reading) -> Result<Valu
         let length = if rest.starts_with('&') {
             let end = rest.find(';').ok_or(NOT_XML)?;
             let char = reference(&rest[1..end], reading)?;
-            value.pieces.push(Piece::reference(char, start + at..start + at + end + 1));
+            value.push(Piece::reference(char, start + at..start + at + end + 1));
             end + 1
         } else {
             let length = rest.find('&').unwrap_or(rest.len());
-            value.pieces.push(Piece::attribute_text(&rest[..length], start + at));
+            value.push(Piece::attribute_text(&rest[..length], start + at));
             length
         };
         at += length;

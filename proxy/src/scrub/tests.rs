@@ -314,6 +314,16 @@ fn bodies_made_to_be_slow_are_not() {
         let quoted = format!("{{\"a\":\"{}\"}}", body.replace(['"', '\\'], "/"));
         let _ = scrubbed_with(JSON, quoted.as_bytes(), &one(), &["id"], &[]);
     }
+    // Numbers in pieces, and what XML may nest and repeat.
+    for piece in
+        ["&#52;&#49;&#49;&#49;", "<![CDATA[4111]]>", "4<!-- -->1", "<b>4</b>", "<b c='4111'/>", "<b>"]
+    {
+        let body = format!("<a>{}</a>", piece.repeat((1 << 18) / piece.len()));
+        let _ = scrubbed_with(XML, body.as_bytes(), &one(), &["id"], &[]);
+    }
+    let number = "<![CDATA[4111]]>&#49;111<!-- -->11111111 ".repeat(6_000);
+    let (_, replaced, _) = scrubbed_with(XML, format!("<a>{number}</a>").as_bytes(), &one(), &["id"], &[]);
+    assert_eq!(replaced, 6_000);
     // Unoptimized and on a busy machine it takes seconds; what is quadratic takes many minutes.
     assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{:?}", begun.elapsed());
 }

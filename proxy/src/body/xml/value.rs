@@ -6,7 +6,7 @@ use std::ops::Range;
 /// The text of an attribute, or all the text an element holds itself, however many pieces it stands in.
 #[derive(Debug)]
 pub(crate) struct Value<'a> {
-    pub(super) pieces: Vec<Piece<'a>>,
+    pieces: Vec<Piece<'a>>,
     /// Between the tags, or between the quotes.
     pub(crate) span: Range<usize>,
     /// Other elements stand between the pieces.
@@ -24,11 +24,13 @@ pub(crate) struct Piece<'a> {
     from: Range<usize>,
     /// It says what stands there.
     is_verbatim: bool,
+    /// Where it begins in the whole: set when it is added.
+    at: usize,
 }
 
 impl<'a> Piece<'a> {
     pub(super) fn text(body: &'a str, from: Range<usize>) -> Self {
-        Self { says: Cow::Borrowed(&body[from.clone()]), from, is_verbatim: true }
+        Self { says: Cow::Borrowed(&body[from.clone()]), from, is_verbatim: true, at: 0 }
     }
 
     pub(super) fn cdata(body: &'a str, from: Range<usize>) -> Self {
@@ -36,11 +38,15 @@ impl<'a> Piece<'a> {
     }
 
     pub(super) fn attribute_text(text: &'a str, start: usize) -> Self {
-        Self { says: Cow::Borrowed(text), from: start..start + text.len(), is_verbatim: true }
+        Self { says: Cow::Borrowed(text), from: start..start + text.len(), is_verbatim: true, at: 0 }
     }
 
     pub(super) fn reference(char: char, from: Range<usize>) -> Self {
-        Self { says: Cow::Owned(char.to_string()), from, is_verbatim: false }
+        Self { says: Cow::Owned(char.to_string()), from, is_verbatim: false, at: 0 }
+    }
+
+    fn end(&self) -> usize {
+        self.at + self.says.len()
     }
 
     /// Where a part of what it says stands.
@@ -64,6 +70,11 @@ impl<'a> Value<'a> {
         }
     }
 
+    pub(super) fn push(&mut self, piece: Piece<'a>) {
+        let at = self.pieces.last().map_or(0, Piece::end);
+        self.pieces.push(Piece { at, ..piece });
+    }
+
     /// Whether something other than text stands in it.
     pub(crate) fn is_mixed(&self) -> bool {
         self.has_children || self.is_parted
@@ -82,21 +93,21 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The ranges a range of [`Self::decoded`] is written as, in order: several where markup stands between.
+    /// The ranges a range of [`Self::decoded`] is written as, in order: several where markup stands between. Takes as
+    /// long as the range has pieces, not as the whole has.
     pub(crate) fn origins(&self, decoded: &Range<usize>) -> Vec<Range<usize>> {
         let mut origins: Vec<Range<usize>> = Vec::new();
-        let mut at = 0;
-        for piece in &self.pieces {
-            let length = piece.says.len();
-            let part = decoded.start.max(at)..decoded.end.min(at + length);
-            if part.start < part.end {
-                let origin = piece.origin(part.start - at..part.end - at);
-                match origins.last_mut() {
-                    Some(last) if last.end == origin.start => last.end = origin.end,
-                    _ => origins.push(origin),
-                }
+        let first = self.pieces.partition_point(|piece| piece.end() <= decoded.start);
+        for piece in self.pieces[first..].iter().take_while(|piece| piece.at < decoded.end) {
+            let part = decoded.start.max(piece.at)..decoded.end.min(piece.end());
+            if part.is_empty() {
+                continue;
             }
-            at += length;
+            let origin = piece.origin(part.start - piece.at..part.end - piece.at);
+            match origins.last_mut() {
+                Some(last) if last.end == origin.start => last.end = origin.end,
+                _ => origins.push(origin),
+            }
         }
         origins
     }
