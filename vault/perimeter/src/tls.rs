@@ -4,7 +4,7 @@
 //! no session is ever resumed, because a resumed session would outlive a revocation.
 //! Upholds: C-11.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ClientConfig;
@@ -74,6 +74,22 @@ pub fn client_config(config: &ClientTlsConfig) -> Result<ClientConfig, MaterialE
         .with_webpki_verifier(verifier)
         .with_client_auth_cert(chain, key)
         .map_err(|source| MaterialError::unusable(&config.certificate_file, source))?;
+    client.resumption = Resumption::disabled();
+    Ok(client)
+}
+
+/// A client that shows no certificate and trusts the WebPKI, or only the certificates in `roots`.
+pub fn anonymous_client_config(roots: Option<&Path>) -> Result<ClientConfig, MaterialError> {
+    let trusted = match roots {
+        None => webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect(),
+        Some(file) => PemFile::read(file)?.roots()?,
+    };
+    let file = roots.unwrap_or(Path::new("the WebPKI's roots"));
+    let mut client = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|source| MaterialError::unusable(file, source))?
+        .with_root_certificates(trusted)
+        .with_no_client_auth();
     client.resumption = Resumption::disabled();
     Ok(client)
 }

@@ -52,6 +52,7 @@ mod record;
 mod store;
 #[cfg(test)]
 mod testing;
+mod webhook;
 
 pub use context::SealContext;
 pub use data_key::DataKey;
@@ -62,3 +63,4 @@ pub use kms::{Kms, KmsError, Wrapped};
 pub use log_signer::LogSigner;
 pub use record::{CardSecrets, OpenError, SealError, open, record_key_id, seal};
 pub use store::{KeyStore, KeyStoreError};
+pub use webhook::{WebhookKey, WebhookKeyError};
