@@ -12,9 +12,11 @@ mod decode;
 mod encode;
 mod ends;
 mod error;
+mod events;
 pub mod keys;
 mod list;
 pub mod log;
+mod outbox;
 mod postgres;
 mod reader;
 mod rows;
@@ -27,7 +29,12 @@ pub use change::{Change, CommitError, Committed, KnownCard, Names};
 pub use committer::{Committer, CommitterTask, LogIdentity, StartError};
 pub use ends::{Due, DueCard, Hidden, HiddenBy, Kept};
 pub use error::{StoreError, WriteError};
+pub use events::{EndingCard, EndingPage, EventStore, Nearing};
 pub use list::{CARDS_LOOKED_AT_MAX, CardFilter, CardListSql, CardPage, CardPlace};
+pub use outbox::{
+    Audience, Backlog, CardEvent, CardEventKind, DestinationName, EventFilter, EventPlace, EventRow,
+    EventState, InvalidDestinationName, Lease, Outbox, Settled, Settlement, Subscription,
+};
 pub use postgres::{PostgresOptions, PostgresStore, PostgresTls};
 pub use reader::CardReader;
 pub use rows::{
@@ -149,6 +156,9 @@ pub trait Store: KeyStore + LogStore + Send + Sync {
 
     /// The newest start of one instance.
     async fn last_boot(&self, instance: &InstanceId) -> Result<Option<BootRow>, StoreError>;
+
+    /// The outbox: what is told of changes.
+    fn events(&self) -> &dyn EventStore;
 
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;

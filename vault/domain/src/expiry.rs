@@ -62,6 +62,21 @@ impl Expiry {
         self.year
     }
 
+    /// The month a time is in (UTC).
+    pub fn month_of(time: Timestamp) -> Result<Self, InvalidExpiry> {
+        let time =
+            time::OffsetDateTime::from_unix_timestamp(time.unix_seconds()).map_err(|_| InvalidExpiry)?;
+        Self::new(u8::from(time.month()), u16::try_from(time.year()).map_err(|_| InvalidExpiry)?)
+    }
+
+    /// The month before.
+    pub fn month_before(self) -> Result<Self, InvalidExpiry> {
+        match self.month {
+            1 => Self::new(12, self.year - 1),
+            month => Self::new(month - 1, self.year),
+        }
+    }
+
     /// Whether the month is over at `now` (UTC).
     #[must_use]
     pub fn is_past(self, now: Timestamp) -> bool {
@@ -94,6 +109,15 @@ mod tests {
         for wrong in ["", "0000", "3000", "3013", "30123", "3O12"] {
             assert_eq!(Expiry::parse_yymm(wrong.as_bytes()), Err(InvalidExpiry), "{wrong}");
         }
+    }
+
+    #[test]
+    fn months_follow_each_other_over_the_years() {
+        let month = |text| Expiry::month_of(Timestamp::parse_rfc3339(text).unwrap());
+        assert_eq!(month("2027-01-01T00:00:00Z").and_then(Expiry::month_before), Expiry::new(12, 2026));
+        assert_eq!(month("2026-12-31T23:59:59Z").and_then(Expiry::month_before), Expiry::new(11, 2026));
+        assert_eq!(month("1999-12-31T23:59:59Z"), Err(InvalidExpiry));
+        assert_eq!(month("2000-01-01T00:00:00Z").and_then(Expiry::month_before), Err(InvalidExpiry));
     }
 
     #[test]

@@ -42,6 +42,12 @@ events! {
     RecordShred = ("record.shred", "10.2.1.7"),
     /// A hidden card was shown again within its hold.
     RecordRestore = ("record.restore", "10.2.1.7"),
+    /// It was told that a card comes near its end.
+    CardExpiring = ("card.expiring", "10.2.1.1"),
+    /// Events of cards, as destinations are told of them, were listed.
+    EventsRead = ("events.read", "10.2.1.2"),
+    /// Events were put in line again for a destination.
+    EventsReplay = ("events.replay", "10.2.1.2"),
     /// A tenant came to be.
     TenantCreate = ("tenant.create", "10.2.1.7"),
     /// A tenant's settings or status changed.

@@ -1,10 +1,11 @@
 //! What can be asked of the committer.
 
-use strongroom_domain::{ForwardId, TenantId, Timestamp, TokenHash, WorkloadId};
+use strongroom_domain::{Expiry, ForwardId, TenantId, Timestamp, TokenHash, WorkloadId};
 use strongroom_sealing::Fingerprint;
 
 use super::ends::HiddenBy;
 use super::keys::WrappedKey;
+use super::outbox::DestinationName;
 use super::rows::{AliasRow, CardRow, ForwardRow, ForwardState, IdempotencyRow, TenantRow};
 use crate::audit::Draft;
 
@@ -112,6 +113,35 @@ pub enum Change {
         /// `dek.create`.
         entry: Draft,
     },
+    /// Marks that a card's near ends were told, so that each is told once; the event itself is in the outbox with it.
+    /// `Missing` if the card is hidden or ends otherwise by now, or this was told already.
+    TellExpiring {
+        /// Whose it must be.
+        tenant: TenantId,
+        /// Which.
+        token: TokenHash,
+        /// The month that is near its end, if that is what is told.
+        expiry: Option<Expiry>,
+        /// The end of the token that is near, if that is what is told.
+        expires_at: Option<Timestamp>,
+        /// When.
+        at: Timestamp,
+        /// `card.expiring`.
+        entry: Draft,
+    },
+    /// Delivers events again that were delivered or given up. Those that are pending stay as they are.
+    ReplayEvents {
+        /// To which destination.
+        destination: DestinationName,
+        /// Which: cards and sequences.
+        events: Vec<(TokenHash, u64)>,
+        /// When.
+        at: Timestamp,
+        /// When they are given up.
+        give_up_at: Timestamp,
+        /// `events.replay`.
+        entry: Draft,
+    },
     /// Writes an entry alone: a refusal, a read.
     Entry {
         /// The entry.
@@ -165,6 +195,8 @@ impl Change {
             | Self::RecordOutcome { entry, .. }
             | Self::PutTenant { entry, .. }
             | Self::InsertKey { entry, .. }
+            | Self::TellExpiring { entry, .. }
+            | Self::ReplayEvents { entry, .. }
             | Self::Entry { entry } => std::slice::from_ref(entry),
             Self::InsertCards { entries, .. }
             | Self::OpenForward { entries, .. }
@@ -177,6 +209,7 @@ impl Change {
         match self {
             Self::InsertCards { cards, .. } => cards.len().max(1),
             Self::Entries { entries } => entries.len(),
+            Self::ReplayEvents { events, .. } => events.len().max(1),
             Self::EraseCard { .. }
             | Self::RestoreCard { .. }
             | Self::DestroyCard { .. }
@@ -184,6 +217,7 @@ impl Change {
             | Self::RecordOutcome { .. }
             | Self::PutTenant { .. }
             | Self::InsertKey { .. }
+            | Self::TellExpiring { .. }
             | Self::Entry { .. } => 1,
         }
     }
@@ -200,6 +234,8 @@ impl Change {
             | Self::RecordOutcome { .. }
             | Self::PutTenant { .. }
             | Self::InsertKey { .. }
+            | Self::TellExpiring { .. }
+            | Self::ReplayEvents { .. }
             | Self::Entry { .. }
             | Self::Entries { .. } => None,
         }

@@ -6,9 +6,10 @@
 //!
 //! Promises: what is answered `Done` is durable, with its entries. Entry numbers of a boot have no gap and no number
 //! stands for two entries, whatever broke when: if a commit's answer was lost, the task finds out before it goes on.
+//! An event is told of in the transaction of its change, or not at all.
 //! A request that is refused does not fail its neighbours. A request nobody waits for any more is not begun.
 //! Does not promise: that a request answered `Unavailable` did not happen, if the connection broke during COMMIT.
-//! Upholds: C-04, C-07, C-22.
+//! Upholds: C-04, C-07, C-22, C-32.
 
 mod round;
 mod task;
@@ -28,6 +29,7 @@ use self::task::Task;
 use super::Store;
 use super::change::{Change, CommitError, Committed};
 use super::error::{StoreError, WriteError};
+use super::outbox::Outbox;
 use super::rows::BootRow;
 use crate::audit::{Draft, EntryId, EntryMac, Event, InstanceId, KeyRef, Leaf, Object, Outcome};
 
@@ -84,11 +86,21 @@ pub struct CommitterTask {
 }
 
 impl Committer {
-    /// Writes `audit.start` and begins to take changes.
+    /// Writes `audit.start` and begins to take changes. Nobody is told of them.
     pub async fn start(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         identity: LogIdentity,
+    ) -> Result<(Self, CommitterTask), StartError> {
+        Self::start_telling(store, clock, identity, Outbox::default()).await
+    }
+
+    /// The same, with events for these destinations in the transactions of their changes.
+    pub async fn start_telling(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        identity: LogIdentity,
+        outbox: Outbox,
     ) -> Result<(Self, CommitterTask), StartError> {
         let mut writer = store.writer().await?;
         let previous = store.last_boot(&identity.instance).await?;
@@ -111,7 +123,7 @@ impl Committer {
         writer.open_boot(&boot, &first).await?;
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let stop = CancellationToken::new();
-        let task = Task::new(store, clock, identity, writer, waiting, stop.clone());
+        let task = Task::new(store, clock, identity, outbox, writer, waiting, stop.clone());
         let room = Arc::new(Semaphore::new(BATCHED_MAX));
         Ok((Self { queue, room }, CommitterTask { stop, task: tokio::spawn(task.run()) }))
     }

@@ -8,8 +8,10 @@ use strongroom_domain::{
 use strongroom_sealing::Fingerprint;
 
 use super::StoreError;
+use super::events::EndingCard;
 use super::keys::{KeyScope, KeyState, Purpose, WrappedKey};
 use super::list::CardPlace;
+use super::outbox::{Backlog, CardEventKind, EventRow, EventState};
 use super::rows::{
     AliasRow, BootRow, CardRow, ForwardRow, ForwardState, IdempotencyRow, StoredEntry, TenantRow,
     TenantStatus,
@@ -54,6 +56,12 @@ macro_rules! forward_columns {
          closed_at, outcome"
     };
 }
+/// Columns of an event of the outbox.
+macro_rules! event_columns {
+    () => {
+        "token_hash, sequence, tenant, kind, data, occurred_at, state, due_at, give_up_at, attempts, met"
+    };
+}
 /// Columns of a boot.
 macro_rules! boot_columns {
     () => {
@@ -61,8 +69,8 @@ macro_rules! boot_columns {
     };
 }
 pub(super) use {
-    alias_columns, boot_columns, card_columns, forward_columns, idempotency_columns, key_columns,
-    tenant_columns,
+    alias_columns, boot_columns, card_columns, event_columns, forward_columns, idempotency_columns,
+    key_columns, tenant_columns,
 };
 
 macro_rules! readers {
@@ -219,6 +227,46 @@ macro_rules! readers {
                     started_at: Timestamp::from_unix_micros(row.try_get(3)?),
                     written_at: Timestamp::from_unix_micros(row.try_get(4)?),
                     next_seq: count(row.try_get(5)?)?,
+                })
+            }
+
+            /// Reads an event of the outbox.
+            pub(in crate::store) fn event(row: &$row) -> Result<EventRow, StoreError> {
+                Ok(EventRow {
+                    token: TokenHash::from_bytes(bytes32(row.try_get(0)?)?),
+                    sequence: count(row.try_get(1)?)?,
+                    tenant: tenant_id(row.try_get::<&str, _>(2)?)?,
+                    kind: CardEventKind::parse(row.try_get::<&str, _>(3)?)
+                        .ok_or(StoreError::Corrupt("card_events.kind"))?,
+                    data: row.try_get(4)?,
+                    occurred_at: Timestamp::from_unix_micros(row.try_get(5)?),
+                    state: EventState::parse(row.try_get::<&str, _>(6)?)
+                        .ok_or(StoreError::Corrupt("card_events.state"))?,
+                    due_at: Timestamp::from_unix_micros(row.try_get(7)?),
+                    give_up_at: Timestamp::from_unix_micros(row.try_get(8)?),
+                    attempts: row.try_get::<i32, _>(9)?.unsigned_abs(),
+                    met: row.try_get(10)?,
+                })
+            }
+
+            /// Reads what waits for a destination: pending, the oldest, dead.
+            pub(in crate::store) fn backlog(row: &$row) -> Result<Backlog, StoreError> {
+                Ok(Backlog {
+                    pending: count(row.try_get(0)?)?,
+                    oldest: super::time(row.try_get(1)?),
+                    dead: count(row.try_get(2)?)?,
+                })
+            }
+
+            /// Reads a card whose end is near: tenant, hash, expiry, end of its token.
+            pub(in crate::store) fn ending(row: &$row) -> Result<EndingCard, StoreError> {
+                let expiry = row.try_get::<Option<&str>, _>(2)?;
+                let expiry = expiry.map(|text| Expiry::parse_yymm(text.as_bytes())).transpose();
+                Ok(EndingCard {
+                    tenant: tenant_id(row.try_get::<&str, _>(0)?)?,
+                    token: TokenHash::from_bytes(bytes32(row.try_get(1)?)?),
+                    expiry: expiry.map_err(|_| StoreError::Corrupt("cards.exp"))?,
+                    expires_at: super::time(row.try_get(3)?),
                 })
             }
 

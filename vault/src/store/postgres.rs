@@ -6,6 +6,7 @@
 //! Trusts: the server's own durability settings (`fsync`, synchronous replicas): whoever turns them off loses entries.
 
 mod ends;
+mod events;
 mod keys;
 mod list;
 mod log;
@@ -30,6 +31,7 @@ use super::decode::{
 use super::encode::signed;
 use super::ends::{Due, DueCard, Kept};
 use super::error::StoreError;
+use super::events::EventStore;
 use super::list::{CardFilter, CardPage, CardPlace};
 use super::rows::{AliasRow, BootRow, CardRow, ForwardRow, IdempotencyRow, StoredEntry, TenantRow};
 use super::schema::{self, SchemaError};
@@ -377,6 +379,10 @@ impl Store for PostgresStore {
         .await?
         .map(|row| read::boot(&row))
         .transpose()
+    }
+
+    fn events(&self) -> &dyn EventStore {
+        self
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -49,6 +49,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../../../migrations/sqlite/0006_log.sql"),
         postgres: include_str!("../../../migrations/postgres/0006_log.sql"),
     },
+    Migration {
+        version: 7,
+        sqlite: include_str!("../../../migrations/sqlite/0007_events.sql"),
+        postgres: include_str!("../../../migrations/postgres/0007_events.sql"),
+    },
 ];
 
 /// The schema this program knows.

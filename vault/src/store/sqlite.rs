@@ -4,6 +4,7 @@
 //! The file is its owner's alone.
 
 mod ends;
+mod events;
 mod keys;
 mod list;
 mod log;
@@ -32,6 +33,7 @@ use super::decode::{
 use super::encode::signed;
 use super::ends::{Due, DueCard, Kept};
 use super::error::StoreError;
+use super::events::EventStore;
 use super::list::{CardFilter, CardPage, CardPlace};
 use super::rows::{AliasRow, BootRow, CardRow, ForwardRow, IdempotencyRow, StoredEntry, TenantRow};
 use super::schema::{self, SchemaError};
@@ -381,6 +383,10 @@ impl Store for SqliteStore {
         .await?
         .map(|row| read::boot(&row))
         .transpose()
+    }
+
+    fn events(&self) -> &dyn EventStore {
+        self
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

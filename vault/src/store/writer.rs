@@ -5,12 +5,13 @@ mod inserts;
 use std::ops::Range;
 
 use async_trait::async_trait;
-use strongroom_domain::{BootId, DataKeyId, ForwardId, TenantId, Timestamp, TokenHash, WorkloadId};
+use strongroom_domain::{BootId, DataKeyId, Expiry, ForwardId, TenantId, Timestamp, TokenHash, WorkloadId};
 
 use super::change::{Change, Committed, Names};
 use super::ends::HiddenBy;
 use super::error::WriteError;
 use super::keys::WrappedKey;
+use super::outbox::{CardEvent, DestinationName, Outbox};
 use super::rows::{BootRow, CardRow, ForwardRow, ForwardState, IdempotencyRow, TenantRow};
 use crate::audit::Leaf;
 
@@ -19,7 +20,8 @@ pub(super) use self::inserts::{Claim, Held, HeldNames, Winners};
 /// Most records one data key seals (design §4: 2^24), less room for what instances sealed and have not counted yet.
 pub(super) const KEY_RECORDS_MAX: i64 = (1 << 24) - (1 << 17);
 
-/// The writing connection. Calls come in the order [`Self::apply`], [`Self::append`], [`Self::commit`]; after an error
+/// The writing connection. Calls come in the order [`Self::apply`], [`Self::tell`] if there is anything to tell,
+/// [`Self::append`], [`Self::commit`]; after an error
 /// of any of them [`Self::roll_back`], or the writer is dropped.
 #[async_trait]
 pub trait Writer: Send {
@@ -31,6 +33,9 @@ pub trait Writer: Send {
 
     /// Begins a transaction and makes a batch's changes. Says for each what became of it, in order.
     async fn apply(&mut self, batch: &Batch<'_>) -> Result<Vec<Committed>, WriteError>;
+
+    /// Writes what is told of the changes, for everybody whose audience it is.
+    async fn tell(&mut self, outbox: &Outbox, events: &[CardEvent<'_>]) -> Result<(), WriteError>;
 
     /// Writes entries under the numbers from `from`, if that is the boot's next.
     async fn append(
@@ -66,6 +71,27 @@ pub struct Batch<'a> {
     pub(super) outcomes: Vec<Told<'a>>,
     pub(super) tenants: Vec<TenantPut<'a>>,
     pub(super) keys: Vec<(usize, &'a WrappedKey)>,
+    pub(super) near_ends: Vec<NearEnd<'a>>,
+    pub(super) replays: Vec<Replay<'a>>,
+}
+
+/// Near ends of a card to mark as told.
+#[derive(Debug)]
+pub(super) struct NearEnd<'a> {
+    pub(super) at: usize,
+    pub(super) tenant: &'a TenantId,
+    pub(super) hash: TokenHash,
+    pub(super) expiry: Option<Expiry>,
+    pub(super) expires_at: Option<Timestamp>,
+}
+
+/// Events to deliver again.
+#[derive(Debug)]
+pub(super) struct Replay<'a> {
+    pub(super) destination: &'a DestinationName,
+    pub(super) events: &'a [(TokenHash, u64)],
+    pub(super) time: Timestamp,
+    pub(super) give_up_at: Timestamp,
 }
 
 /// Cards to add together, by their place among all.
@@ -157,6 +183,8 @@ impl<'a> Batch<'a> {
             outcomes: Vec::new(),
             tenants: Vec::new(),
             keys: Vec::new(),
+            near_ends: Vec::new(),
+            replays: Vec::new(),
         };
         for (at, change) in changes.enumerate() {
             batch.len = at + 1;
@@ -210,6 +238,14 @@ impl<'a> Batch<'a> {
                 self.tenants.push(TenantPut { at, tenant, expected_version: *expected_version });
             }
             Change::InsertKey { key, .. } => self.keys.push((at, key)),
+            Change::TellExpiring { tenant, token, expiry, expires_at, .. } => {
+                let (hash, expiry, expires_at) = (*token, *expiry, *expires_at);
+                self.near_ends.push(NearEnd { at, tenant, hash, expiry, expires_at });
+            }
+            Change::ReplayEvents { destination, events, at: time, give_up_at, .. } => {
+                let (time, give_up_at) = (*time, *give_up_at);
+                self.replays.push(Replay { destination, events, time, give_up_at });
+            }
             Change::Entry { .. } | Change::Entries { .. } => {}
         }
     }

@@ -106,9 +106,12 @@ fn touches(change: &Change) -> Option<Touched> {
     Some(match change {
         // New tokens are nobody's yet: two alike are a conflict of the transaction.
         Change::InsertCards { .. } | Change::Entry { .. } | Change::Entries { .. } => return None,
+        // Two that replay the same event leave it pending.
+        Change::ReplayEvents { .. } => return None,
         Change::EraseCard { token, .. }
         | Change::RestoreCard { token, .. }
-        | Change::DestroyCard { token, .. } => Touched::Card(*token),
+        | Change::DestroyCard { token, .. }
+        | Change::TellExpiring { token, .. } => Touched::Card(*token),
         Change::OpenForward { forward, .. } => Touched::Forward(forward.id),
         Change::RecordOutcome { id, .. } => Touched::Forward(*id),
         Change::PutTenant { tenant, .. } => Touched::Tenant(tenant.id.clone()),

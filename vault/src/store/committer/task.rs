@@ -12,10 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::round::{self, Item};
 use super::uses::KeyUses;
-use super::{BATCH_MAX, LogIdentity, QUEUE_MAX, StoreError, WriteError};
+use super::{BATCH_MAX, LogIdentity, Outbox, QUEUE_MAX, StoreError, WriteError};
 use crate::audit::{Draft, EntryId, Event, Leaf, Object, Outcome};
 use crate::store::Store;
 use crate::store::change::{Change, CommitError, Committed};
+use crate::store::outbox::CardEvent;
 use crate::store::writer::{Batch, Writer};
 
 /// How long one step of a transaction may take before the connection is given up.
@@ -32,6 +33,7 @@ pub(super) struct Task {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     identity: LogIdentity,
+    outbox: Outbox,
     queue: mpsc::Receiver<Item>,
     stop: CancellationToken,
     waiting: VecDeque<Item>,
@@ -72,6 +74,7 @@ impl Task {
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         identity: LogIdentity,
+        outbox: Outbox,
         writer: Box<dyn Writer>,
         queue: mpsc::Receiver<Item>,
         stop: CancellationToken,
@@ -80,6 +83,7 @@ impl Task {
             store,
             clock,
             identity,
+            outbox,
             queue,
             stop,
             waiting: VecDeque::new(),
@@ -265,12 +269,25 @@ impl Task {
         let uses = self.uses.due(last);
         let batch = Batch::of(items.iter().map(|item| &item.change), now, &uses);
         let became = within(writer.apply(&batch)).await?;
+        let events = self.events(items, &became);
+        if !events.is_empty() {
+            within(writer.tell(&self.outbox, &events)).await?;
+        }
         let leaves = self.leaves(items, &became);
         if !leaves.is_empty() {
             within(writer.append(self.identity.boot, self.next_seq, &leaves, now)).await?;
             self.next_seq_if_in = Some(self.next_seq + leaves.len() as u64);
         }
         Ok(Prepared { became, uses })
+    }
+
+    /// What is told of what happened; nothing where nobody listens.
+    fn events<'a>(&self, items: &'a [Item], became: &[Committed]) -> Vec<CardEvent<'a>> {
+        if self.outbox.is_empty() {
+            return Vec::new();
+        }
+        let done = items.iter().zip(became).filter(|(_, became)| **became == Committed::Done);
+        done.flat_map(|(item, _)| CardEvent::of(&item.change)).collect()
     }
 
     /// The entries of what happened, numbered and authenticated.

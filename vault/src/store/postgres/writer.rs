@@ -2,6 +2,7 @@
 
 mod cards;
 mod ends;
+mod events;
 mod forwards;
 mod names;
 mod tenants;
@@ -15,6 +16,7 @@ use crate::audit::Leaf;
 use crate::store::change::Committed;
 use crate::store::encode::signed;
 use crate::store::error::{StoreError, WriteError};
+use crate::store::outbox::{CardEvent, Outbox};
 use crate::store::rows::BootRow;
 use crate::store::writer::{Batch, Writer};
 
@@ -60,6 +62,10 @@ impl Writer for PostgresWriter {
 
     async fn apply(&mut self, batch: &Batch<'_>) -> Result<Vec<Committed>, WriteError> {
         self.all_of(batch).await.map_err(failed)
+    }
+
+    async fn tell(&mut self, outbox: &Outbox, events: &[CardEvent<'_>]) -> Result<(), WriteError> {
+        events::tell(&mut self.connection, outbox, events).await.map_err(failed)
     }
 
     async fn append(
@@ -138,6 +144,12 @@ impl PostgresWriter {
         }
         if !batch.outcomes.is_empty() {
             forwards::tell(connection, &batch.outcomes, &mut became).await?;
+        }
+        if !batch.near_ends.is_empty() {
+            events::mark(connection, &batch.near_ends, &mut became).await?;
+        }
+        for replay in &batch.replays {
+            events::replay(connection, replay).await?;
         }
         Ok(became)
     }

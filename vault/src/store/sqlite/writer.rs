@@ -4,6 +4,7 @@
 
 mod cards;
 mod ends;
+mod events;
 mod forwards;
 mod names;
 mod tenants;
@@ -18,6 +19,7 @@ use crate::audit::Leaf;
 use crate::store::change::Committed;
 use crate::store::encode::signed;
 use crate::store::error::{StoreError, WriteError};
+use crate::store::outbox::{CardEvent, Outbox};
 use crate::store::rows::BootRow;
 use crate::store::writer::{Batch, Writer};
 
@@ -74,6 +76,10 @@ impl Writer for SqliteWriter {
 
     async fn apply(&mut self, batch: &Batch<'_>) -> Result<Vec<Committed>, WriteError> {
         self.all_of(batch).await.map_err(failed)
+    }
+
+    async fn tell(&mut self, outbox: &Outbox, events: &[CardEvent<'_>]) -> Result<(), WriteError> {
+        events::tell(&mut self.connection, outbox, events).await.map_err(failed)
     }
 
     async fn append(
@@ -156,6 +162,12 @@ impl SqliteWriter {
         }
         for told in &batch.outcomes {
             became[told.at] = forwards::tell(connection, told).await?;
+        }
+        for near in &batch.near_ends {
+            became[near.at] = events::mark(connection, near).await?;
+        }
+        for replay in &batch.replays {
+            events::replay(connection, replay).await?;
         }
         Ok(became)
     }

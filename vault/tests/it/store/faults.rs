@@ -16,8 +16,9 @@ use strongroom_vault::operation::reaper::Reaper;
 use strongroom_vault::store::keys::{KeyScope, KeyStore, KeyStoreError, Purpose, WrappedKey};
 use strongroom_vault::store::log::{Extension, KeptCheckpoint, Lease, LogHead, LogStore};
 use strongroom_vault::store::{
-    AliasRow, Batch, BootRow, CardFilter, CardPage, CardPlace, CardRow, CommitError, Committed, Due, DueCard,
-    ForwardRow, IdempotencyRow, Kept, Store, StoreError, StoredEntry, TenantRow, WriteError, Writer,
+    AliasRow, Batch, BootRow, CardEvent, CardFilter, CardPage, CardPlace, CardRow, CommitError, Committed,
+    Due, DueCard, EventStore, ForwardRow, IdempotencyRow, Kept, Outbox, Store, StoreError, StoredEntry,
+    TenantRow, WriteError, Writer,
 };
 
 use super::ground::{Ground, HOLD, TestKeys};
@@ -33,7 +34,7 @@ super::both! {
 
 /// What happens to one transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// Nothing.
     None,
     /// A deadlock or serialization failure.
@@ -53,14 +54,14 @@ pub(super) enum Fault {
 }
 
 /// A store with a list of faults, one for each transaction or connection.
-pub(super) struct FaultyStore {
+pub(crate) struct FaultyStore {
     inner: Arc<dyn Store>,
     faults: Arc<Mutex<VecDeque<Fault>>>,
 }
 
 impl FaultyStore {
     /// Puts a store with these faults in the ground's place.
-    pub(super) fn under(ground: &mut Ground, faults: &[Fault]) -> Arc<Mutex<VecDeque<Fault>>> {
+    pub(crate) fn under(ground: &mut Ground, faults: &[Fault]) -> Arc<Mutex<VecDeque<Fault>>> {
         let faults: Arc<Mutex<VecDeque<Fault>>> = Arc::new(Mutex::new(faults.iter().copied().collect()));
         ground.store = Arc::new(Self { inner: Arc::clone(&ground.store), faults: Arc::clone(&faults) });
         faults
@@ -106,6 +107,10 @@ impl Writer for FaultyWriter {
             }
             _ => self.inner()?.apply(batch).await,
         }
+    }
+
+    async fn tell(&mut self, outbox: &Outbox, events: &[CardEvent<'_>]) -> Result<(), WriteError> {
+        self.inner()?.tell(outbox, events).await
     }
 
     async fn append(
@@ -529,6 +534,10 @@ impl Store for FaultyStore {
 
     async fn last_boot(&self, instance: &InstanceId) -> Result<Option<BootRow>, StoreError> {
         self.inner.last_boot(instance).await
+    }
+
+    fn events(&self) -> &dyn EventStore {
+        self.inner.events()
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -37,7 +37,7 @@ pub(super) async fn restore(
     Ok(())
 }
 
-/// Fingerprints and other names go with their card.
+/// Fingerprints, other names and facts told in events go with their card.
 const DESTROY: &str = "\
 WITH emptied AS (
     UPDATE cards SET record = '', bin = '', last4 = '', exp = NULL, brand = NULL, length = NULL, metadata = NULL,
@@ -50,6 +50,9 @@ WITH emptied AS (
     DELETE FROM fingerprints USING emptied WHERE fingerprints.token_hash = emptied.token_hash
 ), names AS (
     DELETE FROM aliases USING emptied WHERE aliases.token_hash = emptied.token_hash
+), facts AS (
+    UPDATE card_events SET data = '{}' FROM emptied
+    WHERE card_events.token_hash = emptied.token_hash AND card_events.kind IN ('created', 'updated', 'expiring')
 )
 SELECT token_hash FROM emptied";
 
@@ -75,7 +78,7 @@ pub(super) async fn destroy(
 }
 
 /// Batches are a hundred rows: looking through them costs less than an index.
-fn is_among(rows: &[PgRow], hash: &[u8; 32]) -> Result<bool, sqlx::Error> {
+pub(super) fn is_among(rows: &[PgRow], hash: &[u8; 32]) -> Result<bool, sqlx::Error> {
     for row in rows {
         if row.try_get::<&[u8], _>(0)? == hash {
             return Ok(true);

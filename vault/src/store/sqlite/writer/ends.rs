@@ -44,8 +44,11 @@ pub(super) async fn destroy(
     if emptied.rows_affected() == 0 {
         return Ok(Committed::Missing);
     }
-    for sql in ["DELETE FROM fingerprints WHERE token_hash = ?1", "DELETE FROM aliases WHERE token_hash = ?1"]
-    {
+    for sql in [
+        "DELETE FROM fingerprints WHERE token_hash = ?1",
+        "DELETE FROM aliases WHERE token_hash = ?1",
+        "UPDATE card_events SET data = '{}' WHERE token_hash = ?1 AND kind IN ('created', 'updated', 'expiring')",
+    ] {
         sqlx::query(sql).bind(item.hash.as_bytes().as_slice()).execute(&mut *connection).await?;
     }
     Ok(Committed::Done)
