@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::audit::Sequencer;
 use crate::authz::{Authorizer, BundleError, PolicySource};
 use crate::config::VaultConfig;
+use crate::events::{self, DestinationError, Events};
 use crate::http;
 use crate::operation::limits::Limits;
 use crate::operation::limits::guesses::Guesses;
@@ -64,6 +65,9 @@ pub enum StartError {
     /// The signed log's head.
     #[error("the store does not answer for the signed log")]
     Store(#[from] StoreError),
+    /// A destination of events.
+    #[error(transparent)]
+    Destination(#[from] DestinationError),
     /// The api listener.
     #[error("api: {0}")]
     Listen(#[from] ListenError),
@@ -99,6 +103,7 @@ pub struct App {
     ops: Ops,
     metrics: PrometheusHandle,
     refusals: refusals::Refusals,
+    events: Events,
 }
 
 impl App {
@@ -113,9 +118,11 @@ impl App {
         let policies = PolicySource::Folder(config.policies.folder.clone());
         let authorizer =
             Authorizer::load(&policies, config.environment, Arc::clone(&clock), Arc::clone(&random))?;
+        let events = Events::open(config.events.clone())?;
         let kms = open::open_kms(&config, &random).await?;
         let store = open_store(&config.store).await?;
-        let (committer, log, sequencer) = log::begin(&config, &kms, &store, &clock, &random).await?;
+        let (committer, log, sequencer) =
+            log::begin(&config, &kms, &store, &clock, &random, events.outbox()).await?;
         let audited = AuditedKeys::new(Arc::clone(&store), committer.clone(), Arc::clone(&clock));
         let ring = config.keys.ring().map_err(StartError::Config)?;
         let keys = KeyRing::new(
@@ -154,10 +161,11 @@ impl App {
             reaper,
             retention,
             erase_hold: config.erase_hold(),
+            outbox: events.outbox(),
             clock,
             random,
         });
-        Ok(Self { vault, kms, policies, log, sequencer, listener, ops, metrics, refusals })
+        Ok(Self { vault, kms, policies, log, sequencer, listener, ops, metrics, refusals, events })
     }
 
     /// Where the api listens.
@@ -176,7 +184,7 @@ impl App {
 
     /// Serves until `stop`, then drains, commits what waits and ends the audit log.
     pub async fn run(self, stop: CancellationToken) -> std::io::Result<()> {
-        let Self { vault, kms, policies, log, sequencer, listener, ops, metrics, refusals } = self;
+        let Self { vault, kms, policies, log, sequencer, listener, ops, metrics, refusals, events } = self;
         let (readiness, background) = (readiness(&vault, kms, &stop), CancellationToken::new());
         let tasks = [
             tokio::spawn(refusals.write()),
@@ -188,6 +196,7 @@ impl App {
         ];
         let sequenced = CancellationToken::new();
         let sequencer = tokio::spawn(sequencer.run(sequenced.clone()));
+        let delivering = deliver(&vault, events, &stop)?;
         let ops = tokio::spawn(ops.serve(readiness, metrics, background.clone()));
         let ended = vault.committer.clone();
         let stop_if_ended = stop.clone();
@@ -197,6 +206,7 @@ impl App {
         });
         listener.serve(http::router(Arc::clone(&vault)), stop).await;
         watch.abort();
+        futures_util::future::join_all(delivering).await;
         log.stop().await;
         sequenced.cancel(); // its last step takes `audit.stop` in
         if sequencer.await.is_err() {
@@ -209,6 +219,18 @@ impl App {
             Err(_) => Ok(()), // it was ended with everything else
         }
     }
+}
+
+/// Delivers events until `stop`.
+fn deliver(
+    vault: &Vault,
+    events: Events,
+    stop: &CancellationToken,
+) -> std::io::Result<Vec<tokio::task::JoinHandle<()>>> {
+    let (store, clock, random) =
+        (Arc::clone(&vault.store), Arc::clone(&vault.clock), Arc::clone(&vault.random));
+    let ground = events::Ground::new(store, clock, random, vault.environment);
+    Ok(events.run(&ground.map_err(std::io::Error::other)?, &vault.committer, stop))
 }
 
 fn readiness(vault: &Arc<Vault>, kms: Arc<dyn Kms>, stop: &CancellationToken) -> Readiness {

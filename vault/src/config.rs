@@ -15,6 +15,7 @@ use strongroom_perimeter::telemetry::TelemetryConfig;
 use strongroom_sealing::KeyRingConfig;
 
 use crate::audit::{InstanceId, Origin};
+use crate::events::EventsConfig;
 use crate::operation::limits::LimitsConfig;
 use crate::sad::{CVC_TTL_DEFAULT, CVC_TTL_MAX};
 use crate::store::Retention;
@@ -49,6 +50,9 @@ pub struct VaultConfig {
     /// The audit log.
     #[serde(default)]
     pub audit: AuditConfig,
+    /// Who is told what becomes of cards.
+    #[serde(default)]
+    pub events: EventsConfig,
     /// Logs.
     #[serde(default)]
     pub telemetry: TelemetryConfig,
@@ -271,6 +275,7 @@ impl VaultConfig {
             return Err("cards.cvc_seconds is 1 to 3600".into());
         }
         self.retention()?;
+        self.events.check()?;
         if !(24..=2_160).contains(&self.cards.erase_hold_hours) {
             return Err("cards.erase_hold_hours is 24 to 2160".into());
         }
@@ -340,6 +345,9 @@ mod tests {
         assert_eq!(full.keys.keys_max, minimal.keys.keys_max);
         assert_eq!(format!("{:?}", full.limits), format!("{:?}", minimal.limits));
         assert_eq!(format!("{:?}", full.cards), format!("{:?}", minimal.cards));
+        assert_eq!(full.events.webhooks.len(), 1);
+        let events = EventsConfig { webhooks: Vec::new(), ..full.events };
+        assert_eq!(format!("{events:?}"), format!("{:?}", minimal.events));
         assert_eq!(format!("{:?}", full.api.limits), format!("{:?}", minimal.api.limits));
         assert_eq!(format!("{:?}", full.telemetry), format!("{:?}", minimal.telemetry));
     }

@@ -32,7 +32,7 @@ use strongroom_sealing::KeyRing;
 use crate::audit::{Actor, Draft, Event, Label, Object, Outcome, Pol, Req, Source, Tls};
 use crate::authz::{Authorizer, Decision, Denied, TenantFacts};
 use crate::sad::CvcShelf;
-use crate::store::{CardReader, Change, Committer, Retention, Store, TenantRow, TenantStatus};
+use crate::store::{CardReader, Change, Committer, Outbox, Retention, Store, TenantRow, TenantStatus};
 
 /// Everything an operation needs, wired by `app`.
 pub struct Vault {
@@ -70,6 +70,8 @@ pub struct Vault {
     pub retention: Retention,
     /// How long an erased card stays before it is destroyed.
     pub erase_hold: Duration,
+    /// Who is told what becomes of cards.
+    pub outbox: Outbox,
 }
 
 /// Who asks, in which request, when.

@@ -11,7 +11,7 @@ use strongroom_sealing::{InstanceMac, KeyRing, KeyScope, Kms, LogSigner, Purpose
 use super::{StartError, open};
 use crate::audit::{EntryMac, InstanceId, LogFolder, LogKey, Sequencer};
 use crate::config::VaultConfig;
-use crate::store::{Committer, CommitterTask, LogIdentity, Store};
+use crate::store::{Committer, CommitterTask, LogIdentity, Outbox, Store};
 
 /// The audit log begins with a key of its own, which cannot be announced on it before it exists.
 pub(super) async fn begin(
@@ -20,6 +20,7 @@ pub(super) async fn begin(
     store: &Arc<dyn Store>,
     clock: &Arc<dyn Clock>,
     random: &Arc<dyn Random>,
+    outbox: Outbox,
 ) -> Result<(Committer, CommitterTask, Sequencer), StartError> {
     let instance =
         InstanceId::parse(&config.instance).map_err(|error| StartError::Config(error.to_string()))?;
@@ -38,7 +39,8 @@ pub(super) async fn begin(
     let signer = signer(config, &ring, store).await?;
     let origin = config.origin().map_err(StartError::Config)?;
     let identity = LogIdentity { instance, boot, mac, mac_key: held.id };
-    let (committer, task) = Committer::start(Arc::clone(store), Arc::clone(clock), identity).await?;
+    let (committer, task) =
+        Committer::start_telling(Arc::clone(store), Arc::clone(clock), identity, outbox).await?;
     let sequencer = Sequencer::new(Arc::clone(store), Arc::clone(clock), boot, signer, &origin, folder);
     tracing::info!(log_key = %sequencer.key(), "checkpoints of the audit log are verified with this key");
     Ok((committer, task, sequencer))
