@@ -23,10 +23,10 @@ mod route;
 
 pub use access::{AccessCall, AccessReview, AccessRow};
 pub use action::{
-    Action, ActionKind, AttachCvc, CardScope, EraseCard, ForwardFacts, Import, ManageKeys, ManageTenant,
-    MatchFingerprint, NamedCard, OpenCaptureSession, OpenForward, OpenForwardSubject, ReadAudit, ReadCard,
-    ReadCards, ReadEvidence, RecordOutcome, RestoreCard, RestoreScope, RestoredCards, TenantCards,
-    TenantFacts, TenantScope, Tokenize, UpdateCard, WantedCard,
+    Action, ActionKind, AttachCvc, CardScope, EraseCard, ForwardFacts, Import, ManageEvents, ManageKeys,
+    ManageTenant, MatchFingerprint, NamedCard, OpenCaptureSession, OpenForward, OpenForwardSubject,
+    ReadAudit, ReadCard, ReadCards, ReadEvidence, RecordOutcome, RestoreCard, RestoreScope, RestoredCards,
+    TenantCards, TenantFacts, TenantScope, Tokenize, UpdateCard, WantedCard,
 };
 pub use ask::{Answer, Ask, AskForward, AskTenant, IncompleteAsk};
 pub use bundle::{

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod card;
 pub mod client;
+pub mod events;
 pub mod migrate;
 pub mod openapi;
 pub mod policy;
@@ -33,6 +34,8 @@ enum Command {
     Card(card::Args),
     /// Onboard, change, suspend and check tenants, as a client of the API.
     Tenant(tenant::Args),
+    /// See which events destinations are told, and have them told again, as a client of the API.
+    Events(events::Args),
     /// Read and check the audit log.
     Audit(audit::Args),
     /// Check, test and render the policy bundle.
@@ -60,6 +63,7 @@ impl Cli {
             Command::Migrate(args) => migrate::run(&args, out).await,
             Command::Card(args) => card::run(args, out).await,
             Command::Tenant(args) => tenant::run(args, out).await,
+            Command::Events(args) => events::run(args, out).await,
             Command::Audit(args) => audit::run(args, out).await,
             Command::Policy(args) => Ok(policy::run(&args, out).map(|()| ExitCode::SUCCESS)?),
             Command::Openapi => openapi::run(out),

@@ -36,6 +36,8 @@ fn endpoints() -> OpenApiRouter<Arc<Vault>> {
         .routes(routes!(routes::tenants::list::list))
         .routes(routes!(routes::retention::report))
         .routes(routes!(routes::tenants::put::put, routes::tenants::show::show))
+        .routes(routes!(routes::events::list::list))
+        .routes(routes!(routes::events::replay::replay))
         .routes(routes!(routes::forwards::open::open))
         .routes(routes!(routes::forwards::show::show))
         .routes(routes!(routes::forwards::outcome::outcome))

@@ -5,6 +5,7 @@
 
 pub mod card;
 pub mod error;
+pub mod events;
 pub mod forward;
 mod idempotency;
 pub mod limits;

@@ -130,6 +130,8 @@ actions! {
     ReadEvidence: Service((), ()) = |(), ()| Ok(Question::Service);
     /// List and rotate data keys.
     ManageKeys: Service((), ()) = |(), ()| Ok(Question::Service);
+    /// See what destinations are told of cards, and tell it again.
+    ManageEvents: Service((), ()) = |(), ()| Ok(Question::Service);
     /// Create, change, suspend and show a tenant.
     ManageTenant: Tenant(TenantScope, TenantFacts) = TenantScope::question;
 }

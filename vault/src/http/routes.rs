@@ -14,6 +14,12 @@ pub mod cards {
     pub mod restore_many;
     pub mod show;
 }
+pub mod events {
+    //! Events: what destinations are told of cards.
+    mod cursor;
+    pub mod list;
+    pub mod replay;
+}
 pub mod forwards {
     //! Forwards: the one door out.
     pub mod open;

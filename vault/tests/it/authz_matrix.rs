@@ -129,7 +129,10 @@ fn resources(action: ActionKind) -> Vec<(&'static str, Value)> {
     ];
     let live_token = ("live token", json!({ "token_environment": "live" }));
     match action {
-        ActionKind::ReadAudit | ActionKind::ReadEvidence | ActionKind::ManageKeys => {
+        ActionKind::ReadAudit
+        | ActionKind::ReadEvidence
+        | ActionKind::ManageKeys
+        | ActionKind::ManageEvents => {
             vec![("vault", json!({}))]
         }
         ActionKind::RecordOutcome => vec![
@@ -178,7 +181,10 @@ fn forward_resources() -> Vec<(&'static str, Value)> {
 fn ask(who: &str, action: ActionKind, change: &Value) -> Ask {
     let mut ask = json!({ "workload": id(who), "action": action });
     match action {
-        ActionKind::ReadAudit | ActionKind::ReadEvidence | ActionKind::ManageKeys => {}
+        ActionKind::ReadAudit
+        | ActionKind::ReadEvidence
+        | ActionKind::ManageKeys
+        | ActionKind::ManageEvents => {}
         ActionKind::RecordOutcome => ask["opened_by"] = json!(id(who)),
         _ => ask["tenant"] = json!({ "id": "shop", "groups": ["ours"] }),
     }

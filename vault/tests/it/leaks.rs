@@ -5,6 +5,7 @@
 //! answer the proxy or the vault gave, but for the one answer that is meant to carry card data.
 
 mod ends;
+mod events;
 mod ground;
 mod keys;
 
@@ -35,6 +36,7 @@ async fn campaign(mut ground: Ground) {
     names_by_every_door(&mut ground).await;
     ends::ends_by_every_door(&mut ground).await;
     ends::lists_of_tenants_by_every_door(&mut ground).await;
+    events::events_by_every_door(&mut ground).await;
     tenants_by_every_door(&mut ground).await;
     forwards_by_every_door(&mut ground).await;
     charges_that_end_in_every_way(&mut ground).await;
@@ -49,11 +51,17 @@ async fn campaign(mut ground: Ground) {
             "the last-line scrubber had nothing to do: {page}"
         );
     }
+    for metric in
+        ["strongroom_events_attempts_total", "strongroom_events_lag_seconds", "outcome=\"delivered\""]
+    {
+        assert!(metrics[0].contains(metric), "{metric}: {}", metrics[0]);
+    }
     let keys = data_keys(&ground.house).await;
     let searcher = searcher(&ground, &keys);
     positive_control(&ground, &searcher);
     let mut report = searcher.bytes(&ground.answers);
     metrics.iter().for_each(|page| report.merge(searcher.bytes(page.as_bytes())));
+    report.merge(events::delivered(&ground, &searcher));
     report.merge(at_rest(&ground, &searcher));
     let log = ground.house.log_file().to_owned();
     let without_vault = without_a_vault(&mut ground).await;

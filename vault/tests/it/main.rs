@@ -23,6 +23,8 @@ mod denials;
 #[cfg(test)]
 mod ends;
 #[cfg(test)]
+mod events;
+#[cfg(test)]
 mod forwards;
 #[cfg(test)]
 mod imports;

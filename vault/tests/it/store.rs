@@ -3,6 +3,7 @@
 mod audit;
 mod commits;
 mod ends;
+mod events;
 mod faults;
 mod first_use;
 mod ground;

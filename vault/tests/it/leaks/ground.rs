@@ -10,6 +10,7 @@ use strongroom_sandbox::client::{Client, Exchange};
 use strongroom_sandbox::house::{House, HouseOptions};
 use strongroom_sandbox::psp::cards;
 
+use crate::events::ground::{Certificate, Receiver, Reply, secret};
 use crate::postgres::PostgresServer;
 
 /// Where the vault keeps things, and where those lie on disk.
@@ -23,6 +24,9 @@ pub(super) struct Ground {
     /// By operation of the contract, or door of the proxy: how often it was done and refused.
     pub(super) covered: BTreeMap<String, (u32, u32)>,
     pub(super) forwards: u32,
+    /// Who is told what becomes of cards.
+    pub(super) receiver: Receiver,
+    pub(super) _hooks: tempfile::TempDir,
     pub(super) needles: Vec<(String, String)>,
     pub(super) codes: Vec<(String, String)>,
 }
@@ -33,7 +37,16 @@ impl Ground {
         let mut options = HouseOptions::new(folder.path());
         options.level = Level::Trace;
         options.slow = Duration::from_millis(200);
-        options.store = postgres.as_ref().map(PostgresServer::store_config);
+        let store = postgres.as_ref().map(PostgresServer::store_config);
+        let store = store.unwrap_or_else(|| {
+            format!("driver = \"sqlite\"\npath = {:?}\n", folder.path().join("vault/vault.db"))
+        });
+        let hooks = tempfile::tempdir().unwrap();
+        let certificate = Certificate::issue(hooks.path(), "receiver");
+        let key = secret(hooks.path(), "key", "A");
+        let receiver = Receiver::start(&certificate, |_| Reply::Status(204)).await;
+        let hook = receiver.webhook("all", &certificate.authority, &[&key]);
+        options.store = Some(format!("{store}\n{hook}"));
         let house = House::start(options).await.unwrap();
         let mut at_rest = vec![house.folder().vault()];
         at_rest.extend(postgres.as_ref().map(PostgresServer::data));
@@ -42,6 +55,8 @@ impl Ground {
             _folder: folder,
             at_rest,
             postgres,
+            receiver,
+            _hooks: hooks,
             answers: Vec::new(),
             covered: BTreeMap::new(),
             forwards: 0,

@@ -17,7 +17,7 @@ use strongroom_vault::audit::{
 use strongroom_vault::store::keys::{KeyScope, KeyState, Purpose, WrappedKey};
 use strongroom_vault::store::{
     CardRow, Change, Committer, CommitterTask, ForwardRow, ForwardState, HiddenBy, IdempotencyRow,
-    LogIdentity, Names, PostgresStore, SqliteStore, Store, StoreError, TenantRow, TenantSettings,
+    LogIdentity, Names, Outbox, PostgresStore, SqliteStore, Store, StoreError, TenantRow, TenantSettings,
     TenantStatus,
 };
 use tempfile::TempDir;
@@ -67,6 +67,17 @@ impl Ground {
         let boot = BootId::generate(self.clock.as_ref(), self.chance.as_ref()).unwrap();
         self.clock.go_on(Duration::from_millis(2));
         let (committer, task) = self.committer_of(boot).await;
+        (committer, task, boot)
+    }
+
+    /// A committer that began a new boot and tells these destinations.
+    pub(crate) async fn telling(&self, outbox: Outbox) -> (Committer, CommitterTask, BootId) {
+        let boot = BootId::generate(self.clock.as_ref(), self.chance.as_ref()).unwrap();
+        self.clock.go_on(Duration::from_millis(2));
+        let identity = LogIdentity { instance: instance(), boot, mac: mac(boot), mac_key: mac_key() };
+        let store = Arc::clone(&self.store);
+        let (committer, task) =
+            Committer::start_telling(store, self.clock.clone(), identity, outbox).await.unwrap();
         (committer, task, boot)
     }
 
