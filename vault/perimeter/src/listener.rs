@@ -27,6 +27,7 @@ mod activity;
 mod body;
 mod config;
 mod connection;
+mod held;
 mod identity;
 mod peer;
 mod refusal;

@@ -27,6 +27,7 @@ use super::Shared;
 use super::access::{Record, RouteSlot, method_name};
 use super::activity::Activity;
 use super::body::DeadlineBody;
+use super::held::while_streaming;
 use super::peer::Standing;
 use super::refusal::HandshakeRefusal;
 use super::tunnel::{Tunnel, TunnelSlot};
@@ -93,8 +94,7 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
                 if connects && !leave_tunnel(&tunnel, upgrade, &mut answer) {
                     refuse_tunnel(&mut answer, render, info.id, version);
                 }
-                drop(permits);
-                (record, answer)
+                (record, while_streaming(answer, permits))
             }
             .instrument(span)
             .map(|(record, answer)| {
@@ -103,8 +103,8 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
             }),
         );
         Box::pin(async move {
-            let _begun = begun;
-            Ok(task.await.unwrap_or_else(|_| internal(render, info.id)))
+            let answer = task.await.unwrap_or_else(|_| internal(render, info.id));
+            Ok(while_streaming(answer, begun))
         })
     }
 }
