@@ -23,14 +23,14 @@ mod route;
 
 pub use access::{AccessCall, AccessReview, AccessRow};
 pub use action::{
-    Action, ActionKind, AttachCvc, CardScope, EraseCard, ForwardFacts, Import, ManageEvents, ManageKeys,
-    ManageTenant, MatchFingerprint, NamedCard, OpenCaptureSession, OpenForward, OpenForwardSubject,
-    ReadAudit, ReadCard, ReadCards, ReadEvidence, RecordOutcome, RestoreCard, RestoreScope, RestoredCards,
-    TenantCards, TenantFacts, TenantScope, Tokenize, UpdateCard, WantedCard,
+    Action, ActionKind, AttachCvc, CardScope, EraseCard, ExportCards, ExportScope, ForwardFacts, Import,
+    ManageEvents, ManageKeys, ManageTenant, MatchFingerprint, NamedCard, OpenCaptureSession, OpenForward,
+    OpenForwardSubject, ReadAudit, ReadCard, ReadCards, ReadEvidence, RecordOutcome, RestoreCard,
+    RestoreScope, RestoredCards, TenantCards, TenantFacts, TenantScope, Tokenize, UpdateCard, WantedCard,
 };
 pub use ask::{Answer, Ask, AskForward, AskTenant, IncompleteAsk};
 pub use bundle::{
-    BoundTenants, Bundle, BundleError, PlannedRoute, PolicyFacts, PolicySource, Routes, WorkloadFacts,
+    BoundTenants, Bundle, BundleError, Person, PlannedRoute, PolicyFacts, PolicySource, Routes, WorkloadFacts,
 };
 pub use diff::{BundleDiff, Changes};
 pub use engine::Authorizer;

@@ -68,6 +68,10 @@ uuid_id! {
     BootId
 }
 uuid_id! {
+    /// One export: cards of one tenant that two people agreed to hand over.
+    ExportId
+}
+uuid_id! {
     /// One policy decision.
     DecisionId
 }

@@ -31,7 +31,7 @@ pub use cvc::{Cvc, InvalidCvc};
 pub use environment::Environment;
 pub use expiry::{Expiry, InvalidExpiry};
 pub use holder::{Holder, InvalidHolder};
-pub use ids::{BootId, DataKeyId, DecisionId, ForwardId, InvalidWorkloadId, RequestId, WorkloadId};
+pub use ids::{BootId, DataKeyId, DecisionId, ExportId, ForwardId, InvalidWorkloadId, RequestId, WorkloadId};
 pub use metadata::{InvalidMetadata, Metadata};
 pub use pan::{InvalidPan, Pan};
 pub use problem::{Confirm, Problem, ProblemKind};

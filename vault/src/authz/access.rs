@@ -16,7 +16,7 @@ use strongroom_domain::{Environment, TenantId, TokenHash, WorkloadId};
 use super::action::{
     ActionKind, ForwardFacts, NamedCard, OpenForwardSubject, Question, Shape, TenantFacts, WantedCard,
 };
-use super::bundle::PlannedRoute;
+use super::bundle::{Person, PlannedRoute};
 use super::engine::{Authorizer, Verdict};
 use super::route::RouteFacts;
 
@@ -38,6 +38,9 @@ pub struct AccessReview {
 pub struct AccessRow {
     /// Who.
     pub workload: WorkloadId,
+    /// Whose identity it is, if a person holds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub person: Option<Person>,
     /// As what.
     pub roles: BTreeSet<String>,
     /// What.
@@ -199,6 +202,7 @@ impl Authorizer {
     fn empty_row(&self, id: &WorkloadId, action: ActionKind) -> AccessRow {
         AccessRow {
             workload: id.clone(),
+            person: self.person_of(id).cloned(),
             roles: self.roles_of(id).cloned().unwrap_or_default(),
             action,
             tenants: Vec::new(),

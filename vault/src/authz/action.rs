@@ -6,7 +6,9 @@
 use std::fmt;
 
 use strongroom_domain::route::{Attribute, AttributeSet};
-use strongroom_domain::{Environment, ForwardId, TenantId, Timestamp, Token, TokenHash, WorkloadId};
+use strongroom_domain::{
+    Environment, ExportId, ForwardId, TenantId, Timestamp, Token, TokenHash, WorkloadId,
+};
 
 use super::route::RouteFacts;
 
@@ -124,6 +126,8 @@ actions! {
     RecordOutcome: Outcome(ForwardId, ForwardFacts) = |_, facts| Ok(Question::Outcome(facts));
     /// Bring existing cards in.
     Import: Tenant(TenantScope, TenantFacts) = TenantScope::question;
+    /// Ask for, approve, run and read exports: card numbers in bulk, to one recipient key. Two people, never a service.
+    ExportCards: Tenant(ExportScope, TenantFacts) = ExportScope::question;
     /// Read the audit log.
     ReadAudit: Service((), ()) = |(), ()| Ok(Question::Service);
     /// Read the evidence bundle and the access review.
@@ -262,6 +266,21 @@ pub enum RestoredCards {
 }
 
 impl RestoreScope {
+    fn question<'a>(&'a self, facts: &'a TenantFacts) -> Result<Question<'a>, &'static str> {
+        facts.must_be_of(&self.tenant).map(Question::Tenant)
+    }
+}
+
+/// A subject that is one export of a tenant, or its exports.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ExportScope {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Which export; none for a new one, and for all.
+    pub export: Option<ExportId>,
+}
+
+impl ExportScope {
     fn question<'a>(&'a self, facts: &'a TenantFacts) -> Result<Question<'a>, &'static str> {
         facts.must_be_of(&self.tenant).map(Question::Tenant)
     }

@@ -12,7 +12,7 @@ mod workloads;
 pub use files::PolicySource;
 pub use policies::PolicyFacts;
 pub use routes::{PlannedRoute, Routes};
-pub use workloads::{BoundTenants, WorkloadFacts};
+pub use workloads::{BoundTenants, Person, WorkloadFacts};
 
 pub(super) use policies::{Policies, slice};
 

@@ -89,6 +89,7 @@ fn sample_workload(vocabulary: &Vocabulary) -> cedar_policy::Entity {
     let names = || BTreeSet::from(["sample".to_owned()]);
     let facts = WorkloadFacts {
         id: sample_caller(),
+        person: super::bundle::Person::parse("sample"),
         about: String::new(),
         roles: BTreeSet::new(),
         tenants: super::bundle::BoundTenants { groups: names(), ids: BTreeSet::from([sample_tenant()]) },

@@ -13,7 +13,7 @@ use cedar_policy::{Entities, Entity, EntityUid, PolicySet};
 use strongroom_domain::{Clock, DecisionId, Environment, Random, RandomUnavailable, Timestamp, WorkloadId};
 
 use super::action::{Action, ActionKind, Question};
-use super::bundle::{Bundle, BundleError, PolicySource, Routes, slice as slice_of};
+use super::bundle::{Bundle, BundleError, Person, PolicySource, Routes, slice as slice_of};
 use super::conform;
 use super::entities::Vocabulary;
 use super::permit::{Decision, Denied, Permit};
@@ -152,6 +152,12 @@ impl Authorizer {
     #[must_use]
     pub fn roles_of(&self, workload: &WorkloadId) -> Option<&BTreeSet<String>> {
         self.bundle.workloads.get(workload).map(|facts| &facts.roles)
+    }
+
+    /// Whose identity this is, as `workloads.json` says; none for a service.
+    #[must_use]
+    pub fn person_of(&self, workload: &WorkloadId) -> Option<&Person> {
+        self.bundle.workloads.get(workload)?.person.as_ref()
     }
 
     /// The bundle that decides.

@@ -73,15 +73,18 @@ impl Names {
         let set = |uids: Vec<EntityUid>| Value::new_set(uids.into_iter().map(Value::new_entity_uid));
         let named =
             |kind, names: &mut dyn Iterator<Item = &String>| set(names.map(|name| uid(kind, name)).collect());
-        let attributes = HashMap::from([
+        let mut attributes = HashMap::from([
             ("groups".to_owned(), named(&self.group, &mut facts.tenants.groups.iter())),
             ("tenants".to_owned(), set(facts.tenants.ids.iter().map(|id| self.tenant(id)).collect())),
             ("routes".to_owned(), named(&self.route, &mut facts.routes.iter())),
             ("accounts".to_owned(), named(&self.account, &mut facts.accounts.iter())),
             ("callers".to_owned(), set(facts.callers.iter().map(|id| self.workload(id)).collect())),
         ]);
+        if let Some(person) = &facts.person {
+            attributes.insert("person".to_owned(), Value::new_string(person.as_str().to_owned()));
+        }
         let roles = facts.roles.iter().map(|role| self.role(role)).collect();
-        Entity::new(self.workload(&facts.id), attributes, roles).expect("sets of names evaluate")
+        Entity::new(self.workload(&facts.id), attributes, roles).expect("sets of names and a name evaluate")
     }
 
     /// A tenant with its groups.

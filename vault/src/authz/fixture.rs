@@ -45,6 +45,7 @@ pub(super) fn files() -> Files {
         "platform.cedar",
         "security.cedar",
         "custody.cedar",
+        "export.cedar",
         "guardrails.cedar"
     );
     let mut files: Files = shipped.into_iter().map(|(path, text)| (path.into(), text.into())).collect();

@@ -12,7 +12,7 @@ use strongroom_vault::authz::{ActionKind, Answer, Ask, Authorizer, PolicySource,
 const GOLDEN: &str = include_str!("../golden/authz-matrix.txt");
 
 /// Who asks: a workload of each role, and of each pair the separation of duties is about.
-const WHO: [&str; 17] = [
+const WHO: [&str; 20] = [
     "checkout",
     "import",
     "orchestrator",
@@ -28,6 +28,9 @@ const WHO: [&str; 17] = [
     "platform+checkout",
     "security+orchestrator",
     "custodian+owner",
+    "exporter",
+    "exporter+checkout",
+    "exporter-service",
     "nobody",
     "stranger",
 ];
@@ -64,7 +67,7 @@ fn id(name: &str) -> String {
 fn workloads() -> Value {
     let mut workloads = Vec::new();
     for who in WHO.iter().filter(|who| !matches!(**who, "nobody" | "stranger")) {
-        let roles: Vec<&str> = who.split('+').collect();
+        let roles: Vec<&str> = who.trim_end_matches("-service").split('+').collect();
         let groups = if *who == "platform" { ["*"] } else { ["ours"] };
         let callers: Vec<String> = if roles.contains(&"proxy") {
             [
@@ -80,8 +83,9 @@ fn workloads() -> Value {
         } else {
             Vec::new()
         };
+        let is_person = roles.contains(&"exporter") && !who.ends_with("-service");
         workloads.push(json!({
-            "id": id(who), "roles": roles, "tenants": { "groups": groups, "ids": ["elsewhere"] },
+            "id": id(who), "person": is_person.then_some("one"), "roles": roles, "tenants": { "groups": groups, "ids": ["elsewhere"] },
             "routes": ["psp"], "accounts": ["other/special"], "callers": callers,
         }));
     }
@@ -306,7 +310,8 @@ fn guardrails_hold_whatever_is_permitted() {
 
 fn everything_to_everybody() -> String {
     let mut text = String::new();
-    for role in WHO.iter().filter(|who| !who.contains('+') && !matches!(**who, "nobody" | "stranger")) {
+    for role in WHO.iter().filter(|who| !who.contains(['+', '-']) && !matches!(**who, "nobody" | "stranger"))
+    {
         for action in ActionKind::ALL {
             let name = action.as_str().to_lowercase();
             writeln!(

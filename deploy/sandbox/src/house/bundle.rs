@@ -18,6 +18,7 @@ const SHIPPED: &[(&str, &str)] = &[
     ("schema.cedarschema", include_str!("../../../../policies/schema.cedarschema")),
     ("checkout.cedar", include_str!("../../../../policies/checkout.cedar")),
     ("custody.cedar", include_str!("../../../../policies/custody.cedar")),
+    ("export.cedar", include_str!("../../../../policies/export.cedar")),
     ("guardrails.cedar", include_str!("../../../../policies/guardrails.cedar")),
     ("orchestration.cedar", include_str!("../../../../policies/orchestration.cedar")),
     ("platform.cedar", include_str!("../../../../policies/platform.cedar")),

@@ -32,8 +32,12 @@ impl AccessRow {
             _ => "-".to_owned(),
         };
         let tenants = if self.tenants.is_empty() { "-".to_owned() } else { self.tenants.join(", ") };
+        let who = match &self.person {
+            Some(person) => format!("{} ({})", self.workload, person.as_str()),
+            None => self.workload.to_string(),
+        };
         [
-            self.workload.to_string(),
+            who,
             roles.join(", "),
             self.action.to_string(),
             tenants,

@@ -19,6 +19,9 @@ const EVERY: &str = "*";
 pub struct WorkloadFacts {
     /// Its mTLS identity.
     pub id: WorkloadId,
+    /// Whose it is, if a person holds it. Several identities of one person are one person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<Person>,
     /// What it is, for people.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub about: String,
@@ -36,6 +39,37 @@ pub struct WorkloadFacts {
     /// For a proxy: on whose behalf it may open forwards.
     #[serde(default)]
     pub callers: BTreeSet<WorkloadId>,
+}
+
+/// A person, as the bundle names them: 1 to 63 lower-case letters, digits and inner hyphens.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[serde(transparent)]
+pub struct Person(std::sync::Arc<str>);
+
+impl Person {
+    /// ```
+    /// # use strongroom_vault::authz::Person;
+    /// assert!(Person::parse("person-1").is_some());
+    /// assert!(Person::parse("Person 1").is_none());
+    /// ```
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        TenantId::parse(text).ok().map(|name| Self(name.as_str().into()))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Person {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        let detail = "a person is 1 to 63 lower-case letters, digits and inner hyphens";
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom(detail))
+    }
 }
 
 /// Tenants a workload is bound to.
