@@ -23,8 +23,8 @@ mod wire;
 pub use check::{BadEntry, Checked, Finding, MacKeys, check};
 pub use checkpoint::{BadCheckpoint, Checkpoint, InvalidLogKey, InvalidOrigin, LogKey, Origin};
 pub use entry::{
-    Actor, CardChange, Destination, Draft, IdempotencyRef, InstanceId, InvalidInstanceId, InvalidLabel,
-    KeyRef, Label, Object, Outcome, Pol, Req, Source, Tls,
+    Actor, CardChange, Destination, Draft, ExportRef, IdempotencyRef, InstanceId, InvalidInstanceId,
+    InvalidLabel, KeyRef, Label, Made, Object, Outcome, Pol, Req, Source, Tls,
 };
 pub use event::Event;
 pub use export::{ExportError, LogFolder};

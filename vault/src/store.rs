@@ -13,6 +13,7 @@ mod encode;
 mod ends;
 mod error;
 mod events;
+mod exports;
 pub mod keys;
 mod list;
 pub mod log;
@@ -38,8 +39,9 @@ pub use outbox::{
 pub use postgres::{PostgresOptions, PostgresStore, PostgresTls};
 pub use reader::CardReader;
 pub use rows::{
-    AliasRow, BootRow, CardRow, Dedupe, ForwardRow, ForwardState, IdempotencyRow, InvalidRetention,
-    Retention, StoredEntry, TenantRow, TenantSettings, TenantStatus, TokenFormat,
+    AliasRow, BootRow, CardRow, Dedupe, ExportApproval, ExportRow, ExportRunRow, ForwardRow, ForwardState,
+    IdempotencyRow, InvalidRetention, Retention, StoredEntry, TenantRow, TenantSettings, TenantStatus,
+    TokenFormat,
 };
 pub use schema::{SchemaError, schema_version};
 pub use sqlite::SqliteStore;
@@ -48,7 +50,7 @@ pub use writer::{Batch, Writer};
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use strongroom_domain::{AliasHash, BootId, ForwardId, TenantId, Timestamp, TokenHash};
+use strongroom_domain::{AliasHash, BootId, ExportId, ForwardId, TenantId, Timestamp, TokenHash};
 use strongroom_sealing::Fingerprint;
 
 use self::keys::KeyStore;
@@ -141,6 +143,18 @@ pub trait Store: KeyStore + LogStore + Send + Sync {
 
     /// Forwards opened before `before` whose proxy never said what became of them, oldest first.
     async fn silent_forwards(&self, before: Timestamp, limit: u32) -> Result<Vec<ForwardRow>, StoreError>;
+
+    /// How many of a tenant's cards there are, hidden ones and those expired at `now` aside.
+    async fn count(&self, tenant: &TenantId, filter: &CardFilter, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// One export of a tenant.
+    async fn export(&self, tenant: &TenantId, id: ExportId) -> Result<Option<ExportRow>, StoreError>;
+
+    /// A tenant's exports, newest first.
+    async fn exports(&self, tenant: &TenantId, limit: u32) -> Result<Vec<ExportRow>, StoreError>;
+
+    /// The runs of an export, first to last.
+    async fn export_runs(&self, id: ExportId) -> Result<Vec<ExportRunRow>, StoreError>;
 
     /// Audit entries by boot and number, after the cursor.
     async fn entries(&self, after: Option<EntryId>, limit: u32) -> Result<Vec<StoredEntry>, StoreError>;

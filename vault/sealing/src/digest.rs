@@ -83,6 +83,34 @@ pub fn alias_mac_holds(
     subtle::ConstantTimeEq::ct_eq(found.as_slice(), mac.as_slice()).into()
 }
 
+/// `HMAC-SHA-256(key, "strongroom/export-mac/v1" 00 ‖ LP(tenant) ‖ LP(step) ‖ LP(field) …)`: what two people said of an export.
+///
+/// Whoever can write to the database and cannot ask the KMS can neither ask for an export nor approve one. `step` is
+/// `request` or `approval`; each has its own fixed number of fields. The key is the tenant's, of purpose `fingerprint`.
+#[must_use]
+pub fn export_mac(key: &DataKey, tenant: &TenantId, step: &str, fields: &[&[u8]]) -> [u8; 32] {
+    let mut message = Message::begin(key, b"strongroom/export-mac/v1\0")
+        .field(tenant.as_str().as_bytes())
+        .field(step.as_bytes());
+    for field in fields {
+        message = message.field(field);
+    }
+    message.finish()
+}
+
+/// Whether `mac` is that step's, in constant time.
+#[must_use]
+pub fn export_mac_holds(
+    key: &DataKey,
+    tenant: &TenantId,
+    step: &str,
+    fields: &[&[u8]],
+    mac: &[u8; 32],
+) -> bool {
+    let found = export_mac(key, tenant, step, fields);
+    subtle::ConstantTimeEq::ct_eq(found.as_slice(), mac.as_slice()).into()
+}
+
 /// `HMAC-SHA-256(key, "strongroom/idempotency/v1" 00 ‖ LP(caller) ‖ LP(tenant) ‖ LP(request) ‖ u32be(len) ‖ body)`.
 ///
 /// `request` is method and path (`POST /v1/…`); `canonical_body` is the body re-serialised by RFC 8785 without the
@@ -233,6 +261,23 @@ mod tests {
         assert!(!holds(&tenant("acme"), &alias("foreign-1"), token, Timestamp::from_unix_micros(1)));
         let another = DataKey::take(&mut [6; 32]);
         assert!(!alias_mac_holds(&another, &tenant("acme"), &alias("foreign-1"), token, at, &mac));
+    }
+
+    #[test]
+    fn what_was_said_of_an_export_is_bound_to_tenant_step_and_every_field() {
+        let (key, another) = (DataKey::take(&mut [5; 32]), DataKey::take(&mut [6; 32]));
+        let tenant = |name: &str| TenantId::parse(name).unwrap();
+        let fields: [&[u8]; 2] = [&[1; 16], b"one"];
+        let mac = export_mac(&key, &tenant("acme"), "request", &fields);
+        // Python: hmac(bytes([5]) * 32, label + LP(b"acme") + LP(b"request") + LP(bytes([1]) * 16) + LP(b"one"), sha256)
+        assert_eq!(hex::encode(mac), "03912c50e5b70e1982b4e1cddd7ed9c362872aa145417daf75535bd5b627a4cf");
+        assert!(export_mac_holds(&key, &tenant("acme"), "request", &fields, &mac));
+        let shifted: [&[u8]; 2] = [&[1; 15], b"\x01one"];
+        assert!(!export_mac_holds(&key, &tenant("acmf"), "request", &fields, &mac));
+        assert!(!export_mac_holds(&key, &tenant("acme"), "approval", &fields, &mac));
+        assert!(!export_mac_holds(&key, &tenant("acme"), "request", &shifted, &mac));
+        assert!(!export_mac_holds(&key, &tenant("acme"), "request", &fields[..1], &mac));
+        assert!(!export_mac_holds(&another, &tenant("acme"), "request", &fields, &mac));
     }
 
     #[test]

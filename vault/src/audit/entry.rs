@@ -8,7 +8,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use strongroom_domain::route::{AccountName, AttributeSet, RouteName};
-use strongroom_domain::{BootId, DataKeyId, ForwardId, RequestId, TenantId, Timestamp, TokenRef, WorkloadId};
+use strongroom_domain::{
+    BootId, DataKeyId, ExportId, ForwardId, RequestId, TenantId, Timestamp, TokenRef, WorkloadId,
+};
 
 use super::event::Event;
 
@@ -30,6 +32,7 @@ pub struct Draft {
     pub(super) key: Option<KeyRef>,
     pub(super) asserted_by: Option<WorkloadId>,
     pub(super) change: Option<CardChange>,
+    pub(super) export: Option<ExportRef>,
     pub(super) n: Option<u64>,
     pub(super) cards: Vec<TokenRef>,
 }
@@ -74,6 +77,7 @@ impl Draft {
             key: None,
             asserted_by: None,
             change: None,
+            export: None,
             n: None,
             cards: Vec::new(),
         }
@@ -124,6 +128,12 @@ impl Draft {
     /// What a card's row became.
     pub fn changing(mut self, change: CardChange) -> Self {
         self.change = Some(change);
+        self
+    }
+
+    /// Of which export.
+    pub fn of_export(mut self, export: ExportRef) -> Self {
+        self.export = Some(export);
         self
     }
 
@@ -250,6 +260,13 @@ pub enum Object {
         /// Its tenant, where known.
         tenant: Option<TenantId>,
     },
+    /// An export.
+    Export {
+        /// Its id.
+        id: ExportId,
+        /// Its tenant.
+        tenant: TenantId,
+    },
     /// A data key.
     Key {
         /// Its id.
@@ -367,6 +384,28 @@ impl CardChange {
         use sha2::Digest as _;
         Self { row_version, record_sha256: sha2::Sha256::digest(record).into() }
     }
+}
+
+/// Of which export an entry is (`export`): what two people agreed to, and what came of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ExportRef {
+    /// Its id.
+    pub id: ExportId,
+    /// SHA-256 of what was asked for: tenant, filter, recipient, bounds.
+    pub request_sha256: [u8; 32],
+    /// Which run of it.
+    pub run: Option<u32>,
+    /// SHA-256 of the file and of the manifest, at the end of a run.
+    pub made: Option<Made>,
+}
+
+/// What a run made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Made {
+    /// SHA-256 of the encrypted file.
+    pub file_sha256: [u8; 32],
+    /// SHA-256 of the manifest.
+    pub manifest_sha256: [u8; 32],
 }
 
 /// A short technical name from outside this program: a policy id, a trace context. 1 to 100 visible ASCII

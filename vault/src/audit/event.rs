@@ -36,6 +36,16 @@ events! {
     ForwardOutcome = ("forward.outcome", "10.2.1.1"),
     /// A forward's story was read by the proxy that opened it.
     ForwardRead = ("forward.read", "10.2.1.1"),
+    /// A card was handed over, encrypted to the recipient of an export.
+    PanExport = ("pan.export", "10.2.1.1"),
+    /// Somebody asked for an export.
+    ExportRequest = ("export.request", "10.2.1.2"),
+    /// A second person approved an export.
+    ExportApprove = ("export.approve", "10.2.1.2"),
+    /// A run of an export began or ended.
+    ExportRun = ("export.run", "10.2.1.2"),
+    /// Exports were read.
+    ExportRead = ("export.read", "10.2.1.2"),
     /// A card number was found where none belongs.
     PanUnexpected = ("pan.unexpected", "12.10.7"),
     /// A card was hidden (`rsn` `hidden`, `expired`, `retention`) or destroyed after its hold (`rsn` `destroyed`).

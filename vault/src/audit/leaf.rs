@@ -9,7 +9,9 @@ use serde::Serialize;
 use strongroom_domain::{BootId, Timestamp, TokenRef};
 use subtle::ConstantTimeEq;
 
-use super::entry::{Actor, CardChange, Destination, Draft, InstanceId, KeyRef, Object, Pol, Req, Source};
+use super::entry::{
+    Actor, CardChange, Destination, Draft, ExportRef, InstanceId, KeyRef, Object, Pol, Req, Source,
+};
 use super::wire;
 
 /// Version of the entry format (`v`).
@@ -188,6 +190,7 @@ fn body(draft: &Draft, instance: &InstanceId, id: EntryId) -> (Vec<u8>, usize) {
         change: draft.change,
         dst: draft.dst.as_deref(),
         evt: draft.evt.as_str(),
+        export: draft.export,
         iid: instance.as_str(),
         instance_seq: id.seq,
         key: draft.key.as_ref(),
@@ -226,6 +229,8 @@ struct Head<'a> {
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "wire::some_destination")]
     dst: Option<&'a Destination>,
     evt: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "wire::some_export")]
+    export: Option<ExportRef>,
     iid: &'a str,
     instance_seq: u64,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "wire::some_key")]

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 
 use serde::{Serialize, Serializer};
 use strongroom_domain::route::AttributeSet;
-use strongroom_domain::{DataKeyId, ForwardId, RequestId, TenantId};
+use strongroom_domain::{DataKeyId, ExportId, ForwardId, RequestId, TenantId};
 
 use super::entry::{
-    Actor, CardChange, Destination, IdempotencyRef, KeyRef, Label, Object, Pol, Req, Source, Tls,
+    Actor, CardChange, Destination, ExportRef, IdempotencyRef, KeyRef, Label, Object, Pol, Req, Source, Tls,
 };
 
 pub(super) fn actor<S: Serializer>(actor: &&Actor, to: S) -> Result<S::Ok, S::Error> {
@@ -80,6 +80,29 @@ pub(super) fn some_destination<S: Serializer>(dst: &Option<&Destination>, to: S)
     .serialize(to)
 }
 
+pub(super) fn some_export<S: Serializer>(export: &Option<ExportRef>, to: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Wire {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        file_sha256: Option<String>,
+        id: ExportId,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        manifest_sha256: Option<String>,
+        request_sha256: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        run: Option<u32>,
+    }
+    export
+        .map(|export| Wire {
+            file_sha256: export.made.map(|made| hex::encode(made.file_sha256)),
+            id: export.id,
+            manifest_sha256: export.made.map(|made| hex::encode(made.manifest_sha256)),
+            request_sha256: hex::encode(export.request_sha256),
+            run: export.run,
+        })
+        .serialize(to)
+}
+
 pub(super) fn some_key<S: Serializer>(key: &Option<&KeyRef>, to: S) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
     struct Wire<'a> {
@@ -107,6 +130,7 @@ pub(super) fn object<S: Serializer>(object: &&Object, to: S) -> Result<S::Ok, S:
         Object::Token { token, tenant } => ("token", token.as_str().into(), tenant.as_ref(), None),
         Object::Tenant(tenant) => ("tenant", tenant.as_str().into(), Some(tenant), None),
         Object::Forward { id, tenant } => ("forward", id.to_string().into(), tenant.as_ref(), None),
+        Object::Export { id, tenant } => ("export", id.to_string().into(), Some(tenant), None),
         Object::Key { id, tenant, purpose } => {
             ("key", id.to_string().into(), tenant.as_ref(), Some(*purpose))
         }

@@ -1,12 +1,15 @@
 //! What can be asked of the committer.
 
-use strongroom_domain::{Expiry, ForwardId, TenantId, Timestamp, TokenHash, WorkloadId};
+use strongroom_domain::{Expiry, ExportId, ForwardId, TenantId, Timestamp, TokenHash, WorkloadId};
 use strongroom_sealing::Fingerprint;
 
 use super::ends::HiddenBy;
 use super::keys::WrappedKey;
 use super::outbox::DestinationName;
-use super::rows::{AliasRow, CardRow, ForwardRow, ForwardState, IdempotencyRow, TenantRow};
+use super::rows::{
+    AliasRow, CardRow, ExportApproval, ExportRow, ExportRunRow, ForwardRow, ForwardState, IdempotencyRow,
+    TenantRow,
+};
 use crate::audit::Draft;
 
 /// One change with its audit entries. Both are committed in one transaction, or neither.
@@ -106,6 +109,49 @@ pub enum Change {
         /// `tenant.create` or `tenant.change`.
         entry: Draft,
     },
+    /// Writes down an export that was asked for.
+    RequestExport {
+        /// The export.
+        export: Box<ExportRow>,
+        /// `export.request`.
+        entry: Draft,
+    },
+    /// Approves an export. `Missing` if it is not there with this content; `Conflict` if it is approved already, over, or
+    /// asked for by the same person.
+    ApproveExport {
+        /// Whose.
+        tenant: TenantId,
+        /// Which.
+        id: ExportId,
+        /// What the approver said it is.
+        sha256: [u8; 32],
+        /// The approval.
+        approval: Box<ExportApproval>,
+        /// `export.approve`.
+        entry: Draft,
+    },
+    /// Begins a run. `Conflict` if the export is not approved, over, or had another run since it was looked at.
+    BeginExportRun {
+        /// Which export.
+        id: ExportId,
+        /// The run: its number must be the next.
+        run: Box<ExportRunRow>,
+        /// `export.run`.
+        entry: Draft,
+    },
+    /// Ends a run, once. `Conflict` if it ended already.
+    EndExportRun {
+        /// Which export.
+        id: ExportId,
+        /// Which run.
+        run: u32,
+        /// When.
+        at: Timestamp,
+        /// What came of it.
+        manifest: String,
+        /// `export.run`.
+        entry: Draft,
+    },
     /// Adds a wrapped data key. `Conflict` if its scope and purpose have an active one.
     InsertKey {
         /// The key.
@@ -197,6 +243,10 @@ impl Change {
             | Self::InsertKey { entry, .. }
             | Self::TellExpiring { entry, .. }
             | Self::ReplayEvents { entry, .. }
+            | Self::RequestExport { entry, .. }
+            | Self::ApproveExport { entry, .. }
+            | Self::BeginExportRun { entry, .. }
+            | Self::EndExportRun { entry, .. }
             | Self::Entry { entry } => std::slice::from_ref(entry),
             Self::InsertCards { entries, .. }
             | Self::OpenForward { entries, .. }
@@ -218,6 +268,10 @@ impl Change {
             | Self::PutTenant { .. }
             | Self::InsertKey { .. }
             | Self::TellExpiring { .. }
+            | Self::RequestExport { .. }
+            | Self::ApproveExport { .. }
+            | Self::BeginExportRun { .. }
+            | Self::EndExportRun { .. }
             | Self::Entry { .. } => 1,
         }
     }
@@ -236,6 +290,10 @@ impl Change {
             | Self::InsertKey { .. }
             | Self::TellExpiring { .. }
             | Self::ReplayEvents { .. }
+            | Self::RequestExport { .. }
+            | Self::ApproveExport { .. }
+            | Self::BeginExportRun { .. }
+            | Self::EndExportRun { .. }
             | Self::Entry { .. }
             | Self::Entries { .. } => None,
         }

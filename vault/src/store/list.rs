@@ -70,6 +70,8 @@ pub struct CardListSql {
     pub edge: String,
     /// The cards. Then binds the time, one more than the limit, and what is asked for: last four, brand, expiry.
     pub page: String,
+    /// How many cards there are. Binds as the page does; the limit is the one row of the answer.
+    pub count: String,
 }
 
 impl CardListSql {
@@ -106,8 +108,10 @@ impl CardListSql {
         condition(&mut page, filter.brand.is_some(), "brand =");
         condition(&mut page, filter.expiring_before.is_some(), "exp <");
         let _ = write!(edge, " {ORDER} 1 OFFSET {}", CARDS_LOOKED_AT_MAX - 1);
+        let (_, conditions) = page.split_once(" FROM cards").unwrap_or_default();
+        let count = format!("SELECT count(*) FROM cards{conditions} LIMIT {sigil}7");
         let _ = write!(page, " {ORDER} {sigil}7");
-        Self { edge, page }
+        Self { edge, page, count }
     }
 }
 

@@ -21,7 +21,7 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _};
-use strongroom_domain::{AliasHash, BootId, ForwardId, TenantId, Timestamp, TokenHash};
+use strongroom_domain::{AliasHash, BootId, ExportId, ForwardId, TenantId, Timestamp, TokenHash};
 use strongroom_sealing::Fingerprint;
 
 use super::Store;
@@ -32,8 +32,11 @@ use super::encode::signed;
 use super::ends::{Due, DueCard, Kept};
 use super::error::StoreError;
 use super::events::EventStore;
+use super::exports::postgres as exports;
 use super::list::{CardFilter, CardPage, CardPlace};
-use super::rows::{AliasRow, BootRow, CardRow, ForwardRow, IdempotencyRow, StoredEntry, TenantRow};
+use super::rows::{
+    AliasRow, BootRow, CardRow, ExportRow, ExportRunRow, ForwardRow, IdempotencyRow, StoredEntry, TenantRow,
+};
 use super::schema::{self, SchemaError};
 use super::writer::Writer;
 use crate::audit::{EntryId, InstanceId, Leaf};
@@ -319,6 +322,22 @@ impl Store for PostgresStore {
         .iter()
         .map(read::forward)
         .collect()
+    }
+
+    async fn count(&self, tenant: &TenantId, filter: &CardFilter, now: Timestamp) -> Result<u64, StoreError> {
+        list::count(&self.readers, tenant, filter, now).await
+    }
+
+    async fn export(&self, tenant: &TenantId, id: ExportId) -> Result<Option<ExportRow>, StoreError> {
+        exports::one(&self.readers, tenant, id).await
+    }
+
+    async fn exports(&self, tenant: &TenantId, limit: u32) -> Result<Vec<ExportRow>, StoreError> {
+        exports::all(&self.readers, tenant, limit).await
+    }
+
+    async fn export_runs(&self, id: ExportId) -> Result<Vec<ExportRunRow>, StoreError> {
+        exports::runs(&self.readers, id).await
     }
 
     async fn entries(&self, after: Option<EntryId>, limit: u32) -> Result<Vec<StoredEntry>, StoreError> {

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use strongroom_domain::route::{AccountName, AttributeSet, RouteName};
 use strongroom_domain::{
-    Alias, BootId, Brand, CardFacts, DataKeyId, FactsKept, ForwardId, Metadata, TenantId, Timestamp, Token,
-    TokenHash, TokenRef, WorkloadId,
+    Alias, BootId, Brand, CardFacts, DataKeyId, ExportId, FactsKept, ForwardId, Metadata, TenantId,
+    Timestamp, Token, TokenHash, TokenRef, WorkloadId,
 };
 use strongroom_sealing::Fingerprint;
 
@@ -285,6 +285,64 @@ impl ForwardState {
             .into_iter()
             .find(|state| state.as_str() == text)
     }
+}
+
+/// One export: what was asked for, and who approved it. Both are nothing unless their MACs hold.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ExportRow {
+    /// Its id.
+    pub id: ExportId,
+    /// Whose cards.
+    pub tenant: TenantId,
+    /// What was asked for: canonical JSON.
+    pub request: String,
+    /// SHA-256 of it: what the second person approves.
+    pub sha256: [u8; 32],
+    /// The person who asked.
+    pub requester: String,
+    /// When.
+    pub requested_at: Timestamp,
+    /// Until when it may be approved and run.
+    pub not_after: Timestamp,
+    /// The tenant's data key of purpose `fingerprint` its MAC is made with.
+    pub mac_key: DataKeyId,
+    /// Binds it, from `strongroom_sealing::export_mac`.
+    pub mac: [u8; 32],
+    /// Who approved it.
+    pub approval: Option<ExportApproval>,
+    /// How many runs there were.
+    pub runs: u32,
+}
+
+/// The second person's word.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExportApproval {
+    /// With which identity.
+    pub by: WorkloadId,
+    /// Which person.
+    pub person: String,
+    /// When.
+    pub at: Timestamp,
+    /// The data key its MAC is made with.
+    pub mac_key: DataKeyId,
+    /// Binds it to the request, in hex.
+    pub mac: String,
+}
+
+/// One run of an export.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ExportRunRow {
+    /// Its number, from 1.
+    pub run: u32,
+    /// Who ran it.
+    pub by: WorkloadId,
+    /// When it began.
+    pub began_at: Timestamp,
+    /// When it ended; none if it runs, or its process was killed.
+    pub ended_at: Option<Timestamp>,
+    /// What came of it: canonical JSON, no card data.
+    pub manifest: Option<String>,
 }
 
 /// One audit entry as it is stored.

@@ -54,6 +54,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../../../migrations/sqlite/0007_events.sql"),
         postgres: include_str!("../../../migrations/postgres/0007_events.sql"),
     },
+    Migration {
+        version: 8,
+        sqlite: include_str!("../../../migrations/sqlite/0008_exports.sql"),
+        postgres: include_str!("../../../migrations/postgres/0008_exports.sql"),
+    },
 ];
 
 /// The schema this program knows.

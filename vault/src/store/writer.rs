@@ -71,6 +71,8 @@ pub struct Batch<'a> {
     pub(super) outcomes: Vec<Told<'a>>,
     pub(super) tenants: Vec<TenantPut<'a>>,
     pub(super) keys: Vec<(usize, &'a WrappedKey)>,
+    /// What is written of exports: a few a day, so each by itself.
+    pub(super) exports: Vec<(usize, &'a Change)>,
     pub(super) near_ends: Vec<NearEnd<'a>>,
     pub(super) replays: Vec<Replay<'a>>,
 }
@@ -185,6 +187,7 @@ impl<'a> Batch<'a> {
             keys: Vec::new(),
             near_ends: Vec::new(),
             replays: Vec::new(),
+            exports: Vec::new(),
         };
         for (at, change) in changes.enumerate() {
             batch.len = at + 1;
@@ -246,6 +249,10 @@ impl<'a> Batch<'a> {
                 let (time, give_up_at) = (*time, *give_up_at);
                 self.replays.push(Replay { destination, events, time, give_up_at });
             }
+            Change::RequestExport { .. }
+            | Change::ApproveExport { .. }
+            | Change::BeginExportRun { .. }
+            | Change::EndExportRun { .. } => self.exports.push((at, change)),
             Change::Entry { .. } | Change::Entries { .. } => {}
         }
     }

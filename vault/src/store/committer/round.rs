@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use strongroom_domain::{ForwardId, TenantId, TokenHash};
+use strongroom_domain::{ExportId, ForwardId, TenantId, TokenHash};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -26,6 +26,7 @@ pub(super) struct Item {
 enum Touched {
     Card(TokenHash),
     Forward(ForwardId),
+    Export(ExportId),
     Tenant(TenantId),
     Key(KeyScope, Purpose),
 }
@@ -114,6 +115,10 @@ fn touches(change: &Change) -> Option<Touched> {
         | Change::TellExpiring { token, .. } => Touched::Card(*token),
         Change::OpenForward { forward, .. } => Touched::Forward(forward.id),
         Change::RecordOutcome { id, .. } => Touched::Forward(*id),
+        Change::RequestExport { export, .. } => Touched::Export(export.id),
+        Change::ApproveExport { id, .. }
+        | Change::BeginExportRun { id, .. }
+        | Change::EndExportRun { id, .. } => Touched::Export(*id),
         Change::PutTenant { tenant, .. } => Touched::Tenant(tenant.id.clone()),
         Change::InsertKey { key, .. } => Touched::Key(key.scope.clone(), key.purpose),
     })

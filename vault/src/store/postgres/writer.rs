@@ -16,6 +16,7 @@ use crate::audit::Leaf;
 use crate::store::change::Committed;
 use crate::store::encode::signed;
 use crate::store::error::{StoreError, WriteError};
+use crate::store::exports::postgres as exports;
 use crate::store::outbox::{CardEvent, Outbox};
 use crate::store::rows::BootRow;
 use crate::store::writer::{Batch, Writer};
@@ -150,6 +151,9 @@ impl PostgresWriter {
         }
         for replay in &batch.replays {
             events::replay(connection, replay).await?;
+        }
+        for (at, change) in &batch.exports {
+            became[*at] = exports::write(connection, change).await?;
         }
         Ok(became)
     }

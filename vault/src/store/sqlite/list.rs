@@ -30,8 +30,33 @@ pub(super) async fn page(
     let mut query = within(sqlx::query(AssertSqlSafe(sql.page)), tenant, bounds)
         .bind(now.unix_micros())
         .bind(i64::from(limit) + 1);
-    if let Some(last4) = &last4 {
-        query = query.bind(last4);
+    query = asked_for(query, filter);
+    let cards = query.fetch_all(readers).await?.iter().map(read::card).collect::<Result<_, _>>()?;
+    Ok(CardPage::of(cards, limit, edge))
+}
+
+/// How many there are.
+pub(super) async fn count(
+    readers: &SqlitePool,
+    tenant: &TenantId,
+    filter: &CardFilter,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    use sqlx::Row as _;
+    let sql = CardListSql::new(filter, '?');
+    let query = within(sqlx::query(AssertSqlSafe(sql.count)), tenant, Bounds::new(filter, None));
+    let query = query.bind(now.unix_micros()).bind(1_i64);
+    let row = asked_for(query, filter).fetch_one(readers).await?;
+    Ok(row.try_get::<i64, _>(0)?.unsigned_abs())
+}
+
+/// What the page's conditions compare with, in their order.
+fn asked_for<'q>(
+    mut query: Query<'q, Sqlite, SqliteArguments>,
+    filter: &CardFilter,
+) -> Query<'q, Sqlite, SqliteArguments> {
+    if let Some(last4) = &filter.last4 {
+        query = query.bind(last4.as_str().to_owned());
     }
     if let Some(brand) = filter.brand {
         query = query.bind(Brand::as_str(brand));
@@ -39,8 +64,7 @@ pub(super) async fn page(
     if let Some(expiry) = filter.expiring_before {
         query = query.bind(expiry.to_string());
     }
-    let cards = query.fetch_all(readers).await?.iter().map(read::card).collect::<Result<_, _>>()?;
-    Ok(CardPage::of(cards, limit, edge))
+    query
 }
 
 fn within<'q>(

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use strongroom_domain::{AliasHash, BootId, DataKeyId, ForwardId, TenantId, Timestamp, TokenHash};
+use strongroom_domain::{AliasHash, BootId, DataKeyId, ExportId, ForwardId, TenantId, Timestamp, TokenHash};
 use strongroom_sealing::Fingerprint;
 use strongroom_vault::audit::tree::{Tile, TileId};
 use strongroom_vault::audit::{EntryId, InstanceId, Leaf, check};
@@ -17,7 +17,7 @@ use strongroom_vault::store::keys::{KeyScope, KeyStore, KeyStoreError, Purpose, 
 use strongroom_vault::store::log::{Extension, KeptCheckpoint, Lease, LogHead, LogStore};
 use strongroom_vault::store::{
     AliasRow, Batch, BootRow, CardEvent, CardFilter, CardPage, CardPlace, CardRow, CommitError, Committed,
-    Due, DueCard, EventStore, ForwardRow, IdempotencyRow, Kept, Outbox, Store, StoreError, StoredEntry,
+    Due, DueCard, EventStore, ExportRow, ExportRunRow, ForwardRow, IdempotencyRow, Kept, Outbox, Store, StoreError, StoredEntry,
     TenantRow, WriteError, Writer,
 };
 
@@ -514,6 +514,22 @@ impl Store for FaultyStore {
 
     async fn silent_forwards(&self, before: Timestamp, limit: u32) -> Result<Vec<ForwardRow>, StoreError> {
         self.inner.silent_forwards(before, limit).await
+    }
+
+    async fn count(&self, tenant: &TenantId, filter: &CardFilter, now: Timestamp) -> Result<u64, StoreError> {
+        self.inner.count(tenant, filter, now).await
+    }
+
+    async fn export(&self, tenant: &TenantId, id: ExportId) -> Result<Option<ExportRow>, StoreError> {
+        self.inner.export(tenant, id).await
+    }
+
+    async fn exports(&self, tenant: &TenantId, limit: u32) -> Result<Vec<ExportRow>, StoreError> {
+        self.inner.exports(tenant, limit).await
+    }
+
+    async fn export_runs(&self, id: ExportId) -> Result<Vec<ExportRunRow>, StoreError> {
+        self.inner.export_runs(id).await
     }
 
     async fn entries(&self, after: Option<EntryId>, limit: u32) -> Result<Vec<StoredEntry>, StoreError> {
