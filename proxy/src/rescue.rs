@@ -225,6 +225,9 @@ fn opening(error: &OpenError) -> Problem {
         | ProblemKind::VaultUnreachable
         | ProblemKind::HeaderTooLarge
         | ProblemKind::PspOutcomeUnknown
+        | ProblemKind::ExportRefused
+        | ProblemKind::ExportNotFound
+        | ProblemKind::ExportConflict
         | ProblemKind::PspRedirected => Problem::new(ProblemKind::VaultUnreachable),
     }
 }

@@ -28,6 +28,7 @@ use crate::authz::{Authorizer, BundleError, PolicySource};
 use crate::config::VaultConfig;
 use crate::events::{self, DestinationError, Events};
 use crate::http;
+use crate::operation::export::Exports;
 use crate::operation::limits::Limits;
 use crate::operation::limits::guesses::Guesses;
 use crate::operation::reaper::Reaper;
@@ -156,6 +157,7 @@ impl App {
             cvcs: CvcShelf::new(cvcs, Arc::clone(&clock)),
             limits: Limits::new(config.limits, Arc::clone(&clock)),
             guesses,
+            exports: Exports::new(config.export, config.environment),
             tenants: Directory::new(Arc::clone(&clock)),
             in_flight: InFlight::default(),
             reaper,

@@ -16,6 +16,7 @@ use strongroom_sealing::KeyRingConfig;
 
 use crate::audit::{InstanceId, Origin};
 use crate::events::EventsConfig;
+use crate::operation::export::ExportConfig;
 use crate::operation::limits::LimitsConfig;
 use crate::sad::{CVC_TTL_DEFAULT, CVC_TTL_MAX};
 use crate::store::Retention;
@@ -53,6 +54,9 @@ pub struct VaultConfig {
     /// Who is told what becomes of cards.
     #[serde(default)]
     pub events: EventsConfig,
+    /// Whether and how much may be exported.
+    #[serde(default)]
+    pub export: ExportConfig,
     /// Logs.
     #[serde(default)]
     pub telemetry: TelemetryConfig,
@@ -276,6 +280,7 @@ impl VaultConfig {
         }
         self.retention()?;
         self.events.check()?;
+        self.export.check(self.environment)?;
         if !(24..=2_160).contains(&self.cards.erase_hold_hours) {
             return Err("cards.erase_hold_hours is 24 to 2160".into());
         }
@@ -348,6 +353,7 @@ mod tests {
         assert_eq!(full.events.webhooks.len(), 1);
         let events = EventsConfig { webhooks: Vec::new(), ..full.events };
         assert_eq!(format!("{events:?}"), format!("{:?}", minimal.events));
+        assert_eq!(format!("{:?}", full.export), format!("{:?}", minimal.export));
         assert_eq!(format!("{:?}", full.api.limits), format!("{:?}", minimal.api.limits));
         assert_eq!(format!("{:?}", full.telemetry), format!("{:?}", minimal.telemetry));
     }
@@ -363,6 +369,7 @@ mod tests {
             ("[policies]", "[cards]\ncvc_seconds = 86400\n[policies]", "cvc_seconds"),
             ("[policies]", "[cards]\nretention_days = 0\n[policies]", "retention_days"),
             ("[policies]", "[cards]\nerase_hold_hours = 1\n[policies]", "erase_hold_hours"),
+            ("[policies]", "[export]\nenabled = true\ncards_max = 1000000\n[policies]", "cards_max"),
             ("[policies]", "[cards]\ntest_ranges = [\"1-2\"]\n[policies]", "test_ranges"),
         ] {
             assert!(MINIMAL.contains(from), "{from}");
@@ -373,6 +380,8 @@ mod tests {
         assert!(parse(&folderless).unwrap_err().to_string().contains("audit.folder"));
         let unnamed = FULL.replace("origin = \"strongroom/live\"", "origin = \"my log\"");
         assert!(parse(&unnamed).unwrap_err().to_string().contains("audit.origin"));
+        let live = FULL.replace("enabled = false", "enabled = true");
+        assert!(parse(&live).unwrap_err().to_string().contains("second factor"), "nobody exports live cards");
         let plain = FULL.replace("tls = \"verify-full\"", "tls = \"off\"");
         assert!(parse(&plain).unwrap_err().to_string().contains("loopback"));
     }

@@ -6,6 +6,7 @@
 pub mod card;
 pub mod error;
 pub mod events;
+pub mod export;
 pub mod forward;
 mod idempotency;
 pub mod limits;
@@ -59,6 +60,8 @@ pub struct Vault {
     pub cvcs: CvcShelf,
     /// Limits per principal.
     pub limits: limits::Limits,
+    /// Exports.
+    pub exports: export::Exports,
     /// Numbers tried on tenants that deduplicate.
     pub guesses: limits::guesses::Guesses,
     /// Tenants, read at most once a second each.

@@ -116,6 +116,8 @@ problem_kinds! {
     Forbidden = (403, "forbidden", "policy does not allow this"),
     /// The proxy has no such route, or the route does not list this method and path.
     RouteRefused = (403, "route-refused", "no route allows this method and path; nothing was sent"),
+    /// Exports are off, or this one is not for this person to take further.
+    ExportRefused = (403, "export-refused", "this export is refused; no card left"),
     /// The caller's PSP credential is not one this account is pinned to.
     CredentialRefused = (403, "credential-refused", "the request carries a credential this account does not allow; nothing was sent"),
     /// No such path.
@@ -126,6 +128,8 @@ problem_kinds! {
     TenantNotFound = (404, "tenant-not-found", "no such tenant"),
     /// No such forward of this proxy.
     ForwardNotFound = (404, "forward-not-found", "no such forward"),
+    /// No such export of this tenant.
+    ExportNotFound = (404, "export-not-found", "no such export"),
     /// The card has no verification code left, or no such value at all.
     AttributeUnavailable = (404, "attribute-unavailable", "the card does not hold a value the route needs; nothing was sent"),
     /// The path exists for other methods.
@@ -138,6 +142,8 @@ problem_kinds! {
     AliasTaken = (409, "alias-taken", "the alias leads to another card already; nothing was stored"),
     /// A shorter retention ends cards, and nobody said that this many are meant.
     RetentionShortened = (409, "retention-shortened", "a shorter retention ends cards; confirm how many"),
+    /// The export is not approved, is over, or is another one than was said.
+    ExportConflict = (409, "export-conflict", "the export is not in a state for this; no card left"),
     /// The body is larger than the call takes.
     BodyTooLarge = (413, "body-too-large", "the body is larger than this call takes"),
     /// The content type is not one the call takes.

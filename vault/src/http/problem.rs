@@ -7,6 +7,7 @@ use strongroom_sealing::{KeyError, OpenError};
 use uuid::Uuid;
 
 use crate::audit::{Event, Object, Outcome};
+use crate::operation::export::ExportRefusal;
 use crate::operation::{Asking, OperationError, Vault};
 use crate::store::CommitError;
 
@@ -90,6 +91,8 @@ fn problem_of(error: &OperationError, denial: Denial) -> Problem {
         OperationError::UnknownToken => Problem::new(ProblemKind::TokenNotFound),
         OperationError::UnknownTenant => Problem::new(ProblemKind::TenantNotFound),
         OperationError::UnknownForward => Problem::new(ProblemKind::ForwardNotFound),
+        OperationError::UnknownExport => Problem::new(ProblemKind::ExportNotFound),
+        OperationError::Export(refusal) => Problem::because(export_problem(*refusal), refusal.detail()),
         OperationError::NumberNotAccepted => Problem::new(ProblemKind::NumberNotAccepted).at("/number"),
         OperationError::BrandNotAccepted => {
             Problem::because(ProblemKind::InvalidCard, "this tenant does not take cards of this brand")
@@ -132,6 +135,23 @@ fn problem_of(error: &OperationError, denial: Denial) -> Problem {
     }
 }
 
+const fn export_problem(refusal: ExportRefusal) -> ProblemKind {
+    match refusal {
+        ExportRefusal::Off
+        | ExportRefusal::Live
+        | ExportRefusal::SamePerson
+        | ExportRefusal::NotTheirs
+        | ExportRefusal::NoLongerTheirs => ProblemKind::ExportRefused,
+        ExportRefusal::NotApproved
+        | ExportRefusal::Approved
+        | ExportRefusal::Expired
+        | ExportRefusal::OtherRequest
+        | ExportRefusal::RunsUsedUp
+        | ExportRefusal::TooManyCards => ProblemKind::ExportConflict,
+        ExportRefusal::Busy | ExportRefusal::DayUsedUp => ProblemKind::RateLimited,
+    }
+}
+
 impl OperationError {
     /// The word the audit entry gives as reason.
     #[must_use]
@@ -146,6 +166,7 @@ impl OperationError {
             Self::Unsealed(OpenError::UnsupportedFormat) => "unsupported_format",
             Self::Defect(_) => "defect",
             Self::GuessLimited => "too-many-numbers",
+            Self::Export(refusal) => refusal.reason(),
             other => problem_of(other, Denial::Forbidden).kind.slug(),
         }
     }
@@ -167,6 +188,8 @@ impl OperationError {
             | Self::UnknownToken
             | Self::UnknownForward
             | Self::UnknownTenant
+            | Self::UnknownExport
+            | Self::Export(_)
             | Self::RouteRefused(_)
             | Self::RateLimited
             | Self::GuessLimited

@@ -20,6 +20,15 @@ pub mod events {
     pub mod list;
     pub mod replay;
 }
+pub mod exports {
+    //! Exports: cards handed over in bulk, to one recipient key, when two people say so.
+    pub mod approve;
+    pub mod list;
+    pub mod request;
+    pub mod run;
+    pub mod show;
+    pub mod view;
+}
 pub mod forwards {
     //! Forwards: the one door out.
     pub mod open;

@@ -66,6 +66,12 @@ pub enum OperationError {
         /// Until it closes.
         again: std::time::Duration,
     },
+    /// No such export of this tenant.
+    #[error("unknown export")]
+    UnknownExport,
+    /// The export does not go on.
+    #[error("the export does not go on: {0}")]
+    Export(super::export::ExportRefusal),
     /// Somebody else changed it first, or it is not in a state for this.
     #[error("the present state does not allow this")]
     Conflict,

@@ -68,11 +68,16 @@ impl Vault {
 
     /// The aliases that lead to a card.
     pub async fn aliases_of(&self, token: TokenHash) -> Result<Vec<Alias>, OperationError> {
-        let rows = self.store.aliases_of(&[token]).await?;
+        let rows = self.all_hold(self.store.aliases_of(&[token]).await?).await?;
+        Ok(rows.into_iter().map(|row| row.alias).collect())
+    }
+
+    /// These rows, if every one of them holds.
+    pub(super) async fn all_hold(&self, rows: Vec<AliasRow>) -> Result<Vec<AliasRow>, OperationError> {
         for row in &rows {
             self.must_hold(row).await?;
         }
-        Ok(rows.into_iter().map(|row| row.alias).collect())
+        Ok(rows)
     }
 }
 
