@@ -30,7 +30,7 @@ enum Command {
     Serve(ConfigArgs),
     /// Create the schema, or bring it to this program's version.
     Migrate(ConfigArgs),
-    /// Bring cards in, as a client of the API.
+    /// Bring cards in or hand them over, as a client of the API.
     Card(card::Args),
     /// Onboard, change, suspend and check tenants, as a client of the API.
     Tenant(tenant::Args),

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, ETAG, HOST, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
@@ -29,6 +30,8 @@ pub use persist::{GaveUp, Patience};
 const ANSWER_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Longer than the vault's own time limits, so that theirs are seen.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
+/// How long the next piece of a file may take: at one card a second a piece takes minutes.
+const PIECE_TIME_MAX: Duration = Duration::from_secs(600);
 /// How long a connection may take.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 
@@ -179,6 +182,59 @@ async fn talk(
     let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
     let body = body.map_err(|error| CallError::Lost(std::io::Error::other(error)))?.to_bytes();
     Ok((Answer { status: head.status, body, headers: head.headers }, line))
+}
+
+/// A file that comes piece by piece.
+pub struct Download {
+    /// The connection ends with it.
+    _line: SendRequest<Full<Bytes>>,
+    body: Incoming,
+    headers: HeaderMap,
+}
+
+impl Api {
+    /// One call whose answer is a file, on a connection of its own. A refusal comes back whole.
+    pub async fn download(&self, call: &Call) -> Result<Result<Download, Answer>, CallError> {
+        let opening = tokio::time::timeout(CONNECT_TIME_MAX, self.connect()).await;
+        let mut line = opening
+            .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+            .map_err(CallError::NotSent)?;
+        let request = call.request(&self.authority).map_err(CallError::NotSent)?;
+        let lost = |error: hyper::Error| CallError::Lost(std::io::Error::other(error));
+        line.ready().await.map_err(|error| CallError::NotSent(std::io::Error::other(error)))?;
+        let (head, body) = line.send_request(request).await.map_err(lost)?.into_parts();
+        if head.status.is_success() {
+            return Ok(Ok(Download { _line: line, body, headers: head.headers }));
+        }
+        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| CallError::Lost(std::io::Error::other(error)))?.to_bytes();
+        Ok(Err(Answer { status: head.status, body, headers: head.headers }))
+    }
+}
+
+impl Download {
+    /// A number the answer's head tells.
+    #[must_use]
+    pub fn number(&self, header: &HeaderName) -> Option<u64> {
+        self.headers.get(header)?.to_str().ok()?.parse().ok()
+    }
+
+    /// The next piece; none at the end of a whole file.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, CallError> {
+        let lost = |error: std::io::Error| CallError::Lost(error);
+        loop {
+            let frame = tokio::time::timeout(PIECE_TIME_MAX, self.body.frame()).await;
+            match frame.map_err(|_| lost(std::io::ErrorKind::TimedOut.into()))? {
+                None => return Ok(None),
+                Some(Err(error)) => return Err(lost(std::io::Error::other(error))),
+                Some(Ok(frame)) => {
+                    if let Ok(bytes) = frame.into_data() {
+                        return Ok(Some(bytes));
+                    }
+                }
+            }
+        }
+    }
 }
 
 impl Call {

@@ -24,6 +24,8 @@ pub(super) enum Name {
     ExpYear,
     Holder,
     Alias,
+    /// The token it has in the Strongroom it comes from.
+    Token,
     ExpiresAt,
     /// `metadata.NAME` in CSV, a member of `metadata` in JSON.
     Metadata(String),
@@ -59,6 +61,7 @@ impl Name {
             "exp_year" => Self::ExpYear,
             "holder" => Self::Holder,
             "alias" => Self::Alias,
+            "token" => Self::Token,
             "expires_at" => Self::ExpiresAt,
             other => Self::Metadata(other.strip_prefix("metadata.")?.to_owned()),
         })
@@ -71,6 +74,7 @@ impl Name {
             Self::ExpYear => "exp_year",
             Self::Holder => "holder",
             Self::Alias => "alias",
+            Self::Token => "token",
             Self::ExpiresAt => "expires_at",
             Self::Metadata(_) => "metadata",
         }

@@ -43,7 +43,8 @@ const EXIT_REFUSED: u8 = 3;
 /// Import cards.
 ///
 /// CSV has one record a line and names in the first line; JSON lines have one object a line. Names: number, exp_month,
-/// exp_year, holder, alias (the token the card has elsewhere), expires_at, metadata.NAME (in JSON: an object `metadata`).
+/// exp_year, holder, alias (the token the card has elsewhere), token (the one it has in the Strongroom it comes from),
+/// expires_at, metadata.NAME (in JSON: an object `metadata`).
 /// Verification codes are refused. The folder given by --state holds what is done so far, and at the end mapping.csv
 /// (line, alias, token), refused.csv and report.json. OpenPGP: pipe `gpg --decrypt FILE` into `-`.
 #[derive(Debug, clap::Args)]

@@ -38,6 +38,16 @@ impl Progress {
         }
     }
 
+    /// Shows a line of the command's own, if it is time to; it is given the time taken.
+    pub(super) fn tell(&mut self, line: impl FnOnce(Duration) -> String) {
+        let every = if self.is_terminal { MOVES_EVERY } else { TELLS_EVERY };
+        if self.told.elapsed() >= every {
+            self.told = Instant::now();
+            let text = line(self.began.elapsed());
+            self.write(&text);
+        }
+    }
+
     /// Clears the moving line, so that what follows begins on its own.
     pub(super) fn end(&mut self) {
         if self.is_terminal {

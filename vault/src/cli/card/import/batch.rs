@@ -75,7 +75,7 @@ impl<R: Read> Batches<R> {
             };
             match read {
                 Ok(card) if add(&card, cards.is_empty(), &mut body) => {
-                    cards.push(Sent { line, alias: card.alias });
+                    cards.push(Sent { line, alias: card.known_as() });
                 }
                 Ok(_) if cards.is_empty() => {
                     faults.push(Fault::of_line(line, "as JSON it is longer than 64 KiB"));
@@ -180,6 +180,17 @@ mod tests {
     }
 
     #[test]
+    fn the_token_of_another_strongroom_is_mapped_and_not_sent() {
+        let token = "tok_test_bkscltdmvfnwgpxhqzjrbkscltdmvfnwzv";
+        let line = format!(r#"{{"number":"4242424242424242","alias":"old-card-1","token":"{token}"}}"#);
+        let found = batches(Format::Jsonl, &line);
+        assert_eq!(found[0].cards[0].alias.as_deref(), Some(token));
+        let body: serde_json::Value = serde_json::from_slice(&found[0].body).unwrap();
+        let sent = serde_json::json!({ "number": "4242424242424242", "alias": "old-card-1" });
+        assert_eq!(body["cards"][0], sent);
+    }
+
+    #[test]
     fn large_cards_make_smaller_batches() {
         let line = |n: u32| {
             let texts: Vec<_> = (0..20).map(|at| format!("\"m{at}\":\"{}\"", "x".repeat(500))).collect();
@@ -209,6 +220,7 @@ mod tests {
             (r#"{"number":"4242424242424242","expires_at":"soon"}"#, "expires_at"),
             (r#"{"number":"4242424242424242","metadata":{"a":"4111111111111111"}}"#, "metadata"),
             (r#"{"number":"4242424242424242","holder":"4111111111111111"}"#, "holder"),
+            (r#"{"number":"4242424242424242","token":"tok_test_x"}"#, "token"),
             (r#"{"exp_month":1}"#, "number"),
         ] {
             let found = batches(Format::Jsonl, line);

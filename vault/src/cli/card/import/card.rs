@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use secrecy::SecretString;
-use strongroom_domain::{Environment, Expiry, Holder, InvalidPan, Metadata, Pan, Timestamp};
+use strongroom_domain::{Environment, Expiry, Holder, InvalidPan, Metadata, Pan, Timestamp, Token};
 use zeroize::Zeroizing;
 
 use crate::cli::card::fields::{Fault, Fields, Name};
@@ -18,8 +18,10 @@ pub(super) struct Card {
     holder: Option<SecretString>,
     expires_at: Option<Timestamp>,
     metadata: Metadata,
-    /// The token it has elsewhere.
-    pub(super) alias: Option<String>,
+    /// The token it has elsewhere, which is to lead to it here too.
+    alias: Option<String>,
+    /// The token it has in the Strongroom it comes from: tokens are one vault's, so it is mapped and not sent.
+    former: Option<String>,
 }
 
 /// What lines of an import may hold. No verification code: it must not be in a file at all (PCI DSS 3.3.1).
@@ -30,6 +32,7 @@ pub(super) fn is_allowed(name: &Name) -> bool {
         | Name::ExpYear
         | Name::Holder
         | Name::Alias
+        | Name::Token
         | Name::ExpiresAt
         | Name::Metadata(_) => true,
     }
@@ -55,6 +58,10 @@ impl Card {
             let detail = "it is not 1 to 70 bytes of text without control characters or card numbers";
             return Err(Fault::of_field(line, "holder", detail));
         }
+        let former = fields.value(&Name::Token);
+        if former.is_some_and(|token| Token::parse(token).is_err()) {
+            return Err(Fault::of_field(line, "token", "it is no token of a Strongroom"));
+        }
         Ok(Self {
             number: SecretString::from(number),
             expiry: expiry(line, fields)?,
@@ -62,7 +69,13 @@ impl Card {
             expires_at: expires_at(line, fields)?,
             metadata: metadata(line, fields)?,
             alias: fields.value(&Name::Alias).map(str::to_owned),
+            former: former.map(str::to_owned),
         })
+    }
+
+    /// What the mapping calls it: the name that changes, if it has one; an alias goes on leading here by itself.
+    pub(super) fn known_as(self) -> Option<String> {
+        self.former.or(self.alias)
     }
 
     /// The card as JSON, at the end of `out`, which never grows. `false`: it has no room there, and `out` is as it was.
