@@ -80,6 +80,8 @@ pub struct HouseOptions {
     pub level: Level,
     /// What follows `[store]` in `vault.toml`; SQLite in the data folder if absent.
     pub store: Option<String>,
+    /// More of `vault.toml`: whole tables.
+    pub settings: String,
     /// Files of the policy bundle that differ from the shipped ones, or are added: path inside it, text. Routes may have
     /// the places to fill in of [`ROUTE_TEMPLATE`].
     pub policies: Vec<(String, String)>,
@@ -98,6 +100,7 @@ impl HouseOptions {
             ports: Ports::Free,
             level: Level::Info,
             store: None,
+            settings: String::new(),
             policies: Vec::new(),
             slow: Duration::from_secs(3),
             resolver: Arc::new(SystemResolver),
@@ -174,8 +177,9 @@ impl House {
 
         let (level, store) = (level_name(options.level), options.store);
         let store = store.unwrap_or_else(|| config::sqlite(&folder));
+        let ground = config::Ground { store, settings: options.settings };
         let ambient = Ambient { clock, random, resolver: options.resolver };
-        let vault = start_vault(&folder, &pki, &store, level, &mut at, &ambient, &metrics).await?;
+        let vault = start_vault(&folder, &pki, &ground, level, &mut at, &ambient, &metrics).await?;
         let proxy = start_proxy(&folder, &pki, level, &mut at, ambient, metrics)?;
         let renewal = AbortOnDropHandle::new(tokio::spawn(renew(Arc::clone(&pki))));
         let house = Self { folder, pki, psp, vault, proxy, at, log, kept, renewal, lock };
@@ -299,20 +303,20 @@ impl House {
 async fn start_vault(
     folder: &Folder,
     pki: &Pki,
-    store: &str,
+    ground: &config::Ground,
     level: &str,
     at: &mut Addresses,
     ambient: &Ambient,
     metrics: &PrometheusHandle,
 ) -> Result<Service, HouseError> {
-    let (file, text) = (folder.vault_config(), config::vault(folder, pki, store, level, at)?);
+    let (file, text) = (folder.vault_config(), config::vault(folder, pki, ground, level, at)?);
     let settings = VaultConfig::parse(&file, &text)?;
     app::migrate(&settings).await?;
     let (clock, random) = (Arc::clone(&ambient.clock), Arc::clone(&ambient.random));
     let vault = App::start(settings, clock, random, metrics.clone()).await?;
     at.vault = vault.api_address();
     at.vault_ops = vault.ops_address().map_err(HouseError::Address)?;
-    folder::write(&file, &config::vault(folder, pki, store, level, at)?)?;
+    folder::write(&file, &config::vault(folder, pki, ground, level, at)?)?;
     let stop = CancellationToken::new();
     let serving = vault.run(stop.clone());
     Ok(Service::spawn(

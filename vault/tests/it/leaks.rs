@@ -6,6 +6,7 @@
 
 mod ends;
 mod events;
+mod exports;
 mod ground;
 mod keys;
 
@@ -37,6 +38,7 @@ async fn campaign(mut ground: Ground) {
     ends::ends_by_every_door(&mut ground).await;
     ends::lists_of_tenants_by_every_door(&mut ground).await;
     events::events_by_every_door(&mut ground).await;
+    exports::exports_by_every_door(&mut ground).await;
     tenants_by_every_door(&mut ground).await;
     forwards_by_every_door(&mut ground).await;
     charges_that_end_in_every_way(&mut ground).await;

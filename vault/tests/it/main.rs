@@ -25,6 +25,8 @@ mod ends;
 #[cfg(test)]
 mod events;
 #[cfg(test)]
+mod exports;
+#[cfg(test)]
 mod forwards;
 #[cfg(test)]
 mod imports;

@@ -142,6 +142,18 @@ fn write_private(path: &Path, bytes: &[u8]) {
     file.write_all(bytes).unwrap();
 }
 
+/// Gives workloads these grants besides the shipped ones, in a folder with a configuration.
+pub(crate) fn grant(folder: &Path, grants: &Value) {
+    let file = folder.join("policies/workloads.json");
+    let mut shipped: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let workloads = shipped["workloads"].as_array_mut().unwrap();
+    for grant in grants.as_array().unwrap() {
+        workloads.retain(|workload| workload["id"] != grant["id"]);
+        workloads.push(grant.clone());
+    }
+    std::fs::write(file, shipped.to_string()).unwrap();
+}
+
 impl Service {
     /// A fresh vault on SQLite.
     pub(crate) async fn start() -> Self {
@@ -153,16 +165,20 @@ impl Service {
     /// A fresh vault on SQLite where these workloads have these grants besides the shipped ones.
     pub(crate) async fn start_granting(grants: &Value) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let store = sqlite(folder.path());
+        Self::start_granting_on(folder, &store, grants, "").await
+    }
+
+    /// The same on the given store, with these settings besides.
+    pub(crate) async fn start_granting_on(
+        folder: tempfile::TempDir,
+        store: &str,
+        grants: &Value,
+        settings: &str,
+    ) -> Self {
         let pki = Pki::open_or_create(folder.path().join("pki"), Arc::new(SystemClock)).unwrap();
-        let text = configuration(folder.path(), &pki, &sqlite(folder.path()));
-        let file = folder.path().join("policies/workloads.json");
-        let mut shipped: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-        let workloads = shipped["workloads"].as_array_mut().unwrap();
-        for grant in grants.as_array().unwrap() {
-            workloads.retain(|workload| workload["id"] != grant["id"]);
-            workloads.push(grant.clone());
-        }
-        std::fs::write(file, shipped.to_string()).unwrap();
+        let text = configuration(folder.path(), &pki, store) + settings;
+        grant(folder.path(), grants);
         let config = VaultConfig::parse(Path::new("vault.toml"), &text).unwrap();
         app::migrate(&config).await.unwrap();
         Self::run(folder, pki, config).await

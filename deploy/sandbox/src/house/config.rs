@@ -26,6 +26,14 @@ pub(super) struct Addresses {
     pub(super) proxy_ops: SocketAddr,
 }
 
+/// What a house may set differently in `vault.toml`.
+pub(super) struct Ground {
+    /// What follows `[store]`.
+    pub(super) store: String,
+    /// Whole tables.
+    pub(super) settings: String,
+}
+
 pub(super) fn sqlite(folder: &Folder) -> String {
     format!("driver = \"sqlite\"\npath = {:?}\n", folder.database())
 }
@@ -33,11 +41,12 @@ pub(super) fn sqlite(folder: &Folder) -> String {
 pub(super) fn vault(
     folder: &Folder,
     pki: &Pki,
-    store: &str,
+    ground: &Ground,
     level: &str,
     at: &Addresses,
 ) -> Result<String, HouseError> {
     let (api, limits) = (listener(pki, Server::Vault, at.vault)?, LIMITS);
+    let Ground { store, settings } = ground;
     Ok(format!(
         "# Written by strongroom-sandbox at every start.\n\
          environment = \"test\"\ninstance = \"sandbox\"\n\n\
@@ -48,6 +57,7 @@ pub(super) fn vault(
          [policies]\nfolder = {:?}\n\n\
          {limits}\n\
          [audit]\nfolder = {:?}\n\n\
+         {settings}\n\
          [telemetry]\nlevel = \"{level}\"\nfile = {:?}\n",
         at.vault_ops,
         folder.kms_key(),

@@ -44,6 +44,11 @@ impl Vault {
         self.address
     }
 
+    /// The process, while it runs.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     pub(crate) fn config(&self) -> &Path {
         &self.config
     }

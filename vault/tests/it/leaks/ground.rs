@@ -46,7 +46,13 @@ impl Ground {
         let key = secret(hooks.path(), "key", "A");
         let receiver = Receiver::start(&certificate, |_| Reply::Status(204)).await;
         let hook = receiver.webhook("all", &certificate.authority, &[&key]);
-        options.store = Some(format!("{store}\n{hook}"));
+        options.store = Some(store);
+        let mut workloads: Value =
+            serde_json::from_str(include_str!("../../../../policies/workloads.json")).unwrap();
+        let people = crate::exports::people().as_array().unwrap().clone();
+        workloads["workloads"].as_array_mut().unwrap().extend(people);
+        options.policies = vec![("workloads.json".into(), workloads.to_string())];
+        options.settings = format!("[export]\nenabled = true\n\n{hook}");
         let house = House::start(options).await.unwrap();
         let mut at_rest = vec![house.folder().vault()];
         at_rest.extend(postgres.as_ref().map(PostgresServer::data));
