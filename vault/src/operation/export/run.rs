@@ -103,7 +103,7 @@ impl Vault {
     ) -> Result<Begun, OperationError> {
         self.exports.must_be_on()?;
         let (row, request) = self.export_of(&permit).await?;
-        let approval = self.may_run(asking, &row, &request, &person)?;
+        let approval = self.may_run(asking, &row, &request, &person).await?;
         let one = self.exports.begin()?;
         let filter = request.filter.cards(asking.at);
         let cards = self.store.count(&row.tenant, &filter, asking.at).await?;
@@ -131,7 +131,7 @@ impl Vault {
     }
 
     /// The approval, if this person may run this export now.
-    fn may_run(
+    async fn may_run(
         &self,
         asking: &Asking,
         row: &ExportRow,
@@ -148,10 +148,12 @@ impl Vault {
         if person.as_str() != row.requester && person.as_str() != approval.person {
             return Err(ExportRefusal::NotTheirs.into());
         }
-        let authorizer = self.authorizer.load();
+        let (authorizer, facts) = (self.authorizer.load_full(), self.tenant_facts(&row.tenant).await?);
         for (by, person) in [(&request.requested_by, &row.requester), (&approval.by, &approval.person)] {
             let is_still = authorizer.person_of(by).is_some_and(|held| held.as_str() == person.as_str());
-            if !is_still || authorizer.admit::<ExportCards>(by).is_err() {
+            // Asked, not spent: what is done is done by the caller's own permit.
+            let scope = ExportScope { tenant: row.tenant.clone(), export: Some(row.id) };
+            if !is_still || authorizer.decide::<ExportCards>(by, scope, &facts).is_err() {
                 return Err(ExportRefusal::NoLongerTheirs.into());
             }
         }
