@@ -221,6 +221,8 @@ fn opening(error: &OpenError) -> Problem {
         | ProblemKind::IdempotencyKeyReused
         | ProblemKind::EraseBreaker
         | ProblemKind::RetentionShortened
+        | ProblemKind::PreconditionFailed
+        | ProblemKind::PreconditionRequired
         | ProblemKind::PspUnreachable
         | ProblemKind::VaultUnreachable
         | ProblemKind::HeaderTooLarge

@@ -2,6 +2,7 @@
 
 pub mod asking;
 pub mod body;
+mod conditional;
 mod guard;
 mod idempotency;
 pub mod openapi;
@@ -30,7 +31,11 @@ fn endpoints() -> OpenApiRouter<Arc<Vault>> {
         )
         .routes(routes!(routes::cards::lookup::lookup))
         .routes(routes!(routes::cards::match_number::match_number))
-        .routes(routes!(routes::cards::show::show, routes::cards::erase::erase))
+        .routes(routes!(
+            routes::cards::show::show,
+            routes::cards::update::update,
+            routes::cards::erase::erase
+        ))
         .routes(routes!(routes::cards::restore::restore))
         .routes(routes!(routes::cards::restore_many::restore_many))
         .routes(routes!(routes::tenants::list::list))

@@ -18,6 +18,7 @@ pub mod restore;
 pub mod retention;
 pub mod tenant;
 pub mod tokenize;
+pub mod update;
 
 pub use error::OperationError;
 pub use idempotency::{IdempotencyKey, InFlight, InvalidIdempotencyKey};

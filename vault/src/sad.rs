@@ -7,7 +7,7 @@
 
 mod memory;
 
-pub use memory::{CvcShelf, CvcShelfConfig, ShelfFull, TakenCvc};
+pub use memory::{CodeOwner, CvcShelf, CvcShelfConfig, ShelfFull, TakenCvc};
 
 use std::time::Duration;
 

@@ -26,7 +26,7 @@ mod sqlite;
 mod writer;
 
 pub use audited_keys::AuditedKeys;
-pub use change::{Change, CommitError, Committed, KnownCard, Names};
+pub use change::{CardUpdate, Change, CommitError, Committed, KnownCard, Names};
 pub use committer::{Committer, CommitterTask, LogIdentity, StartError};
 pub use ends::{Due, DueCard, Hidden, HiddenBy, Kept};
 pub use error::{StoreError, WriteError};

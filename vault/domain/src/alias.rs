@@ -115,6 +115,12 @@ impl PanShaped {
         }
     }
 
+    /// Its last four digits: those of the number it was drawn for.
+    #[must_use]
+    pub fn last4(&self) -> &str {
+        &self.0[DIGITS - 4..]
+    }
+
     /// The sixteen digits.
     #[must_use]
     pub fn as_str(&self) -> &str {

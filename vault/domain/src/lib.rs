@@ -32,7 +32,7 @@ pub use environment::Environment;
 pub use expiry::{Expiry, InvalidExpiry};
 pub use holder::{Holder, InvalidHolder};
 pub use ids::{BootId, DataKeyId, DecisionId, ExportId, ForwardId, InvalidWorkloadId, RequestId, WorkloadId};
-pub use metadata::{InvalidMetadata, Metadata};
+pub use metadata::{InvalidMetadata, Metadata, MetadataPatch};
 pub use pan::{InvalidPan, Pan};
 pub use problem::{Confirm, Problem, ProblemKind};
 pub use tenant::{InvalidTenantId, TenantId};

@@ -1,7 +1,7 @@
 //! Free text a caller keeps beside a card: bounded, and searched for card numbers.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::de::{Error as _, MapAccess, Visitor};
@@ -65,6 +65,17 @@ impl Metadata {
         }
     }
 
+    /// The same with a patch applied. `TooLarge` if that makes more entries than allowed.
+    pub fn patched(&self, patch: &MetadataPatch) -> Result<Self, InvalidMetadata> {
+        let stays = |name: &str| !patch.gone.contains(name) && !patch.set.0.contains_key(name);
+        let mut patched = self.clone();
+        patched.0.retain(|name, _| stays(name));
+        for (name, value) in &patch.set.0 {
+            patched.insert(name.clone(), value.clone())?;
+        }
+        Ok(patched)
+    }
+
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -99,6 +110,53 @@ impl<'de> serde::Deserialize<'de> for Metadata {
     }
 }
 
+/// Changes of metadata as JSON Merge Patch writes them (RFC 7396): a text is set, `null` removes. Every text is checked as
+/// [`Metadata`] checks it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct MetadataPatch {
+    set: Metadata,
+    gone: BTreeSet<String>,
+}
+
+impl MetadataPatch {
+    fn add(&mut self, name: String, value: Option<String>) -> Result<(), InvalidMetadata> {
+        if self.gone.contains(&name) || self.set.0.contains_key(&name) {
+            return Err(InvalidMetadata::Duplicate);
+        }
+        match value {
+            Some(value) => self.set.insert(name, value),
+            None if self.gone.len() == Metadata::ENTRIES_MAX => Err(InvalidMetadata::TooLarge),
+            None => {
+                Metadata::default().insert(name.clone(), String::new())?;
+                self.gone.insert(name);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for MetadataPatch {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = MetadataPatch;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of texts and nulls")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<MetadataPatch, A::Error> {
+                let mut patch = MetadataPatch::default();
+                while let Some((name, value)) = map.next_entry()? {
+                    patch.add(name, value).map_err(A::Error::custom)?;
+                }
+                Ok(patch)
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,5 +176,29 @@ mod tests {
         }
         let right: Metadata = serde_json::from_str(r#"{"order.id":"2026-11-21/77","plan":"gold"}"#).unwrap();
         assert_eq!(right.iter().count(), 2);
+    }
+
+    #[test]
+    fn a_patch_sets_removes_and_leaves_the_rest() {
+        let patch = |text: &str| serde_json::from_str::<MetadataPatch>(text);
+        let before: Metadata = serde_json::from_str(r#"{"a":"1","b":"2","c":"3"}"#).unwrap();
+        let after = before.patched(&patch(r#"{"a":null,"b":"4","d":"5","z":null}"#).unwrap()).unwrap();
+        assert_eq!(after.iter().collect::<Vec<_>>(), [("b", "4"), ("c", "3"), ("d", "5")]);
+        for wrong in [
+            r#"{"a":"4111 1111 1111 1111"}"#,
+            r#"{"4111111111111111":null}"#,
+            r#"{"a":"1","a":null}"#,
+            r#"{"a":null,"a":"1"}"#,
+            r#"{"a":1}"#,
+            "null",
+        ] {
+            assert!(patch(wrong).is_err(), "{wrong}");
+        }
+        let mut full = Metadata::default();
+        for n in 0..Metadata::ENTRIES_MAX {
+            full.insert(format!("n{n}"), String::new()).unwrap();
+        }
+        assert_eq!(full.patched(&patch(r#"{"one":"more"}"#).unwrap()), Err(InvalidMetadata::TooLarge));
+        assert!(full.patched(&patch(r#"{"one":"more","n3":null}"#).unwrap()).is_ok());
     }
 }

@@ -144,6 +144,8 @@ problem_kinds! {
     RetentionShortened = (409, "retention-shortened", "a shorter retention ends cards; confirm how many"),
     /// The export is not approved, is over, or is another one than was said.
     ExportConflict = (409, "export-conflict", "the export is not in a state for this; no card left"),
+    /// The card is not at the version that `If-Match` names (RFC 9110 §13.1.1).
+    PreconditionFailed = (412, "precondition-failed", "the card is not at this version any more; read it again"),
     /// The body is larger than the call takes.
     BodyTooLarge = (413, "body-too-large", "the body is larger than this call takes"),
     /// The content type is not one the call takes.
@@ -158,6 +160,8 @@ problem_kinds! {
     PspUnreachable = (424, "psp-unreachable", "the psp cannot be reached; nothing was sent, a retry is safe"),
     /// Nothing was sent: the vault cannot be reached. Safe to retry.
     VaultUnreachable = (424, "vault-unreachable", "the vault cannot be reached; nothing was sent, a retry is safe"),
+    /// The change does not say of which version it is (RFC 6585 §3).
+    PreconditionRequired = (428, "precondition-required", "this change needs If-Match with the card's version"),
     /// Too many requests, or a limit on card data.
     RateLimited = (429, "rate-limited", "too many requests; nothing was sent"),
     /// More cards were erased in an hour than this caller, or this tenant, may lose.

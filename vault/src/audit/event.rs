@@ -50,6 +50,8 @@ events! {
     PanUnexpected = ("pan.unexpected", "12.10.7"),
     /// A card was hidden (`rsn` `hidden`, `expired`, `retention`) or destroyed after its hold (`rsn` `destroyed`).
     RecordShred = ("record.shred", "10.2.1.7"),
+    /// A card was changed under its token (`rsn` `number-changed` or `details-changed`).
+    RecordUpdate = ("record.update", "10.2.1.1"),
     /// A hidden card was shown again within its hold.
     RecordRestore = ("record.restore", "10.2.1.7"),
     /// It was told that a card comes near its end.

@@ -17,9 +17,26 @@ pub fn parse<T: DeserializeOwned>(
     body: &Bytes,
     fields: &[&'static str],
 ) -> Result<T, Problem> {
-    if !is_json(headers) {
+    if !is_of(headers, &["application/json"]) {
         return Err(Problem::because(ProblemKind::UnsupportedMediaType, "this call takes application/json"));
     }
+    read(body, fields)
+}
+
+/// The same for a JSON Merge Patch (RFC 7396), which may also come as plain JSON.
+pub fn parse_patch<T: DeserializeOwned>(
+    headers: &HeaderMap,
+    body: &Bytes,
+    fields: &[&'static str],
+) -> Result<T, Problem> {
+    if !is_of(headers, &["application/merge-patch+json", "application/json"]) {
+        let detail = "this call takes application/merge-patch+json";
+        return Err(Problem::because(ProblemKind::UnsupportedMediaType, detail));
+    }
+    read(body, fields)
+}
+
+fn read<T: DeserializeOwned>(body: &Bytes, fields: &[&'static str]) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| explain(&error, fields))?;
     json.end()
@@ -35,10 +52,19 @@ pub fn bytes(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
     })
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+/// A member that is there: `null` is `Some(None)`, and one left out `None`.
+pub fn present<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+where
+    T: serde::Deserialize<'de>,
+    D: serde::Deserializer<'de>,
+{
+    serde::Deserialize::deserialize(deserializer).map(Some)
+}
+
+fn is_of(headers: &HeaderMap, types: &[&str]) -> bool {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = value.split(';').next().unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case("application/json")
+    types.iter().any(|known| essence.eq_ignore_ascii_case(known))
 }
 
 /// serde's messages hold input; only our own field names and constant sentences leave.

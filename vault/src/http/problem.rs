@@ -113,6 +113,8 @@ fn problem_of(error: &OperationError, denial: Denial) -> Problem {
             Problem { retry_after: Some(*again), ..Problem::new(ProblemKind::EraseBreaker) }
         }
         OperationError::Conflict => Problem::new(ProblemKind::Conflict),
+        OperationError::Stale => Problem::new(ProblemKind::PreconditionFailed),
+        OperationError::VersionRequired => Problem::new(ProblemKind::PreconditionRequired),
         OperationError::RetentionShortened(due) => {
             Problem::new(ProblemKind::RetentionShortened).to_confirm(due.count, due.as_of)
         }

@@ -1,7 +1,7 @@
 //! One endpoint, one file: handler, request, errors, description.
 
 pub mod cards {
-    //! Cards: in, shown, looked up, listed, erased, restored.
+    //! Cards: in, shown, looked up, listed, changed, erased, restored.
     pub mod batch;
     pub mod create;
     mod cursor;
@@ -13,6 +13,7 @@ pub mod cards {
     pub mod restore;
     pub mod restore_many;
     pub mod show;
+    pub mod update;
 }
 pub mod events {
     //! Events: what destinations are told of cards.

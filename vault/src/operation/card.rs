@@ -7,6 +7,7 @@ use super::limits::BreakerOpen;
 use super::{Asking, OperationError, Vault, policy_of};
 use crate::audit::{Event, Object, Outcome};
 use crate::authz::{EraseCard, MatchFingerprint, Permit, ReadCard};
+use crate::sad::CodeOwner;
 use crate::store::{CardRow, Change, Committed, HiddenBy};
 
 /// A card as it is shown.
@@ -92,6 +93,11 @@ fn breaker_open(asking: &Asking, tenant: &TenantId, open: BreakerOpen) -> Operat
         tracing::error!(caller, %tenant, scope, "too many cards are being erased: the breaker is open; see erasure.md");
     }
     OperationError::EraseBreaker { again: open.again }
+}
+
+/// What verification codes of the card's present number belong to.
+pub(super) fn owner(row: &CardRow) -> CodeOwner {
+    CodeOwner { token: row.token.hash(), number_version: row.number_version }
 }
 
 /// Neither erased nor expired.

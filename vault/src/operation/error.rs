@@ -75,6 +75,12 @@ pub enum OperationError {
     /// Somebody else changed it first, or it is not in a state for this.
     #[error("the present state does not allow this")]
     Conflict,
+    /// It is not at the version the change was made for.
+    #[error("not at this version any more")]
+    Stale,
+    /// The change does not say of which version it is.
+    #[error("the change does not say of which version it is")]
+    VersionRequired,
     /// A shorter retention ends cards, and this many were not confirmed.
     #[error("a shorter retention ends cards that were not confirmed")]
     RetentionShortened(super::retention::CardsDue),

@@ -15,7 +15,7 @@ use strongroom_domain::route::{Attribute, AttributeSet};
 use strongroom_domain::{ForwardId, Problem, ProblemKind, TenantId, TokenHash, WorkloadId};
 use strongroom_sealing::{CardSecrets, KeyScope, Purpose, SealContext, open};
 
-use super::card::is_live;
+use super::card::{is_live, owner};
 use super::{Asking, OperationError, Vault, policy_of};
 use crate::audit::{Actor, Destination, Draft, Event, KeyRef, Object, Outcome};
 use crate::authz::{
@@ -157,7 +157,7 @@ impl Vault {
                 return Err(OperationError::AttributeUnavailable);
             }
             let cvc = if attributes.contains(Attribute::Cvc) {
-                let taken = self.cvcs.take(row.token.hash(), id, wanted.attempt_name().as_deref());
+                let taken = self.cvcs.take(owner(row), id, wanted.attempt_name().as_deref());
                 Some(taken.ok_or(OperationError::AttributeUnavailable)?)
             } else {
                 None

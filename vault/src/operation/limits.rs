@@ -20,6 +20,9 @@ pub struct LimitsConfig {
     pub tokenize_per_second: u32,
     /// Cards a second one caller with the grant to import may bring in by batches; bursts of one second.
     pub import_per_second: u32,
+    /// Cards a second one caller may change under their tokens; bursts of one second. Callers with the grant to import have
+    /// `import_per_second`.
+    pub update_per_second: u32,
     /// New numbers a day of one BIN and last four that one caller may tokenize where a tenant deduplicates. About a
     /// thousand card numbers share them, and each that is tried tells whether it is known. Callers with the grant to
     /// import are exempt: they bring whole portfolios.
@@ -41,6 +44,7 @@ impl Default for LimitsConfig {
         Self {
             tokenize_per_second: 200,
             import_per_second: 20_000,
+            update_per_second: 200,
             dedupe_numbers_per_day: 20,
             forward_per_second: 50,
             forward_per_day: 100_000,
@@ -85,6 +89,7 @@ pub struct Limits {
 struct State {
     tokenize: HashMap<WorkloadId, Bucket>,
     import: HashMap<WorkloadId, Bucket>,
+    update: HashMap<WorkloadId, Bucket>,
     forward: HashMap<WorkloadId, Bucket>,
     day: HashMap<WorkloadId, Window>,
     /// The minute that `tokens` counts in.
@@ -136,6 +141,12 @@ impl Limits {
     pub fn import(&self, caller: &WorkloadId, cards: u64) -> Result<(), LimitReached> {
         let now = self.clock.now();
         take(&mut self.lock().import, caller, self.config.import_per_second, cards, now)
+    }
+
+    /// Counts cards that are changed. All or none is counted.
+    pub fn update(&self, caller: &WorkloadId, cards: u64) -> Result<(), LimitReached> {
+        let now = self.clock.now();
+        take(&mut self.lock().update, caller, self.config.update_per_second, cards, now)
     }
 
     /// Counts one forward of these tokens. All or none is counted.

@@ -17,13 +17,17 @@ use strongroom_domain::alias::{Foreign, PanShaped};
 use strongroom_domain::{Cvc, Expiry, Holder, Metadata, Pan, Timestamp, Token, TokenHash};
 use strongroom_sealing::{CardSecrets, Fingerprint, HeldKey, KeyScope, Purpose, fingerprint};
 
+pub(super) use self::commit::ATTEMPTS_MAX;
 use self::commit::Stored;
 pub use self::once::Once;
-use self::once::{Repeat, tokens_of};
-pub use self::place::{Became, Made};
+use self::once::Repeat;
+pub(super) use self::place::shown_of;
+pub use self::place::{Became, FIRST_VERSION, Made};
+pub(super) use self::rename::DRAWS_MAX;
 use super::limits::guesses::Guess;
 use super::{Asking, OperationError, Vault};
 use crate::authz::{Import, Permit, Tokenize};
+use crate::sad::CodeOwner;
 use crate::store::{Dedupe, TenantRow, TenantStatus, TokenFormat};
 
 /// Most cards of one batch (design §5): with the longest names and metadata still one body and one short commit.
@@ -147,7 +151,7 @@ impl Vault {
     }
 
     /// Whether the caller brings whole portfolios: other limits hold for it.
-    fn imports(&self, asking: &Asking) -> bool {
+    pub(super) fn imports(&self, asking: &Asking) -> bool {
         self.authorizer.load().admit::<Import>(&asking.caller.workload).is_ok()
     }
 
@@ -178,21 +182,24 @@ impl Vault {
             None => None,
             Some(once) => match self.begin_once(asking, &tenant.id, once, answer.status).await? {
                 Repeat::First(first) => Some(first),
-                Repeat::Again(stored) => return self.replay(asking, permit, stored, codes).await,
+                Repeat::Again(stored) => return self.replay(asking, permit, stored, &drafts, codes).await,
             },
         };
         let shelved = self.shelve(&drafts, codes)?;
         match self.store_new(order, &mut drafts, repeat.as_ref()).await {
-            Ok(Stored::New { body, tokens }) => {
-                self.hand_over(&shelved, &tokens);
+            Ok(Stored::New { body, owners }) => {
+                self.hand_over(&shelved, &owners);
                 Ok(Tokenized { answer: body, replayed: false })
             }
             // Another replica was faster under the same idempotency key: its cards are the ones, these codes belong to them.
             Ok(Stored::Earlier(row)) => {
                 let earlier = self.earlier_of(asking, &tenant.id, repeat, row).await;
-                let tokens = earlier.as_ref().map(|stored| tokens_of(&stored.body)).unwrap_or_default();
-                self.hand_over(&shelved, &tokens);
-                self.replay(asking, permit, earlier?, Vec::new()).await
+                let owners = match &earlier {
+                    Ok(stored) => self.owners(asking, &tenant.id, stored, &drafts).await.unwrap_or_default(),
+                    Err(_) => Vec::new(),
+                };
+                self.hand_over(&shelved, &owners);
+                self.replay(asking, permit, earlier?, &drafts, Vec::new()).await
             }
             Err(error) => {
                 self.hand_over(&shelved, &[]);
@@ -245,7 +252,7 @@ impl Vault {
                 continue;
             };
             let token = draft.token.hash();
-            if self.cvcs.put(token, code).is_err() {
+            if self.cvcs.put(CodeOwner { token, number_version: FIRST_VERSION }, code).is_err() {
                 self.hand_over(&shelved, &[]);
                 return Err(OperationError::ShelfFull);
             }
@@ -255,11 +262,11 @@ impl Vault {
     }
 
     /// Gives each shelved code to the card at its place in `to`; without one it is wiped.
-    fn hand_over(&self, shelved: &[Option<TokenHash>], to: &[Option<TokenHash>]) {
+    fn hand_over(&self, shelved: &[Option<TokenHash>], to: &[Option<CodeOwner>]) {
         for (place, from) in shelved.iter().enumerate() {
             match (from, to.get(place).copied().flatten()) {
                 (None, _) => {}
-                (Some(from), Some(to)) if *from == to => {}
+                (Some(from), Some(to)) if *from == to.token => {}
                 (Some(from), Some(to)) => self.cvcs.hand_over(*from, to),
                 (Some(from), None) => self.cvcs.forget(*from),
             }
@@ -269,21 +276,27 @@ impl Vault {
 
 /// Whether this card may come in at all.
 fn accept(vault: &Vault, tenant: &TenantRow, card: &NewCard) -> Result<(), OperationError> {
-    vault.accepted.check(&card.pan).map_err(|_| OperationError::NumberNotAccepted)?;
-    let brands = tenant.settings.brands.as_ref();
-    if brands.is_some_and(|brands| !brands.contains(&card.pan.brand())) {
-        return Err(OperationError::BrandNotAccepted);
-    }
+    accept_number(vault, tenant, &card.pan)?;
     if card.format != TokenFormat::Token && !tenant.settings.formats.contains(&card.format) {
         return Err(OperationError::FormatNotAllowed);
     }
     Ok(())
 }
 
-fn deduplicates(tenant: &TenantRow) -> bool {
+/// Whether this number may come in at all.
+pub(super) fn accept_number(vault: &Vault, tenant: &TenantRow, pan: &Pan) -> Result<(), OperationError> {
+    vault.accepted.check(pan).map_err(|_| OperationError::NumberNotAccepted)?;
+    let brands = tenant.settings.brands.as_ref();
+    if brands.is_some_and(|brands| !brands.contains(&pan.brand())) {
+        return Err(OperationError::BrandNotAccepted);
+    }
+    Ok(())
+}
+
+pub(super) fn deduplicates(tenant: &TenantRow) -> bool {
     tenant.settings.dedupe == Dedupe::ReturnExisting
 }
 
-fn has_fingerprints(tenant: &TenantRow) -> bool {
+pub(super) fn has_fingerprints(tenant: &TenantRow) -> bool {
     deduplicates(tenant) || tenant.settings.fingerprints
 }

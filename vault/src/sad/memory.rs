@@ -44,6 +44,8 @@ struct Shelf {
 
 struct Shelved {
     cvc: Arc<Cvc>,
+    /// The version the number came with that it belongs to.
+    number_version: u64,
     expires_at: Timestamp,
     lease: Option<Lease>,
 }
@@ -61,6 +63,15 @@ const FORWARDS_MAX: usize = 16;
 /// A PSP idempotency key, hashed: it is compared, never shown.
 type AttemptId = [u8; 32];
 
+/// What a code belongs to: a card, as long as it has the number that came with this version of its row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CodeOwner {
+    /// The card.
+    pub token: TokenHash,
+    /// The version its number came with.
+    pub number_version: u64,
+}
+
 /// A code leased to one forward.
 pub type TakenCvc = Arc<Cvc>;
 
@@ -76,9 +87,11 @@ impl CvcShelf {
         Self { shelf: Mutex::default(), config, clock }
     }
 
-    /// Shelves a code for a card. A newer code replaces an older one: only the last one given is right.
-    pub fn put(&self, token: TokenHash, cvc: Cvc) -> Result<(), ShelfFull> {
+    /// Shelves a code for a card. A newer code replaces an older one: only the last one given is right. One that belongs to
+    /// a number the card had before is wiped.
+    pub fn put(&self, owner: CodeOwner, cvc: Cvc) -> Result<(), ShelfFull> {
         let now = self.clock.now();
+        let CodeOwner { token, number_version } = owner;
         let mut shelf = self.lock();
         if shelf.codes.len() >= self.config.codes_max && !shelf.codes.contains_key(&token) {
             shelf.sweep(now);
@@ -87,18 +100,22 @@ impl CvcShelf {
             }
         }
         let expires_at = now.plus(self.config.ttl);
-        shelf.codes.insert(token, Shelved { cvc: Arc::new(cvc), expires_at, lease: None });
+        shelf.keep(token, Shelved { cvc: Arc::new(cvc), number_version, expires_at, lease: None });
         Ok(())
     }
 
-    /// Leases the code to a forward. `None`: there is none, it is late, or another attempt has it.
+    /// Leases the code to a forward. `None`: there is none, it is late or of another number, or another attempt has it.
     #[must_use]
-    pub fn take(&self, token: TokenHash, forward: ForwardId, attempt: Option<&str>) -> Option<TakenCvc> {
+    pub fn take(&self, owner: CodeOwner, forward: ForwardId, attempt: Option<&str>) -> Option<TakenCvc> {
         let now = self.clock.now();
         let attempt = attempt.map(attempt_id);
+        let CodeOwner { token, number_version } = owner;
         let mut shelf = self.lock();
         let shelved = shelf.codes.get_mut(&token)?;
-        if !shelved.is_fresh(now) {
+        if shelved.number_version > number_version {
+            return None; // the forward read the card before it got the number this code is of
+        }
+        if !shelved.is_fresh(now) || shelved.number_version < number_version {
             shelf.codes.remove(&token);
             return None;
         }
@@ -142,11 +159,20 @@ impl CvcShelf {
         self.lock().codes.remove(&token);
     }
 
+    /// The card has another number from this version on: a code of the one before is gone.
+    pub fn forget_former(&self, owner: CodeOwner) {
+        let mut shelf = self.lock();
+        let is_former = |shelved: &Shelved| shelved.number_version < owner.number_version;
+        if shelf.codes.get(&owner.token).is_some_and(is_former) {
+            shelf.codes.remove(&owner.token);
+        }
+    }
+
     /// The card turned out to have another token already: its code waits there.
-    pub fn hand_over(&self, from: TokenHash, to: TokenHash) {
+    pub fn hand_over(&self, from: TokenHash, to: CodeOwner) {
         let mut shelf = self.lock();
         if let Some(shelved) = shelf.codes.remove(&from) {
-            shelf.codes.insert(to, shelved);
+            shelf.keep(to.token, Shelved { number_version: to.number_version, ..shelved });
         }
     }
 
@@ -175,6 +201,13 @@ impl CvcShelf {
 }
 
 impl Shelf {
+    fn keep(&mut self, token: TokenHash, shelved: Shelved) {
+        let is_former = |held: &Shelved| held.number_version > shelved.number_version;
+        if !self.codes.get(&token).is_some_and(is_former) {
+            self.codes.insert(token, shelved);
+        }
+    }
+
     fn sweep(&mut self, now: Timestamp) {
         self.codes.retain(|_, shelved| shelved.is_fresh(now));
         let codes = &self.codes;
@@ -225,7 +258,8 @@ mod tests {
         }
     }
 
-    const CARD: TokenHash = TokenHash::from_bytes([1; 32]);
+    const CARD: CodeOwner = CodeOwner { token: TokenHash::from_bytes([1; 32]), number_version: 1 };
+    const OTHER: CodeOwner = CodeOwner { token: TokenHash::from_bytes([2; 32]), number_version: 1 };
 
     fn forward(number: u128) -> ForwardId {
         ForwardId::from_uuid(uuid::Uuid::from_u128(number))
@@ -250,6 +284,29 @@ mod tests {
         shelf.burn(forward(2));
         assert_eq!(shelf.len(), 1, "another forward's outcome burns nothing");
         shelf.burn(forward(1));
+        assert!(shelf.is_empty());
+    }
+
+    #[test]
+    fn a_code_serves_the_number_it_came_with_and_no_other() {
+        let (shelf, _) = shelf(10);
+        let renumbered = CodeOwner { number_version: 4, ..CARD };
+        shelf.put(CARD, cvc()).unwrap();
+        assert!(shelf.take(renumbered, forward(1), None).is_none());
+        assert!(shelf.is_empty(), "the former number's code is wiped when it is met");
+        shelf.put(renumbered, cvc()).unwrap();
+        shelf.put(CARD, cvc()).unwrap();
+        assert!(shelf.take(CARD, forward(2), None).is_none(), "a forward that read the card before");
+        assert!(
+            shelf.take(renumbered, forward(3), None).is_some(),
+            "a late code of the former number is not kept"
+        );
+        shelf.put(OTHER, cvc()).unwrap();
+        shelf.hand_over(OTHER.token, CARD);
+        assert!(shelf.take(renumbered, forward(3), None).is_none() && shelf.len() == 1);
+        shelf.forget_former(renumbered);
+        assert_eq!(shelf.len(), 1);
+        shelf.forget_former(CodeOwner { number_version: 5, ..CARD });
         assert!(shelf.is_empty());
     }
 
@@ -333,9 +390,9 @@ mod tests {
     fn a_full_shelf_refuses_and_drops_nobodys_code() {
         let (shelf, clock) = shelf(1);
         shelf.put(CARD, cvc()).unwrap();
-        assert_eq!(shelf.put(TokenHash::from_bytes([2; 32]), cvc()), Err(ShelfFull));
+        assert_eq!(shelf.put(OTHER, cvc()), Err(ShelfFull));
         assert!(shelf.put(CARD, cvc()).is_ok(), "the same card's newer code replaces the older");
         clock.0.store(601, Ordering::Relaxed);
-        assert!(shelf.put(TokenHash::from_bytes([2; 32]), cvc()).is_ok());
+        assert!(shelf.put(OTHER, cvc()).is_ok());
     }
 }

@@ -29,6 +29,18 @@ pub enum Change {
         /// `pan.tokenize`, one for each card, also for those that were refused.
         entries: Vec<Draft>,
     },
+    /// Changes cards of one tenant, all of them or none.
+    ///
+    /// `Replay` if the idempotency scope is taken; `KeyNotActive` if a data key no longer seals; `Conflict` if a card is not
+    /// there at the version expected any more, or an alias is another card's.
+    UpdateCards {
+        /// The cards. None, if every update of a request was refused.
+        updates: Vec<CardUpdate>,
+        /// The answer to give again.
+        idempotency: Option<Box<IdempotencyRow>>,
+        /// `record.update`, one for each card, also for those that were refused.
+        entries: Vec<Draft>,
+    },
     /// Hides a card. `Missing` if it is unknown, another tenant's, hidden already, or not at the version expected.
     EraseCard {
         /// Whose it must be.
@@ -200,6 +212,30 @@ pub enum Change {
     },
 }
 
+/// What a card becomes.
+#[derive(Clone, Debug)]
+pub struct CardUpdate {
+    /// As it is to be, at the version after the one it must have. Token, tenant and the day it came in stay.
+    pub card: CardRow,
+    /// Whether its fingerprint is to lead to it, unless that leads to another card. Where the number came with this
+    /// version, the fingerprint of the number before leads to it no more.
+    pub claims: bool,
+    /// Aliases to add.
+    pub aliases: Vec<AliasRow>,
+}
+
+impl CardUpdate {
+    /// The version the card must have.
+    pub(super) const fn expected_version(&self) -> u64 {
+        self.card.row_version.saturating_sub(1)
+    }
+
+    /// Whether the number is another one than before.
+    pub(super) const fn changes_number(&self) -> bool {
+        self.card.number_version == self.card.row_version
+    }
+}
+
 /// What leads to cards besides their tokens.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
@@ -249,6 +285,7 @@ impl Change {
             | Self::EndExportRun { entry, .. }
             | Self::Entry { entry } => std::slice::from_ref(entry),
             Self::InsertCards { entries, .. }
+            | Self::UpdateCards { entries, .. }
             | Self::OpenForward { entries, .. }
             | Self::Entries { entries } => entries,
         }
@@ -258,6 +295,7 @@ impl Change {
     pub(super) fn weight(&self) -> usize {
         match self {
             Self::InsertCards { cards, .. } => cards.len().max(1),
+            Self::UpdateCards { updates, .. } => updates.len().max(1),
             Self::Entries { entries } => entries.len(),
             Self::ReplayEvents { events, .. } => events.len().max(1),
             Self::EraseCard { .. }
@@ -279,9 +317,9 @@ impl Change {
     /// The answer it holds under an idempotency key.
     pub(super) fn idempotency(&self) -> Option<&IdempotencyRow> {
         match self {
-            Self::InsertCards { idempotency, .. } | Self::EraseCard { idempotency, .. } => {
-                idempotency.as_deref()
-            }
+            Self::InsertCards { idempotency, .. }
+            | Self::UpdateCards { idempotency, .. }
+            | Self::EraseCard { idempotency, .. } => idempotency.as_deref(),
             Self::RestoreCard { .. }
             | Self::DestroyCard { .. }
             | Self::OpenForward { .. }

@@ -22,7 +22,7 @@ use crate::audit::{EntryId, InstanceId, Leaf};
 macro_rules! card_columns {
     () => {
         "token, tenant, record, data_key, bin, last4, exp, brand, length, row_version, expires_at, metadata, \
-         created_at, updated_at, deleted_at, destroy_after, fingerprint"
+         created_at, updated_at, deleted_at, destroy_after, fingerprint, number_version"
     };
 }
 /// Columns of an alias.
@@ -112,6 +112,7 @@ macro_rules! readers {
                         .try_get::<Option<&[u8]>, _>(16)?
                         .map(|bytes| bytes32(bytes).map(Fingerprint::from_bytes))
                         .transpose()?,
+                    number_version: count(row.try_get::<Option<i64>, _>(17)?.unwrap_or(1))?,
                 })
             }
 

@@ -29,6 +29,8 @@ pub struct CardRow {
     pub length: Option<u8>,
     /// Version of the row, bound into the seal. Begins at 1.
     pub row_version: u64,
+    /// The version its present number came with.
+    pub number_version: u64,
     /// When the token stops to work.
     pub expires_at: Option<Timestamp>,
     /// The owner's own texts.

@@ -59,6 +59,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../../../migrations/sqlite/0008_exports.sql"),
         postgres: include_str!("../../../migrations/postgres/0008_exports.sql"),
     },
+    Migration {
+        version: 9,
+        sqlite: include_str!("../../../migrations/sqlite/0009_cards.sql"),
+        postgres: include_str!("../../../migrations/postgres/0009_cards.sql"),
+    },
 ];
 
 /// The schema this program knows.

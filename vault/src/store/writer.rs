@@ -1,13 +1,14 @@
 //! What a driver does for the committer: one connection, one transaction at a time, each kind of change in one statement.
 
 mod inserts;
+mod updates;
 
 use std::ops::Range;
 
 use async_trait::async_trait;
 use strongroom_domain::{BootId, DataKeyId, Expiry, ForwardId, TenantId, Timestamp, TokenHash, WorkloadId};
 
-use super::change::{Change, Committed, Names};
+use super::change::{CardUpdate, Change, Committed, Names};
 use super::ends::HiddenBy;
 use super::error::WriteError;
 use super::keys::WrappedKey;
@@ -16,6 +17,7 @@ use super::rows::{BootRow, CardRow, ForwardRow, ForwardState, IdempotencyRow, Te
 use crate::audit::Leaf;
 
 pub(super) use self::inserts::{Claim, Held, HeldNames, Winners};
+pub(super) use self::updates::HeldCards;
 
 /// Most records one data key seals (design §4: 2^24), less room for what instances sealed and have not counted yet.
 pub(super) const KEY_RECORDS_MAX: i64 = (1 << 24) - (1 << 17);
@@ -64,6 +66,7 @@ pub struct Batch<'a> {
     pub uses: &'a [(DataKeyId, u64)],
     pub(super) inserts: Vec<Insert<'a>>,
     pub(super) cards: Vec<NewCard<'a>>,
+    pub(super) updates: Vec<Update<'a>>,
     pub(super) erasures: Vec<Erasure<'a>>,
     pub(super) restored: Vec<Restored<'a>>,
     pub(super) destroyed: Vec<Destroyed<'a>>,
@@ -110,6 +113,14 @@ pub(super) struct Insert<'a> {
 pub(super) struct NewCard<'a> {
     pub(super) card: &'a CardRow,
     pub(super) hash: TokenHash,
+}
+
+/// Cards to change together.
+#[derive(Debug)]
+pub(super) struct Update<'a> {
+    pub(super) at: usize,
+    pub(super) updates: &'a [CardUpdate],
+    pub(super) idempotency: Option<&'a IdempotencyRow>,
 }
 
 /// A card to hide.
@@ -178,6 +189,7 @@ impl<'a> Batch<'a> {
             uses,
             inserts: Vec::new(),
             cards: Vec::new(),
+            updates: Vec::new(),
             erasures: Vec::new(),
             restored: Vec::new(),
             destroyed: Vec::new(),
@@ -203,6 +215,9 @@ impl<'a> Batch<'a> {
                 self.cards.extend(cards.iter().map(|card| NewCard { card, hash: card.token.hash() }));
                 let cards = first..self.cards.len();
                 self.inserts.push(Insert { at, cards, names, idempotency: idempotency.as_deref() });
+            }
+            Change::UpdateCards { updates, idempotency, .. } => {
+                self.updates.push(Update { at, updates, idempotency: idempotency.as_deref() });
             }
             Change::EraseCard {
                 tenant,

@@ -54,3 +54,7 @@ mod tenants;
 mod threat_model;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod update_races;
+#[cfg(test)]
+mod updates;

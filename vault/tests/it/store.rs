@@ -13,6 +13,7 @@ mod outage;
 mod reads;
 mod schema;
 mod signed_log;
+mod updates;
 
 /// One test for each driver.
 macro_rules! both {

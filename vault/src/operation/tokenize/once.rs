@@ -4,12 +4,13 @@ use strongroom_domain::{Cvc, DataKeyId, TenantId, Timestamp, Token, TokenHash};
 use strongroom_sealing::{HeldKey, KeyScope, Purpose, idempotency_digest};
 use zeroize::Zeroizing;
 
-use super::Tokenized;
+use super::{Drafted, Tokenized};
 use crate::audit::{Event, Object};
 use crate::authz::{Permit, Tokenize};
-use crate::operation::card::is_live;
+use crate::operation::card::owner;
 use crate::operation::idempotency::{REMEMBERED, Scope, StoredAnswer, Working};
 use crate::operation::{Asking, IdempotencyKey, OperationError, Vault};
+use crate::sad::CodeOwner;
 use crate::store::IdempotencyRow;
 
 /// An idempotency key with what it is compared by: the canonical body without the verification codes.
@@ -22,7 +23,7 @@ pub struct Once {
     pub canonical_body: Zeroizing<Vec<u8>>,
 }
 
-pub(super) enum Repeat {
+pub(in crate::operation) enum Repeat {
     First(First),
     Again(StoredAnswer),
 }
@@ -105,6 +106,30 @@ impl Vault {
         }
     }
 
+    /// What codes belong to that come with a repeat, by their card's place: the cards of the first answer that still have
+    /// the number the request says.
+    pub(super) async fn owners(
+        &self,
+        asking: &Asking,
+        tenant: &TenantId,
+        stored: &StoredAnswer,
+        drafts: &[Drafted],
+    ) -> Result<Vec<Option<CodeOwner>>, OperationError> {
+        let mut owners = Vec::with_capacity(drafts.len());
+        for (token, draft) in tokens_of(&stored.body).into_iter().zip(drafts) {
+            let (Some(token), Ok(draft)) = (token, draft) else {
+                owners.push(None);
+                continue;
+            };
+            let card = self.live_card(tenant, token, asking.at).await?;
+            owners.push(match card {
+                Some(card) if self.unseal(&card).await?.pan.same_as(&draft.secrets.pan) => Some(owner(&card)),
+                _ => None,
+            });
+        }
+        Ok(owners)
+    }
+
     /// The first answer again. Verification codes that came with the repeat, by their card's place, are attached anew:
     /// the first may be used up.
     pub(super) async fn replay(
@@ -112,15 +137,16 @@ impl Vault {
         asking: &Asking,
         permit: &Permit<Tokenize>,
         stored: StoredAnswer,
+        drafts: &[Drafted],
         codes: Vec<Option<Cvc>>,
     ) -> Result<Tokenized, OperationError> {
         let tokens = tokens_of(&stored.body);
         let tenant = &permit.subject().tenant;
-        for (token, code) in tokens.iter().zip(codes) {
-            let (Some(token), Some(code)) = (*token, code) else { continue };
-            let card = self.store.card(tenant, token).await?;
-            if card.is_some_and(|card| is_live(&card, asking.at)) {
-                self.cvcs.put(token, code).map_err(|_| OperationError::ShelfFull)?;
+        if codes.iter().any(Option::is_some) {
+            let owners = self.owners(asking, tenant, &stored, drafts).await?;
+            for (owner, code) in owners.into_iter().zip(codes) {
+                let (Some(owner), Some(code)) = (owner, code) else { continue };
+                self.cvcs.put(owner, code).map_err(|_| OperationError::ShelfFull)?;
             }
         }
         let again = |object| Self::allowed(asking, Event::IdempotencyReplay, permit.decision(), object);

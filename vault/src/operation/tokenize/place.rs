@@ -5,18 +5,20 @@
 
 use std::collections::HashMap;
 
-use strongroom_domain::{Alias, Brand, CardFacts, DataKeyId, Token, TokenHash};
+use strongroom_domain::{Alias, Brand, CardFacts, DataKeyId, Pan, Token};
 use strongroom_sealing::{Fingerprint, HeldKey, SealContext, seal};
 
 use super::rename::Known;
 use super::{CardDraft, Drafted, Order, deduplicates};
 use crate::audit::{CardChange, Draft, Event, KeyRef, Object};
+use crate::operation::card::owner;
 use crate::operation::names::alias_row;
 use crate::operation::{OperationError, Vault, policy_of};
+use crate::sad::CodeOwner;
 use crate::store::{AliasRow, CardRow, KnownCard, Names};
 
 /// First version of every row.
-const FIRST_VERSION: u64 = 1;
+pub const FIRST_VERSION: u64 = 1;
 
 /// What became of one card of a request.
 pub type Became<'a> = Result<Made, &'a OperationError>;
@@ -32,6 +34,14 @@ pub struct Made {
     standing: Standing,
 }
 
+impl Made {
+    /// The same, of a card whose number came with this version: its codes belong there.
+    fn at_number(mut self, number_version: u64) -> Self {
+        self.row.number_version = number_version;
+        self
+    }
+}
+
 enum Standing {
     /// It has a row of its own.
     New,
@@ -44,7 +54,7 @@ pub(super) struct Placed {
     pub(super) body: Vec<u8>,
     pub(super) cards: Vec<CardRow>,
     pub(super) names: Names,
-    pub(super) tokens: Vec<Option<TokenHash>>,
+    pub(super) owners: Vec<Option<CodeOwner>>,
     pub(super) entries: Vec<Draft>,
 }
 
@@ -77,7 +87,14 @@ impl Vault {
                     if !names.known.contains(&card) {
                         names.known.push(card);
                     }
-                    echo(order, draft, known.row.token.clone(), known.row.data_key, known.pan_shaped.as_ref())
+                    let made = echo(
+                        order,
+                        draft,
+                        known.row.token.clone(),
+                        known.row.data_key,
+                        known.pan_shaped.as_ref(),
+                    );
+                    made.at_number(known.row.number_version)
                 }
                 Some(number) if let Some(token) = first.get(&number) => {
                     echo(order, draft, token.clone(), key.id, None)
@@ -93,10 +110,9 @@ impl Vault {
         names.aliases = aliases(order, &became);
         let body = (order.answer.write)(&became);
         let entries = entries(order, &became, key);
-        let tokens = became.iter().map(|became| became.as_ref().ok().map(|made| made.row.token.hash()));
-        let tokens = tokens.collect();
+        let owners = became.iter().map(|became| became.as_ref().ok().map(|made| owner(&made.row))).collect();
         let cards = became.into_iter().flatten().filter(|made| matches!(made.standing, Standing::New));
-        Ok(Placed { body, cards: cards.map(|made| made.row).collect(), names, tokens, entries })
+        Ok(Placed { body, cards: cards.map(|made| made.row).collect(), names, owners, entries })
     }
 
     fn seal_new(&self, order: &Order<'_>, key: &HeldKey, draft: &CardDraft) -> Result<Made, OperationError> {
@@ -143,16 +159,17 @@ fn made(draft: &CardDraft, row: CardRow, standing: Standing, pan_shaped: Option<
 fn bare_row(order: &Order<'_>, draft: &CardDraft, token: Token, data_key: DataKeyId) -> CardRow {
     let CardDraft { secrets, expires_at, metadata, fingerprint, .. } = draft;
     let facts = CardFacts::of(&secrets.pan, secrets.expiry, order.tenant.settings.facts);
-    let shown = facts.bin.non_empty().is_some() || facts.last4.non_empty().is_some();
+    let (brand, length) = shown_of(&facts, &secrets.pan);
     CardRow {
         token,
         tenant: order.tenant.id.clone(),
         record: Vec::new(),
         data_key,
-        brand: shown.then(|| secrets.pan.brand()).filter(|brand| *brand != Brand::Unknown),
-        length: shown.then(|| secrets.pan.length()),
+        brand,
+        length,
         facts,
         row_version: FIRST_VERSION,
+        number_version: FIRST_VERSION,
         expires_at: *expires_at,
         metadata: metadata.clone(),
         created_at: order.asking.at,
@@ -161,6 +178,13 @@ fn bare_row(order: &Order<'_>, draft: &CardDraft, token: Token, data_key: DataKe
         destroy_after: None,
         fingerprint: *fingerprint,
     }
+}
+
+/// Brand and length, where the tenant keeps facts of its numbers.
+pub(in crate::operation) fn shown_of(facts: &CardFacts, pan: &Pan) -> (Option<Brand>, Option<u8>) {
+    let shown = facts.bin.non_empty().is_some() || facts.last4.non_empty().is_some();
+    let brand = shown.then(|| pan.brand()).filter(|brand| *brand != Brand::Unknown);
+    (brand, shown.then(|| pan.length()))
 }
 
 /// The rows of the aliases that are asked for.

@@ -16,7 +16,7 @@ use crate::operation::{OperationError, Vault};
 use crate::store::CardRow;
 
 /// Most aliases drawn for one card. Even with half of them taken, 255 requests in 256 find a free one.
-const DRAWS_MAX: u8 = 8;
+pub(in crate::operation) const DRAWS_MAX: u8 = 8;
 
 /// The card a number has already.
 pub(super) struct Known {
@@ -47,9 +47,14 @@ impl Vault {
         }
         for draft in drafts {
             let Ok(card) = draft else { continue };
+            if let Some(number) = card.fingerprint
+                && let Some(found) = known.get(&number)
+                && !self.is_the_number(order, card, found).await?
+            {
+                known.remove(&number);
+            }
             match card.fingerprint.and_then(|number| known.get_mut(&number)) {
                 Some(known) => {
-                    self.must_be_the_number(card, known).await?;
                     if card.pan_shaped.is_some() && known.pan_shaped.is_none() {
                         let aliases = self.aliases_of(known.row.token.hash()).await?;
                         known.pan_shaped =
@@ -69,14 +74,27 @@ impl Vault {
         Ok(known)
     }
 
-    /// Opens the known card and compares its number.
-    async fn must_be_the_number(&self, draft: &CardDraft, known: &Known) -> Result<(), OperationError> {
+    /// Opens the known card and compares its number. `false`: it was given another one while it was looked for.
+    async fn is_the_number(
+        &self,
+        order: &Order<'_>,
+        draft: &CardDraft,
+        known: &Known,
+    ) -> Result<bool, OperationError> {
         let secrets = self.unseal(&known.row).await?;
         if secrets.pan.same_as(&draft.secrets.pan) {
-            Ok(())
-        } else {
-            Err(OperationError::Unsealed(OpenError::Tampered))
+            return Ok(true);
         }
+        // The fingerprint is looked up before the card is read. If it leads there again and the card is at the version
+        // that was read, it did so at that version, where the number is another: the row was altered.
+        let number: Vec<_> = draft.fingerprint.into_iter().collect();
+        let again = self.store.known(&order.tenant.id, &number).await?;
+        let is_same =
+            |row: &CardRow| row.token == known.row.token && row.row_version == known.row.row_version;
+        if again.iter().any(|(_, row)| is_same(row)) {
+            return Err(OperationError::Unsealed(OpenError::Tampered));
+        }
+        Ok(false)
     }
 
     fn try_number(&self, order: &Order<'_>, draft: &mut CardDraft) -> Result<(), OperationError> {

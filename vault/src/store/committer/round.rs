@@ -87,14 +87,14 @@ pub(super) fn next(waiting: &mut VecDeque<Item>, now: Instant) -> Vec<Item> {
             round[*first].followers.push(item);
             continue;
         }
-        match touches(&item.change) {
-            Some(row) if touched.contains(&row) => later.push_back(item),
-            row => {
-                touched.extend(row);
-                rows += weight;
-                scopes.extend(scope.map(|scope| (scope, round.len())));
-                round.push(item);
-            }
+        let touches = touches(&item.change);
+        if touches.iter().any(|row| touched.contains(row)) {
+            later.push_back(item);
+        } else {
+            touched.extend(touches);
+            rows += weight;
+            scopes.extend(scope.map(|scope| (scope, round.len())));
+            round.push(item);
         }
     }
     while let Some(item) = later.pop_back() {
@@ -103,12 +103,15 @@ pub(super) fn next(waiting: &mut VecDeque<Item>, now: Instant) -> Vec<Item> {
     round
 }
 
-fn touches(change: &Change) -> Option<Touched> {
-    Some(match change {
+fn touches(change: &Change) -> Vec<Touched> {
+    vec![match change {
         // New tokens are nobody's yet: two alike are a conflict of the transaction.
-        Change::InsertCards { .. } | Change::Entry { .. } | Change::Entries { .. } => return None,
+        Change::InsertCards { .. } | Change::Entry { .. } | Change::Entries { .. } => return Vec::new(),
         // Two that replay the same event leave it pending.
-        Change::ReplayEvents { .. } => return None,
+        Change::ReplayEvents { .. } => return Vec::new(),
+        Change::UpdateCards { updates, .. } => {
+            return updates.iter().map(|update| Touched::Card(update.card.token.hash())).collect();
+        }
         Change::EraseCard { token, .. }
         | Change::RestoreCard { token, .. }
         | Change::DestroyCard { token, .. }
@@ -121,5 +124,5 @@ fn touches(change: &Change) -> Option<Touched> {
         | Change::EndExportRun { id, .. } => Touched::Export(*id),
         Change::PutTenant { tenant, .. } => Touched::Tenant(tenant.id.clone()),
         Change::InsertKey { key, .. } => Touched::Key(key.scope.clone(), key.purpose),
-    })
+    }]
 }

@@ -20,11 +20,20 @@ impl KeyUses {
     /// Counts what was committed.
     pub(super) fn add<'a>(&mut self, changes: impl Iterator<Item = &'a Change>, became: &[Committed]) {
         for (change, became) in changes.zip(became) {
-            if let (Change::InsertCards { cards, .. }, Committed::Done) = (change, became) {
-                for card in cards {
-                    *self.0.entry(card.data_key).or_default() += 1;
+            match change {
+                _ if *became != Committed::Done => {}
+                Change::InsertCards { cards, .. } => self.count(cards.iter().map(|card| card.data_key)),
+                Change::UpdateCards { updates, .. } => {
+                    self.count(updates.iter().map(|update| update.card.data_key));
                 }
+                _ => {}
             }
+        }
+    }
+
+    fn count(&mut self, keys: impl Iterator<Item = DataKeyId>) {
+        for key in keys {
+            *self.0.entry(key).or_default() += 1;
         }
     }
 

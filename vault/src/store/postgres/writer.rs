@@ -6,6 +6,7 @@ mod events;
 mod forwards;
 mod names;
 mod tenants;
+mod updates;
 
 use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
@@ -130,6 +131,9 @@ impl PostgresWriter {
         }
         if !batch.inserts.is_empty() {
             cards::insert(connection, batch, &mut became).await?;
+        }
+        if !batch.updates.is_empty() {
+            updates::update(connection, batch, &mut became).await?;
         }
         if !batch.erasures.is_empty() {
             cards::erase(connection, batch, &mut became).await?;

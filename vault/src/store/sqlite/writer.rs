@@ -8,6 +8,7 @@ mod events;
 mod forwards;
 mod names;
 mod tenants;
+mod updates;
 
 use async_trait::async_trait;
 use sqlx::AssertSqlSafe;
@@ -148,6 +149,9 @@ impl SqliteWriter {
         }
         if !batch.inserts.is_empty() {
             cards::insert(connection, batch, &mut became).await?;
+        }
+        if !batch.updates.is_empty() {
+            updates::update(connection, batch, &mut became).await?;
         }
         for erasure in &batch.erasures {
             cards::erase(connection, erasure, batch.now, &mut became).await?;

@@ -121,6 +121,7 @@ impl Ground {
             brand: Some(strongroom_domain::Brand::Visa),
             length: Some(16),
             row_version: 1,
+            number_version: 1,
             expires_at: None,
             metadata: Metadata::default(),
             created_at: now,

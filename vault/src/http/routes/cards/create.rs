@@ -19,8 +19,8 @@ use super::facts;
 use crate::audit::{Event, Object};
 use crate::authz::{TenantScope, Tokenize};
 use crate::http::problem::{Denial, Refused};
-use crate::http::{body, idempotency};
-use crate::operation::tokenize::{Answer, NewCard, Tokenized};
+use crate::http::{body, conditional, idempotency};
+use crate::operation::tokenize::{Answer, FIRST_VERSION, NewCard, Tokenized};
 use crate::operation::{Asking, OperationError, Vault};
 use crate::store::TokenFormat;
 
@@ -92,7 +92,7 @@ const FIELDS: &[&str] = &[
     ),
     request_body = NewCardBody,
     responses(
-        (status = 201, description = "the token and the card's facts; `Idempotency-Replayed: true` if an earlier request made it", body = facts::CardFactsBody<'_>),
+        (status = 201, description = "the token and the card's facts; `Idempotency-Replayed: true` if an earlier request made it", body = facts::CardFactsBody<'_>, headers(("ETag" = String, description = "the version of a card that came in, for `If-Match`"))),
         (status = "default", description = "a problem", body = crate::http::problem::ProblemBody, content_type = "application/problem+json"),
     ),
 )]
@@ -104,7 +104,8 @@ pub async fn create(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Refused> {
     match try_create(&vault, &asking, &tenant, &headers, body).await {
-        Ok(tokenized) => Ok(answer(StatusCode::CREATED, tokenized)),
+        // Also where the number was known: no header tells it from a new one.
+        Ok(tokenized) => Ok(with_etag(FIRST_VERSION, answer(StatusCode::CREATED, tokenized))),
         Err(error) => {
             let object = TenantId::parse(&tenant)
                 .map_or(Object::Operation("POST /v1/tenants/{tenant}/cards"), Object::Tenant);
@@ -135,6 +136,12 @@ async fn try_create(
     vault.tokenize(asking, permit, card, once, answer).await
 }
 
+/// The same answer, saying which version of the card it shows.
+pub(super) fn with_etag(version: u64, mut response: Response) -> Response {
+    response.headers_mut().insert(header::ETAG, conditional::etag(version));
+    response
+}
+
 /// Sends what was stored for replays, byte for byte.
 pub(super) fn answer(status: StatusCode, tokenized: Tokenized) -> Response {
     let mut response = (status, tokenized.answer).into_response();
@@ -151,18 +158,8 @@ impl NewCardBody {
     pub(super) fn check(self, environment: Environment, now: Timestamp) -> Result<NewCard, Problem> {
         let invalid = |detail, pointer| Problem::because(ProblemKind::InvalidCard, detail).at(pointer);
         let Self { number, exp_month, exp_year, holder, cvc, expires_at, metadata, format, alias } = self;
-        let expiry = match (exp_month, exp_year) {
-            (None, None) => None,
-            (Some(month), Some(year)) => Some(Expiry::new(month, year).map_err(|_| {
-                invalid("the expiry is not a month 1 to 12 of a year 2000 to 2099", "/exp_month")
-            })?),
-            (None, Some(_)) => return Err(invalid("exp_year needs exp_month", "/exp_month")),
-            (Some(_), None) => return Err(invalid("exp_month needs exp_year", "/exp_year")),
-        };
-        let expires_at = expires_at.map(|at| Timestamp::from_unix_seconds(at.unix_seconds()));
-        if expires_at.is_some_and(|at| at <= now) {
-            return Err(invalid("expires_at is not in the future", "/expires_at"));
-        }
+        let expiry = parse_expiry(exp_month, exp_year)?;
+        let expires_at = expires_at.map(|at| parse_end(at, now)).transpose()?;
         Ok(NewCard {
             pan: parse_number(&number, environment)?,
             expiry,
@@ -179,7 +176,26 @@ impl NewCardBody {
     }
 }
 
-fn parse_number(number: &SecretString, environment: Environment) -> Result<Pan, Problem> {
+pub(super) fn parse_expiry(month: Option<u8>, year: Option<u16>) -> Result<Option<Expiry>, Problem> {
+    let invalid = |detail, pointer| Problem::because(ProblemKind::InvalidCard, detail).at(pointer);
+    match (month, year) {
+        (None, None) => Ok(None),
+        (Some(month), Some(year)) => Expiry::new(month, year)
+            .map(Some)
+            .map_err(|_| invalid("the expiry is not a month 1 to 12 of a year 2000 to 2099", "/exp_month")),
+        (None, Some(_)) => Err(invalid("exp_year needs exp_month", "/exp_month")),
+        (Some(_), None) => Err(invalid("exp_month needs exp_year", "/exp_year")),
+    }
+}
+
+/// When the token stops to work: a whole second, and not over.
+pub(super) fn parse_end(at: Timestamp, now: Timestamp) -> Result<Timestamp, Problem> {
+    let at = Timestamp::from_unix_seconds(at.unix_seconds());
+    let detail = "expires_at is not in the future";
+    if at > now { Ok(at) } else { Err(Problem::because(ProblemKind::InvalidCard, detail).at("/expires_at")) }
+}
+
+pub(super) fn parse_number(number: &SecretString, environment: Environment) -> Result<Pan, Problem> {
     #[expect(clippy::disallowed_methods, reason = "parsed into `Pan`, the type that keeps it")]
     let text = secrecy::ExposeSecret::expose_secret(number);
     if strongroom_domain::Token::parse(text).is_ok() {
@@ -205,7 +221,7 @@ fn parse_alias(alias: &str) -> Result<Foreign, Problem> {
     })
 }
 
-fn parse_holder(holder: &SecretString) -> Result<Holder, Problem> {
+pub(super) fn parse_holder(holder: &SecretString) -> Result<Holder, Problem> {
     #[expect(clippy::disallowed_methods, reason = "parsed into `Holder`, the type that keeps it")]
     let text = secrecy::ExposeSecret::expose_secret(holder);
     let detail = "holder is not 1 to 70 bytes of text without control characters or card numbers";

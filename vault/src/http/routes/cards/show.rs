@@ -7,6 +7,7 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use strongroom_domain::{CardName, TenantId};
 
+use super::create::with_etag;
 use super::facts::CardFactsBody;
 use crate::audit::{Event, Object};
 use crate::authz::{Action, CardScope, MatchFingerprint, Permit, ReadCard, TenantFacts, TenantScope};
@@ -27,7 +28,7 @@ use crate::operation::{Asking, OperationError, Vault};
         ("token" = String, Path, description = "the token, or an alias of the card"),
     ),
     responses(
-        (status = 200, description = "the card's facts", body = CardFactsBody<'_>),
+        (status = 200, description = "the card's facts", body = CardFactsBody<'_>, headers(("ETag" = String, description = "the card's version, for `If-Match`"))),
         (status = "default", description = "a problem", body = crate::http::problem::ProblemBody, content_type = "application/problem+json"),
     ),
 )]
@@ -39,7 +40,8 @@ pub async fn show(
     match try_show(&vault, &asking, &tenant, &token).await {
         Ok(shown) => {
             let body = CardFactsBody::from(&shown.row).named(&shown.aliases);
-            Ok(Json(body.with_fingerprint(shown.fingerprint)).into_response())
+            let answer = Json(body.with_fingerprint(shown.fingerprint)).into_response();
+            Ok(with_etag(shown.row.row_version, answer))
         }
         Err(error) => {
             let object = object(&tenant, &token);

@@ -1,11 +1,12 @@
 //! Cards of one batch.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::Row as _;
 use sqlx::postgres::{PgArguments, PgConnection, Postgres};
 use sqlx::query::Query;
 use strongroom_domain::{DataKeyId, Timestamp};
+use uuid::Uuid;
 
 use super::names;
 use crate::store::change::Committed;
@@ -101,18 +102,10 @@ async fn insert_together(
     batch: &Batch<'_>,
     became: &mut [Committed],
 ) -> Result<(), sqlx::Error> {
-    let usable = sqlx::query_scalar(
-        "SELECT id FROM data_keys WHERE id = ANY($1) AND state = 'active' AND seals_until > $2 AND records < $3 \
-         FOR SHARE",
-    )
-    .bind(batch.sealing_keys())
-    .bind(batch.now.unix_micros())
-    .bind(KEY_RECORDS_MAX)
-    .fetch_all(&mut *connection)
-    .await?;
+    let usable = usable(connection, batch.sealing_keys(), batch.now).await?;
     let answers = held(connection, batch.scopes(), batch.now).await?;
     let names = names::held(connection, batch).await?;
-    let winners = batch.decide(Held { usable: usable.into_iter().collect(), answers, names }, became);
+    let winners = batch.decide(Held { usable, answers, names }, became);
     names::write(connection, &winners).await?;
     if !winners.answers.is_empty() {
         remember(connection, &winners.answers, batch.now).await?;
@@ -121,6 +114,24 @@ async fn insert_together(
         bind_cards(sqlx::query(ADD), &winners.cards).execute(connection).await?;
     }
     Ok(())
+}
+
+/// The keys that still seal. The lock holds a deactivation back until this is committed.
+pub(super) async fn usable(
+    connection: &mut PgConnection,
+    keys: Vec<Uuid>,
+    now: Timestamp,
+) -> Result<HashSet<Uuid>, sqlx::Error> {
+    let usable = sqlx::query_scalar(
+        "SELECT id FROM data_keys WHERE id = ANY($1) AND state = 'active' AND seals_until > $2 AND records < $3 \
+         FOR SHARE",
+    )
+    .bind(keys)
+    .bind(now.unix_micros())
+    .bind(KEY_RECORDS_MAX)
+    .fetch_all(connection)
+    .await?;
+    Ok(usable.into_iter().collect())
 }
 
 const ADD: &str = "\
@@ -134,7 +145,7 @@ SELECT * FROM unnest(
 )";
 
 /// Holds answers under scopes that are free.
-async fn remember(
+pub(super) async fn remember(
     connection: &mut PgConnection,
     answers: &[&IdempotencyRow],
     now: Timestamp,
@@ -218,7 +229,7 @@ async fn explain(
     Ok(())
 }
 
-async fn held(
+pub(super) async fn held(
     connection: &mut PgConnection,
     scopes: Vec<&[u8]>,
     now: Timestamp,

@@ -8,6 +8,7 @@ use sqlx::postgres::PgConnection;
 use strongroom_domain::{AliasHash, TokenHash};
 
 use crate::store::decode::bytes32;
+use crate::store::rows::AliasRow;
 use crate::store::writer::{Batch, HeldNames, Winners};
 
 /// What the batch's names lead to. The lock on a fingerprint holds its card's erasure back until this is committed.
@@ -52,21 +53,30 @@ pub(super) async fn held<'a>(
             }
         }
     }
-    let aliases = batch.aliases();
-    if !aliases.is_empty() {
-        let rows = sqlx::query("SELECT alias_hash, token_hash FROM aliases WHERE alias_hash = ANY($1)")
-            .bind(aliases.iter().map(|alias| alias.as_bytes().as_slice()).collect::<Vec<_>>())
-            .fetch_all(connection)
-            .await?;
-        for row in &rows {
-            let alias = AliasHash::from_bytes(hash(row.try_get(0)?)?);
-            names.aliases.insert(alias, TokenHash::from_bytes(hash(row.try_get(1)?)?));
-        }
-    }
+    names.aliases = holders(connection, &batch.aliases()).await?;
     Ok(names)
 }
 
-fn hash(bytes: &[u8]) -> Result<[u8; 32], sqlx::Error> {
+/// The cards these aliases lead to.
+pub(super) async fn holders(
+    connection: &mut PgConnection,
+    aliases: &[AliasHash],
+) -> Result<HashMap<AliasHash, TokenHash>, sqlx::Error> {
+    if aliases.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = sqlx::query("SELECT alias_hash, token_hash FROM aliases WHERE alias_hash = ANY($1)")
+        .bind(aliases.iter().map(|alias| alias.as_bytes().as_slice()).collect::<Vec<_>>())
+        .fetch_all(connection)
+        .await?;
+    let pair = |row: &sqlx::postgres::PgRow| {
+        let alias = AliasHash::from_bytes(hash(row.try_get(0)?)?);
+        Ok((alias, TokenHash::from_bytes(hash(row.try_get(1)?)?)))
+    };
+    rows.iter().map(pair).collect()
+}
+
+pub(super) fn hash(bytes: &[u8]) -> Result<[u8; 32], sqlx::Error> {
     bytes32(bytes).map_err(|error| sqlx::Error::Decode(error.into()))
 }
 
@@ -75,10 +85,14 @@ pub(super) async fn write(connection: &mut PgConnection, winners: &Winners<'_>) 
     if !winners.claims.is_empty() {
         claim(connection, winners).await?;
     }
-    if winners.aliases.is_empty() {
+    add(connection, &winners.aliases).await
+}
+
+/// Adds aliases that were found to be nobody's.
+pub(super) async fn add(connection: &mut PgConnection, rows: &[&AliasRow]) -> Result<(), sqlx::Error> {
+    if rows.is_empty() {
         return Ok(());
     }
-    let rows = &winners.aliases;
     let added = sqlx::query(
         "INSERT INTO aliases (alias_hash, tenant, kind, alias, token_hash, mac, created_at, mac_key) \
          SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::bytea[], $7::int8[], \
@@ -117,6 +131,6 @@ async fn claim(connection: &mut PgConnection, winners: &Winners<'_>) -> Result<(
     all_of(claimed.rows_affected(), claims.len())
 }
 
-fn all_of(written: u64, wanted: usize) -> Result<(), sqlx::Error> {
+pub(super) fn all_of(written: u64, wanted: usize) -> Result<(), sqlx::Error> {
     if written == wanted as u64 { Ok(()) } else { Err(sqlx::Error::RowNotFound) }
 }

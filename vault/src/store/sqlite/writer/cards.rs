@@ -35,7 +35,7 @@ pub(super) async fn insert(
 }
 
 /// The keys that still seal.
-async fn usable(
+pub(super) async fn usable(
     connection: &mut SqliteConnection,
     keys: &[Uuid],
     now: Timestamp,
@@ -55,7 +55,7 @@ async fn usable(
 }
 
 /// The answers held under these scopes.
-async fn held(
+pub(super) async fn held(
     connection: &mut SqliteConnection,
     scopes: &[&[u8]],
     now: Timestamp,
@@ -119,7 +119,10 @@ fn bind<'q>(
 }
 
 /// Holds answers. A row that is there has expired: whoever looked for it first found nothing.
-async fn remember(connection: &mut SqliteConnection, answers: &[&IdempotencyRow]) -> Result<(), sqlx::Error> {
+pub(super) async fn remember(
+    connection: &mut SqliteConnection,
+    answers: &[&IdempotencyRow],
+) -> Result<(), sqlx::Error> {
     let into = "INSERT OR REPLACE INTO idempotency_keys (scope, digest, status, answer, expires_at)";
     let sql = insert_sql(into, 5, rows_of_statement(answers.len()));
     let mut query = sqlx::query(AssertSqlSafe(sql));

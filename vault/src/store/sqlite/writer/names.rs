@@ -8,6 +8,7 @@ use strongroom_domain::{AliasHash, TokenHash};
 
 use super::STATEMENT_ROWS_MAX;
 use crate::store::decode::bytes32;
+use crate::store::rows::AliasRow;
 use crate::store::sqlite::{placeholders, rows_of_placeholders};
 use crate::store::writer::{Batch, Claim, HeldNames, Winners};
 
@@ -44,7 +45,17 @@ pub(super) async fn held<'a>(
             }
         }
     }
-    for aliases in batch.aliases().chunks(STATEMENT_ROWS_MAX) {
+    names.aliases = holders(connection, &batch.aliases()).await?;
+    Ok(names)
+}
+
+/// The cards these aliases lead to.
+pub(super) async fn holders(
+    connection: &mut SqliteConnection,
+    aliases: &[AliasHash],
+) -> Result<HashMap<AliasHash, TokenHash>, sqlx::Error> {
+    let mut holders = HashMap::new();
+    for aliases in aliases.chunks(STATEMENT_ROWS_MAX) {
         let sql = format!(
             "SELECT alias_hash, token_hash FROM aliases WHERE alias_hash IN ({})",
             placeholders(aliases.len())
@@ -55,13 +66,13 @@ pub(super) async fn held<'a>(
         }
         for row in query.fetch_all(&mut *connection).await? {
             let alias = AliasHash::from_bytes(hash(row.try_get(0)?)?);
-            names.aliases.insert(alias, TokenHash::from_bytes(hash(row.try_get(1)?)?));
+            holders.insert(alias, TokenHash::from_bytes(hash(row.try_get(1)?)?));
         }
     }
-    Ok(names)
+    Ok(holders)
 }
 
-fn hash(bytes: &[u8]) -> Result<[u8; 32], sqlx::Error> {
+pub(super) fn hash(bytes: &[u8]) -> Result<[u8; 32], sqlx::Error> {
     bytes32(bytes).map_err(|error| sqlx::Error::Decode(error.into()))
 }
 
@@ -73,7 +84,12 @@ pub(super) async fn write(
     for claims in winners.claims.chunks(STATEMENT_ROWS_MAX) {
         claim(connection, claims).await?;
     }
-    for aliases in winners.aliases.chunks(STATEMENT_ROWS_MAX) {
+    add(connection, &winners.aliases).await
+}
+
+/// Adds aliases that are nobody's.
+pub(super) async fn add(connection: &mut SqliteConnection, aliases: &[&AliasRow]) -> Result<(), sqlx::Error> {
+    for aliases in aliases.chunks(STATEMENT_ROWS_MAX) {
         let sql = format!(
             "INSERT INTO aliases (alias_hash, tenant, kind, alias, token_hash, mac, created_at, mac_key) VALUES {}",
             rows_of_placeholders(aliases.len(), 8)
@@ -113,7 +129,7 @@ async fn claim(connection: &mut SqliteConnection, claims: &[Claim<'_>]) -> Resul
     Ok(())
 }
 
-/// The card is hidden: no fingerprint leads to it any more.
+/// No fingerprint leads to the card any more: it is hidden, or has another number.
 pub(super) async fn forget(connection: &mut SqliteConnection, card: TokenHash) -> Result<(), sqlx::Error> {
     sqlx::query("DELETE FROM fingerprints WHERE token_hash = ?1")
         .bind(card.as_bytes().as_slice())
