@@ -26,7 +26,8 @@ pub use action::{
     Action, ActionKind, AttachCvc, CardScope, EraseCard, ExportCards, ExportScope, ForwardFacts, Import,
     ManageEvents, ManageKeys, ManageTenant, MatchFingerprint, NamedCard, OpenCaptureSession, OpenForward,
     OpenForwardSubject, ReadAudit, ReadCard, ReadCards, ReadEvidence, RecordOutcome, RestoreCard,
-    RestoreScope, RestoredCards, TenantCards, TenantFacts, TenantScope, Tokenize, UpdateCard, WantedCard,
+    RestoreScope, RestoredCards, TenantCards, TenantFacts, TenantScope, Tokenize, UpdateCard, UpdateCards,
+    WantedCard,
 };
 pub use ask::{Answer, Ask, AskForward, AskTenant, IncompleteAsk};
 pub use bundle::{

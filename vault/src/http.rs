@@ -29,6 +29,10 @@ fn endpoints() -> OpenApiRouter<Arc<Vault>> {
             routes!(routes::cards::batch::batch)
                 .layer(DefaultBodyLimit::max(routes::cards::batch::BATCH_BYTES_MAX)),
         )
+        .routes(
+            routes!(routes::cards::updates::updates)
+                .layer(DefaultBodyLimit::max(routes::cards::batch::BATCH_BYTES_MAX)),
+        )
         .routes(routes!(routes::cards::lookup::lookup))
         .routes(routes!(routes::cards::match_number::match_number))
         .routes(routes!(

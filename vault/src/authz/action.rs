@@ -158,6 +158,23 @@ impl Action for ReadCards {
     }
 }
 
+/// [`UpdateCard`] for whatever cards of a tenant: an account updater names many.
+#[derive(Debug)]
+pub enum UpdateCards {}
+
+impl sealed::Sealed for UpdateCards {}
+
+impl Action for UpdateCards {
+    type Subject = TenantCards;
+    type Facts = TenantFacts;
+    const KIND: ActionKind = ActionKind::UpdateCard;
+
+    fn question<'a>(subject: &'a TenantCards, facts: &'a TenantFacts) -> Result<Question<'a>, &'static str> {
+        let tenant = facts.must_be_of(&subject.tenant)?;
+        Ok(Question::Card { tenant, environment: subject.environment })
+    }
+}
+
 impl fmt::Display for ActionKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

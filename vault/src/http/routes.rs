@@ -14,6 +14,7 @@ pub mod cards {
     pub mod restore_many;
     pub mod show;
     pub mod update;
+    pub mod updates;
 }
 pub mod events {
     //! Events: what destinations are told of cards.

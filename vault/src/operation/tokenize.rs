@@ -20,7 +20,7 @@ use strongroom_sealing::{CardSecrets, Fingerprint, HeldKey, KeyScope, Purpose, f
 pub(super) use self::commit::ATTEMPTS_MAX;
 use self::commit::Stored;
 pub use self::once::Once;
-use self::once::Repeat;
+pub(super) use self::once::{First, Repeat, tokens_of};
 pub(super) use self::place::shown_of;
 pub use self::place::{Became, FIRST_VERSION, Made};
 pub(super) use self::rename::DRAWS_MAX;

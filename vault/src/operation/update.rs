@@ -6,7 +6,10 @@
 //! Does not promise: one token per number where cards are given numbers that others have: dedupe speaks at creation only.
 //! Upholds: C-34.
 
+mod batch;
 mod revise;
+
+pub use self::batch::{UPDATES_MAX, UpdateAnswer, UpdateItem, Updated};
 
 use std::sync::Arc;
 
@@ -19,8 +22,8 @@ use super::names::alias_row;
 use super::tokenize::{ATTEMPTS_MAX, accept_number, deduplicates, shown_of};
 use super::{Asking, OperationError, Vault};
 use crate::audit::{CardChange, Draft, Event, KeyRef, Object};
-use crate::authz::{Permit, UpdateCard};
-use crate::store::{CardUpdate, Change, Committed, TenantRow, TenantStatus};
+use crate::authz::{Decision, Permit, UpdateCard};
+use crate::store::{CardRow, CardUpdate, Change, Committed, TenantRow, TenantStatus};
 
 /// What is to change of a card. What is none stays; an inner none removes.
 #[derive(Default)]
@@ -35,13 +38,18 @@ pub struct CardPatch {
     pub expires_at: Option<Option<Timestamp>>,
     /// The caller's own notes: some of them, or none of them from now on.
     pub metadata: Option<Option<MetadataPatch>>,
+    /// Whether its issuer closed it. Left out, another number or expiry says that it did not.
+    pub closed: Option<bool>,
 }
 
 impl CardPatch {
     /// Whether nothing is to change.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        matches!(self, Self { number: None, expiry: None, holder: None, expires_at: None, metadata: None })
+        matches!(
+            self,
+            Self { number: None, expiry: None, holder: None, expires_at: None, metadata: None, closed: None }
+        )
     }
 }
 
@@ -96,13 +104,13 @@ impl Vault {
         permit: &Permit<UpdateCard>,
         tenant: &TenantRow,
         revision: &mut Revision,
-    ) -> Result<crate::store::CardRow, OperationError> {
+    ) -> Result<CardRow, OperationError> {
         let scope = KeyScope::Tenant(tenant.id.clone());
         for _ in 0..ATTEMPTS_MAX {
             let key = self.keys.active(&scope, Purpose::Card).await?;
             let update = self.reseal(asking, tenant, &key, revision)?;
             let row = update.card.clone();
-            let entries = vec![self.updated_entry(asking, permit, &update)];
+            let entries = vec![updated_entry(asking, permit.decision(), revision, &update.card)];
             let change = Change::UpdateCards { updates: vec![update], idempotency: None, entries };
             match self.committer.commit(change).await? {
                 Committed::Done => {
@@ -157,7 +165,7 @@ impl Vault {
         let record = seal(&key.key, &context, secrets, &*self.random)?;
         let (brand, length) = shown_of(&facts, &secrets.pan);
         let number_version = if revision.number_changed { row_version } else { before.number_version };
-        let card = crate::store::CardRow {
+        let card = CardRow {
             record,
             data_key: key.id,
             facts,
@@ -169,6 +177,7 @@ impl Vault {
             metadata: revision.metadata.clone(),
             updated_at: asking.at.max(before.updated_at),
             fingerprint: revision.fingerprint,
+            closed_at: revision.closed_at,
             ..before.clone()
         };
         let alias = |(naming, alias): (&HeldKey, Alias)| {
@@ -179,19 +188,8 @@ impl Vault {
         Ok(CardUpdate { card, claims, aliases })
     }
 
-    fn updated_entry(&self, asking: &Asking, permit: &Permit<UpdateCard>, update: &CardUpdate) -> Draft {
-        let row = &update.card;
-        let object = Object::Token { token: row.token.token_ref(), tenant: Some(row.tenant.clone()) };
-        let changed =
-            if row.number_version == row.row_version { "number-changed" } else { "details-changed" };
-        Self::allowed(asking, Event::RecordUpdate, permit.decision(), object)
-            .because(changed)
-            .with_key(KeyRef::of(row.data_key))
-            .changing(CardChange::of(row.row_version, &row.record))
-    }
-
     /// A code of the number before is of no use any more.
-    fn was_updated(&self, revision: &mut Revision, row: &crate::store::CardRow) {
+    fn was_updated(&self, revision: &mut Revision, row: &CardRow) {
         let what = if revision.number_changed { "number" } else { "details" };
         metrics::counter!("strongroom_cards_updated_total", "what" => what).increment(1);
         if revision.number_changed {
@@ -201,4 +199,17 @@ impl Vault {
             guess.was_new();
         }
     }
+}
+
+fn updated_entry(asking: &Asking, decision: &Decision, revision: &Revision, row: &CardRow) -> Draft {
+    let object = Object::Token { token: row.token.token_ref(), tenant: Some(row.tenant.clone()) };
+    let changed = match (revision.number_changed, revision.row.closed_at, row.closed_at) {
+        (true, ..) => "number-changed",
+        (false, None, Some(_)) => "closed",
+        (false, ..) => "details-changed",
+    };
+    Vault::allowed(asking, Event::RecordUpdate, decision, object)
+        .because(changed)
+        .with_key(KeyRef::of(row.data_key))
+        .changing(CardChange::of(row.row_version, &row.record))
 }

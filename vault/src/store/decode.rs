@@ -22,7 +22,8 @@ use crate::audit::{EntryId, InstanceId, Leaf};
 macro_rules! card_columns {
     () => {
         "token, tenant, record, data_key, bin, last4, exp, brand, length, row_version, expires_at, metadata, \
-         created_at, updated_at, deleted_at, destroy_after, fingerprint, number_version"
+         created_at, updated_at, deleted_at, destroy_after, fingerprint, number_version, \
+         closed_at"
     };
 }
 /// Columns of an alias.
@@ -113,6 +114,7 @@ macro_rules! readers {
                         .map(|bytes| bytes32(bytes).map(Fingerprint::from_bytes))
                         .transpose()?,
                     number_version: count(row.try_get::<Option<i64>, _>(17)?.unwrap_or(1))?,
+                    closed_at: time(row.try_get(18)?),
                 })
             }
 

@@ -41,6 +41,8 @@ pub struct CardRow {
     pub updated_at: Timestamp,
     /// When it was hidden.
     pub deleted_at: Option<Timestamp>,
+    /// When its issuer was said to have closed it.
+    pub closed_at: Option<Timestamp>,
     /// When a hidden card is to be destroyed.
     pub destroy_after: Option<Timestamp>,
     /// Keyed fingerprint of its number, if the tenant asks for them and the card is not hidden.

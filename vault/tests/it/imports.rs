@@ -178,3 +178,88 @@ fn the_vault_s_limit_is_obeyed() {
     let ended = ground.import(&["cards.csv"]).end();
     assert_eq!((ended.status, &ground.report()["imported"]), (0, &json!(1_000)), "{}", ended.told);
 }
+
+#[test]
+fn a_feed_killed_at_random_moments_makes_each_update_once_on_sqlite() {
+    update_under_kills(Ground::on_sqlite_with("update_per_second = 1000"));
+}
+
+#[test]
+fn a_feed_killed_at_random_moments_makes_each_update_once_on_postgres() {
+    update_under_kills(Ground::on_postgres());
+}
+
+/// New numbers, new expiries and closed cards from a file; the feed is killed twice, and the vault under it once.
+fn update_under_kills(mut ground: Ground) {
+    const UPDATES: u64 = 900;
+    ground.source(
+        "cards.csv",
+        "number,exp_month,exp_year",
+        (0..UPDATES).map(|n| format!("{},12,2034", number(n))),
+    );
+    let ended = ground.import(&["cards.csv"]).end();
+    assert_eq!(ended.status, 0, "{}", ended.told);
+    let cards = ground.mapping();
+    let update = |(n, (_, token)): (usize, &(u64, String))| match n % 3 {
+        0 => format!("{token},{},1,2040,", number(UPDATES + n as u64)),
+        1 => format!("{token},,2,2041,"),
+        _ => format!("{token},,,,true"),
+    };
+    let wrong = [
+        "tok_test_bkscltdmvfnwgpxhqzjrbkscltdmvfnwzv,,,,true".to_owned(), // nobody's
+        format!("{},4242424242424243,,,", cards[0].1),
+        "4242424242424242,,,,true".to_owned(),
+    ];
+    let lines = cards.iter().enumerate().map(update).chain(wrong);
+    ground.source("updates.csv", "token,number,exp_month,exp_year,closed", lines);
+    for kill in 1..=2 {
+        let mut feed = ground.update(&["updates.csv"]);
+        if kill == 2 {
+            ground.wait_for_updates(&mut feed, 300);
+            ground.kill_vault();
+        }
+        ground.wait_for_updates(&mut feed, 200 * kill + ground.below(100) as usize);
+        feed.kill();
+    }
+    let ended = ground.update(&["updates.csv"]).end();
+    assert_eq!(ended.status, 3, "some lines were refused: {}", ended.told);
+    let report: Value = serde_json::from_str(&ground.text_of_update("report.json")).unwrap();
+    assert_eq!((&report["kind"], &report["lines"]), (&json!("update"), &json!(UPDATES + 3)), "{report}");
+    let third = UPDATES / 3;
+    assert_eq!(report["by_change"], json!({ "number": third, "expiry": third, "closed": third }));
+    assert_eq!((&report["refused_here"], &report["refused_by_vault"]), (&json!(2), &json!(1)));
+    assert!(report["checks"].as_object().unwrap().values().all(|check| check == &json!(true)), "{report}");
+    let updated = ground.text_of_update("updated.csv");
+    assert_eq!(updated.lines().count() as u64, UPDATES + 1);
+    assert!(updated.lines().skip(1).all(|row| row.split(',').nth(2) == Some("2")), "each was changed once");
+    let refused = ground.text_of_update("refused.csv");
+    assert!(
+        refused.contains("902,vault")
+            && refused.contains("903,update,number")
+            && refused.contains("904,update,token")
+    );
+    for file in ["state.jsonl", "updated.csv", "refused.csv", "report.json"] {
+        let text = ground.text_of_update(file);
+        assert!(!text.contains("42424242") && !text.contains(&number(UPDATES)), "{file}");
+    }
+    for n in [0, 3, 600, 1, 2] {
+        let holds = if n % 3 == 0 { number(UPDATES + n as u64) } else { number(n as u64) };
+        ground.assert_opens_to(&cards[n].1, &holds);
+    }
+    let store = ground.store();
+    let config = ground.stop();
+    let runtime = ground::runtime();
+    runtime.block_on(sound_log(&config, 2));
+    let read = strongroom_vault::config::VaultConfig::read(&config).unwrap();
+    let log = runtime.block_on(strongroom_vault::app::open_store(&read.store)).unwrap();
+    let mut changed: std::collections::HashMap<String, u32> = std::collections::HashMap::new();
+    for entry in runtime.block_on(strongroom_vault::audit::tail(&*log, 100_000)).unwrap() {
+        let entry: Value = serde_json::from_slice(entry.leaf.as_bytes()).unwrap();
+        if entry["evt"] == "record.update" && entry["out"] == "success" {
+            *changed.entry(entry["obj"]["ref"].to_string()).or_default() += 1;
+        }
+    }
+    assert_eq!(changed.len() as u64, UPDATES);
+    assert!(changed.values().all(|times| *times == 1), "an update was made twice");
+    println!("{UPDATES} updates on {store} under 3 kills, {} batches replayed", report["batches_replayed"]);
+}

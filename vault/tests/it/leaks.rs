@@ -9,6 +9,7 @@ mod events;
 mod exports;
 mod ground;
 mod keys;
+mod updates;
 
 use std::collections::BTreeMap;
 
@@ -39,6 +40,7 @@ async fn campaign(mut ground: Ground) {
     ends::lists_of_tenants_by_every_door(&mut ground).await;
     events::events_by_every_door(&mut ground).await;
     exports::exports_by_every_door(&mut ground).await;
+    updates::changes_by_every_door(&mut ground).await;
     tenants_by_every_door(&mut ground).await;
     forwards_by_every_door(&mut ground).await;
     charges_that_end_in_every_way(&mut ground).await;

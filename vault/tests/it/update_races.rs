@@ -1,24 +1,21 @@
 //! Changes of one card at the same time: by many writers, with its erasure, with forwards, with creates of its numbers, and
 //! by a vault that is killed.
 
+mod site;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use strongroom_domain::{TenantId, Token};
-use strongroom_perimeter::clock::SystemClock;
+use strongroom_domain::Token;
 use strongroom_sandbox::line::Door;
-use strongroom_sandbox::pki::Pki;
-use strongroom_vault::app;
-use strongroom_vault::config::VaultConfig;
 
-use crate::crash::{Vault, door, number, onboard, sound_log, store_of};
+use crate::crash::{number, store_of};
 use crate::postgres::PostgresServer;
-use crate::service::{configuration, sqlite, wanted};
+use crate::service::wanted;
+use site::Site;
 
 const CARDS: &str = "/v1/tenants/acme/cards";
 /// Writers of one card, and the changes each makes.
@@ -28,87 +25,6 @@ const CHANGES: u64 = 8;
 const ERASURES: usize = 6;
 /// Changes of number while others forward or create.
 const FLIPS: u64 = 24;
-
-/// One or two vaults on one store.
-struct Site {
-    vaults: Vec<Vault>,
-    pki: PathBuf,
-    _folder: tempfile::TempDir,
-    _server: Option<PostgresServer>,
-}
-
-impl Site {
-    async fn on_sqlite() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = sqlite(folder.path());
-        Self::start(folder, None, &store, &["vault-1"]).await
-    }
-
-    /// Two replicas.
-    async fn on_postgres() -> Self {
-        let server = tokio::task::spawn_blocking(PostgresServer::start).await.unwrap();
-        let store = store_of(&server);
-        Self::start(tempfile::tempdir().unwrap(), Some(server), &store, &["vault-1", "vault-2"]).await
-    }
-
-    async fn start(
-        folder: tempfile::TempDir,
-        server: Option<PostgresServer>,
-        store: &str,
-        names: &[&str],
-    ) -> Self {
-        let pki = Pki::open_or_create(folder.path().join("pki"), Arc::new(SystemClock)).unwrap();
-        let text = configuration(folder.path(), &pki, store)
-            + "update_per_second = 100000\ndedupe_numbers_per_day = 10000\n";
-        let mut vaults: Vec<_> =
-            names.iter().map(|name| Vault::prepare(folder.path(), name, &text)).collect();
-        vaults.iter_mut().for_each(Vault::start);
-        vaults.iter_mut().for_each(Vault::wait);
-        onboard(pki.folder(), &vaults[0]).await;
-        Self { vaults, pki: pki.folder().to_owned(), _folder: folder, _server: server }
-    }
-
-    fn address(&self, n: usize) -> SocketAddr {
-        self.vaults[n % self.vaults.len()].address()
-    }
-
-    fn door(&self, workload: &str, n: usize) -> Door {
-        door(&self.pki, workload, self.address(n))
-    }
-
-    async fn create(&self, card: &Value) -> String {
-        let answer = self.door("checkout", 0).send("POST", CARDS, &[], card.to_string()).await.unwrap();
-        assert_eq!(answer.status, 201, "{}", answer.json());
-        answer.json()["token"].as_str().unwrap().to_owned()
-    }
-
-    async fn deduplicate(&self) {
-        let body = json!({ "groups": ["merchants"], "dedupe": "return-existing" }).to_string();
-        let answer = self.door("platform", 0).send("PUT", "/v1/tenants/acme", &[], body).await.unwrap();
-        assert_eq!(answer.status, 200, "{}", answer.json());
-        tokio::time::sleep(Duration::from_millis(1_100)).await; // replicas believe a tenant's row for a second
-    }
-
-    /// Ends every vault and reads the log, which must be sound.
-    async fn end(&mut self, boots: u64) -> Vec<Value> {
-        self.vaults.iter_mut().for_each(Vault::stop);
-        sound_log(self.vaults[0].config(), boots).await;
-        let config = VaultConfig::read(self.vaults[0].config()).unwrap();
-        let store = app::open_store(&config.store).await.unwrap();
-        let entries = strongroom_vault::audit::tail(&*store, 100_000).await.unwrap();
-        entries.iter().map(|entry| serde_json::from_slice(entry.leaf.as_bytes()).unwrap()).collect()
-    }
-
-    /// The card's row: its version, and the hash of its record.
-    async fn row(&self, token: &str) -> (u64, String) {
-        use sha2::Digest as _;
-        let config = VaultConfig::read(self.vaults[0].config()).unwrap();
-        let store = app::open_store(&config.store).await.unwrap();
-        let (tenant, token) = (TenantId::parse("acme").unwrap(), Token::parse(token).unwrap());
-        let row = store.card(&tenant, token.hash()).await.unwrap().unwrap();
-        (row.row_version, hex::encode(sha2::Sha256::digest(&row.record)))
-    }
-}
 
 fn path(token: &str) -> String {
     format!("{CARDS}/{token}")
@@ -463,4 +379,68 @@ async fn kill_under_changes(mut site: Site) {
     let in_doubt: u64 = cards.iter().map(|(.., in_doubt)| in_doubt).sum();
     println!("{made} changes under {KILLS} kills, {in_doubt} of them found made without an answer");
     assert!(made > KILLS);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn feeds_that_meet_make_every_update_once_on_sqlite() {
+    feed_together(Site::on_sqlite().await, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn feeds_that_meet_at_two_replicas_make_every_update_once_on_postgres() {
+    feed_together(Site::on_postgres().await, 2).await;
+}
+
+/// Feeds that name no version, of the same cards in other orders: each of their updates is made once, of whatever was there.
+async fn feed_together(mut site: Site, boots: u64) {
+    const FEEDS: usize = 4;
+    const ROUNDS: u64 = 4;
+    let mut tokens = Vec::new();
+    for n in 0..5 {
+        tokens.push(site.create(&json!({ "number": number(n) })).await);
+    }
+    let feeds = (0..FEEDS).map(|n| {
+        let (mut updater, mut tokens) = (site.door("updater", n), tokens.clone());
+        tokens.rotate_left(n);
+        tokio::spawn(async move {
+            for round in 1..=ROUNDS {
+                let name = format!("f{n}");
+                let change = json!({ "metadata": { name: round.to_string() } });
+                let updates: Vec<_> =
+                    tokens.iter().map(|token| json!({ "token": token, "change": change })).collect();
+                let body = json!({ "updates": updates }).to_string();
+                let path = format!("{CARDS}/updates");
+                loop {
+                    let answer = updater.send("POST", &path, &[], body.clone()).await.unwrap();
+                    // Met too often in one call: nothing was made, and the caller sends it again.
+                    if answer.status == 409 {
+                        continue;
+                    }
+                    assert_eq!(answer.status, 200, "{}", answer.json());
+                    let results = answer.json()["results"].clone();
+                    assert!(
+                        results.as_array().unwrap().iter().all(|result| result["status"] == 200),
+                        "{results}"
+                    );
+                    break;
+                }
+            }
+        })
+    });
+    for feed in futures_util::future::join_all(feeds).await {
+        feed.unwrap();
+    }
+    let made = FEEDS as u64 * ROUNDS;
+    for token in &tokens {
+        let answer =
+            site.door("orchestrator", 0).send("GET", &path(token), &[], String::new()).await.unwrap();
+        assert_eq!(answer.json()["version"], made + 1);
+        for n in 0..FEEDS {
+            assert_eq!(answer.json()["metadata"][format!("f{n}")], ROUNDS.to_string());
+        }
+    }
+    let entries = site.end(boots).await;
+    for token in &tokens {
+        assert!(changes(&entries, token).keys().copied().eq(2..=made + 1));
+    }
 }

@@ -308,3 +308,120 @@ async fn changes_are_limited_by_caller() {
     }
     assert!(statuses.contains(&412) && statuses.contains(&429), "{statuses:?}");
 }
+
+async fn push(vault: &Service, key: Option<&str>, body: &Value) -> Exchange {
+    let headers: Vec<_> = key.map(|key| ("idempotency-key", key)).into_iter().collect();
+    vault.send_with("updater", "POST", &format!("{CARDS}/updates"), &headers, Some(body)).await
+}
+
+#[tokio::test]
+async fn a_feed_changes_many_cards_in_one_commit_and_says_what_became_of_each() {
+    let vault = started(json!({ "dedupe": "return-existing" })).await;
+    let card = async |number: &str| create(&vault, json!({ "number": number })).await;
+    let cards = [card(VISA).await, card(OTHER_VISA).await, card(AMEX).await];
+    let token = |n: usize| cards[n]["token"].clone();
+    let feed = json!({ "updates": [
+        { "token": token(0), "change": { "number": "5555555555554444", "exp_month": 1, "exp_year": 2033 } },
+        { "token": token(1), "version": 1, "change": { "exp_month": 2, "exp_year": 2034 } },
+        { "token": token(2), "change": { "closed": true } },
+        { "token": token(2), "change": { "closed": false } },
+        { "token": "tok_test_bkscltdmvfnwgpxhqzjrbkscltdmvfnwzv", "change": { "closed": true } },
+        { "token": "nonsense", "change": { "closed": true } },
+        { "token": token(1), "change": { "number": "4242424242424243" } },
+    ] });
+    let answer = push(&vault, Some("feed-1"), &feed).await;
+    assert_eq!(answer.status(), 200, "{}", answer.json());
+    let results = answer.json()["results"].clone();
+    let statuses: Vec<_> =
+        results.as_array().unwrap().iter().map(|result| result["status"].as_u64().unwrap()).collect();
+    assert_eq!(statuses, [200, 200, 200, 422, 404, 404, 422]);
+    assert_eq!(
+        (&results[0]["card"]["brand"], &results[0]["card"]["last4"]),
+        (&json!("mastercard"), &json!("4444"))
+    );
+    assert_eq!((&results[1]["card"]["exp_year"], &results[1]["card"]["version"]), (&json!(2034), &json!(2)));
+    assert!(results[2]["card"]["closed_at"].is_string() && results[0]["card"]["closed_at"].is_null());
+    assert!(!String::from_utf8_lossy(&answer.received).contains("5555555555554444"));
+    assert_eq!(create(&vault, json!({ "number": "5555555555554444" })).await["token"], token(0));
+    // One entry for each update, also for those that are refused; numbered together, as one commit writes them.
+    let entries = vault.entries().await;
+    let told: Vec<_> = entries.iter().filter(|entry| entry["evt"] == "record.update").collect();
+    let words: Vec<_> = told.iter().map(|entry| entry["rsn"].as_str().unwrap()).collect();
+    let (bad, unknown) = ("invalid-card", "token-not-found");
+    assert_eq!(words, ["number-changed", "details-changed", "closed", bad, unknown, unknown, bad]);
+    let numbers: Vec<_> = told.iter().map(|entry| entry["instance_seq"].as_u64().unwrap()).collect();
+    assert!(numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{numbers:?}");
+
+    // The same again under its key is the same answer, and no change; another body under it is refused.
+    let again = push(&vault, Some("feed-1"), &feed).await;
+    assert_eq!((again.header("idempotency-replayed"), again.body()), (Some("true"), answer.body()));
+    assert_eq!(vault.send("orchestrator", "GET", &path(&cards[0]), None).await.json()["version"], 2);
+    let other = json!({ "updates": [{ "token": token(0), "change": { "closed": true } }] });
+    assert_eq!(push(&vault, Some("feed-1"), &other).await.status(), 422);
+    // A version that is over is refused alone.
+    let stale = json!({ "updates": [
+        { "token": token(1), "version": 1, "change": { "closed": true } },
+        { "token": token(2), "version": 2, "change": { "metadata": { "feed": "2" } } },
+    ] });
+    let results = push(&vault, None, &stale).await.json()["results"].clone();
+    assert_eq!((&results[0]["status"], &results[1]["status"]), (&json!(412), &json!(200)));
+    assert!(results[1]["card"]["closed_at"].is_string(), "notes do not open a closed card");
+}
+
+#[tokio::test]
+async fn a_closed_card_says_so_and_is_forwarded_as_before() {
+    let vault = started(json!({})).await;
+    let card = create(&vault, json!({ "number": VISA, "exp_month": 1, "exp_year": 2030 })).await;
+    assert_eq!(card["closed_at"], Value::Null);
+    let closed = patched(&vault, &card, 1, json!({ "closed": true })).await;
+    let since = closed["closed_at"].as_str().unwrap().to_owned();
+    assert_eq!(vault.newest("record.update").await["rsn"], "closed");
+    let found = json!({ "tokens": [card["token"]] });
+    let found = vault.send("orchestrator", "POST", &format!("{CARDS}/lookup"), Some(&found)).await.json();
+    assert_eq!(found["results"][0]["card"]["closed_at"], since.as_str());
+    let listed = vault.send("orchestrator", "GET", CARDS, None).await.json();
+    assert_eq!(listed["cards"][0]["closed_at"], since.as_str());
+    assert_eq!(
+        forwarded(&vault, &card, &["number"]).await["number"],
+        VISA,
+        "the issuer decides, not the feed"
+    );
+    assert_eq!(patched(&vault, &card, 2, json!({ "closed": true })).await["closed_at"], since.as_str());
+    let same = json!({ "exp_month": 1, "exp_year": 2030 });
+    assert_eq!(
+        patched(&vault, &card, 3, same).await["closed_at"],
+        since.as_str(),
+        "the same expiry is no new one"
+    );
+    assert_eq!(
+        patched(&vault, &card, 4, json!({ "exp_month": 1, "exp_year": 2033 })).await["closed_at"],
+        Value::Null
+    );
+    patched(&vault, &card, 5, json!({ "closed": true })).await;
+    assert_eq!(patched(&vault, &card, 6, json!({ "number": OTHER_VISA })).await["closed_at"], Value::Null);
+    let both = json!({ "number": VISA, "closed": true });
+    assert!(patched(&vault, &card, 7, both).await["closed_at"].is_string(), "what is said is what holds");
+    assert_eq!(patched(&vault, &card, 8, json!({ "closed": null })).await["closed_at"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_feed_that_is_not_one_is_refused_as_a_whole() {
+    let vault = started(json!({})).await;
+    let card = create(&vault, json!({ "number": VISA })).await;
+    let one = json!({ "token": card["token"], "change": { "closed": true } });
+    let many: Vec<_> = (0..101).map(|_| one.clone()).collect();
+    for (body, status) in [
+        (json!({ "updates": [] }), 400),
+        (json!({ "updates": many }), 400),
+        (json!({ "updates": [{ "token": VISA, "change": { "closed": true } }] }), 400),
+        (json!({ "updates": [{ "token": card["token"], "change": { "cvc": "123" } }] }), 400),
+        (json!({ "updates": [one, { "change": {} }] }), 400),
+        (json!({}), 400),
+    ] {
+        let answer = push(&vault, None, &body).await;
+        assert_eq!(answer.status(), status, "{}", answer.json());
+        assert!(!String::from_utf8_lossy(&answer.received).contains(VISA));
+    }
+    let shown = vault.send("orchestrator", "GET", &path(&card), None).await;
+    assert_eq!(shown.json(), card);
+}

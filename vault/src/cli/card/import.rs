@@ -1,4 +1,5 @@
-//! `strongroom-vault card import`: cards from a file or a pipe into one tenant, in batches, over the API.
+//! `strongroom-vault card import` and `card update`: cards, or changes of cards, from a file or a pipe to one tenant, in
+//! batches, over the API.
 //!
 //! Promises: killed at any moment and run again, every line is in once; bounded memory, whatever the source's size; card
 //! data only in buffers that are wiped; no digit of a card in any message, state or report.
@@ -9,8 +10,10 @@
 mod batch;
 mod card;
 mod journal;
+mod kind;
 mod report;
 mod send;
+mod update;
 
 use std::io::Write;
 use std::num::NonZeroUsize;
@@ -34,6 +37,7 @@ use crate::cli::client::{Api, ApiArgs, Patience};
 
 use batch::{Batch, Batches};
 use journal::{Acknowledged, Head, Journal, Past};
+use kind::Kind;
 use report::Tally;
 use send::Sender;
 
@@ -50,6 +54,28 @@ const EXIT_REFUSED: u8 = 3;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
+    run: RunArgs,
+    /// Connections to the vault: batches under way at once.
+    #[arg(long, default_value = "8", value_parser = parse_connections)]
+    connections: NonZeroUsize,
+}
+
+/// Change cards under their tokens, as an account updater says.
+///
+/// CSV or JSON lines as for import. Names: token (or an alias), number, exp_month, exp_year, closed (true or false), holder, expires_at,
+/// metadata.NAME, version (the change is made of no other). What a line leaves out stays. Lines are done in their order. The
+/// folder given by --state holds what is done so far, and at the end updated.csv (line, token, version, changed), refused.csv
+/// and report.json.
+#[derive(Debug, clap::Args)]
+pub(super) struct UpdateArgs {
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// What both have.
+#[derive(Debug, clap::Args)]
+struct RunArgs {
+    #[command(flatten)]
     api: ApiArgs,
     #[command(flatten)]
     source: SourceArgs,
@@ -59,9 +85,6 @@ pub(super) struct Args {
     /// Folder for state and reports; the same for every run of this import.
     #[arg(long, value_name = "FOLDER")]
     state: PathBuf,
-    /// Connections to the vault: batches under way at once.
-    #[arg(long, default_value = "8", value_parser = parse_connections)]
-    connections: NonZeroUsize,
     /// Seconds to go on without an answer before giving up.
     #[arg(long, default_value_t = 300)]
     patience_seconds: u64,
@@ -79,11 +102,28 @@ fn parse_connections(text: &str) -> Result<NonZeroUsize, &'static str> {
 }
 
 pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> Result<ExitCode, CliError> {
+    begin(Kind::Import, args.run, args.connections, out).await
+}
+
+/// One connection: changes are made in the order of their lines.
+pub(super) async fn run_updates(
+    args: UpdateArgs,
+    out: &mut (dyn Write + Send),
+) -> Result<ExitCode, CliError> {
+    begin(Kind::Update, args.run, NonZeroUsize::MIN, out).await
+}
+
+async fn begin(
+    kind: Kind,
+    args: RunArgs,
+    connections: NonZeroUsize,
+    out: &mut (dyn Write + Send),
+) -> Result<ExitCode, CliError> {
     hardening::apply()?;
     let api = Api::new(&args.api)?;
     let folder = Folder::hold(&args.state)?;
     let source = args.source.open()?;
-    let (journal, past) = Journal::open(&folder, head(&args, &source)?)?;
+    let (journal, past) = Journal::open(&folder, head(kind, &args, &source)?)?;
     if past.is_forgotten(SystemClock.now()) && !args.resend {
         return Err("an earlier run was cut off more than 23 hours ago. The vault may not remember the batches that were \
                     under way then and would take them twice: compare the tenant's newest cards with the mapping, then \
@@ -96,18 +136,18 @@ pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> Result<Exit
         meter: source.meter.clone(),
         tally: past.tally.clone(),
         stop: drain::on_signals()?,
-        connections: args.connections.get(),
+        connections: connections.get(),
         journal,
     };
     import.run(source, past, sender, &folder, out).await
 }
 
-fn head(args: &Args, source: &Source) -> Result<Head, CliError> {
+fn head(kind: Kind, args: &RunArgs, source: &Source) -> Result<Head, CliError> {
     let (at, mut tail) = (SystemClock.now(), [0; 10]);
     SystemRandom::new().fill(&mut tail)?;
     let import = uuid::Builder::from_unix_timestamp_millis(at.unix_millis(), &tail).into_uuid();
     let (tenant, format, source) = (args.tenant.clone(), source.format, source.facts.clone());
-    Ok(Head { import, tenant, format, source, at })
+    Ok(Head { import, kind, tenant, format, source, at })
 }
 
 /// One run.
@@ -136,8 +176,8 @@ impl Import {
         out: &mut dyn Write,
     ) -> Result<ExitCode, CliError> {
         let (batches, mut waiting) = mpsc::channel(self.connections);
-        let stop = self.stop.clone();
-        let reading = tokio::task::spawn_blocking(move || read(source, &past, &batches, &stop));
+        let (stop, kind) = (self.stop.clone(), self.journal.head.kind);
+        let reading = tokio::task::spawn_blocking(move || read(kind, source, &past, &batches, &stop));
         let sent = self.send(&mut waiting, sender).await;
         self.progress.end();
         drop(waiting); // a reader that waits for room ends
@@ -201,13 +241,14 @@ impl Import {
 
 /// Reads the source from its beginning, and gives on what is not acknowledged yet. `None`: told to stop before the end.
 fn read(
+    kind: Kind,
     source: Source,
     past: &Past,
     batches: &mpsc::Sender<Batch>,
     stop: &CancellationToken,
 ) -> Result<Option<Read>, CliError> {
     let mut lines = 0;
-    let mut made = Batches::new(source.plaintext, source.format);
+    let mut made = Batches::new(kind, source.plaintext, source.format);
     while let Some(batch) = made.next()? {
         lines += (batch.cards.len() + batch.faults.len()) as u64;
         if batch.number < past.batches {

@@ -29,7 +29,7 @@ pub(in crate::operation) enum Repeat {
 }
 
 /// The first request under its idempotency key.
-pub(super) struct First {
+pub(in crate::operation) struct First {
     once: Once,
     status: u16,
     scope: Scope,
@@ -39,7 +39,7 @@ pub(super) struct First {
 }
 
 impl First {
-    pub(super) fn row(&self, now: Timestamp, answer: &[u8]) -> IdempotencyRow {
+    pub(in crate::operation) fn row(&self, now: Timestamp, answer: &[u8]) -> IdempotencyRow {
         IdempotencyRow {
             scope: self.scope,
             digest: self.digest,
@@ -59,7 +59,7 @@ impl Once {
 
 impl Vault {
     /// Whether this idempotency key was used before, and for the same request. `status` is that of the answer to come.
-    pub(super) async fn begin_once(
+    pub(in crate::operation) async fn begin_once(
         &self,
         asking: &Asking,
         tenant: &TenantId,
@@ -76,7 +76,7 @@ impl Vault {
         Ok(Repeat::First(First { once, status, scope, key: key.id, digest, _working: working }))
     }
 
-    pub(super) async fn earlier_of(
+    pub(in crate::operation) async fn earlier_of(
         &self,
         asking: &Asking,
         tenant: &TenantId,
@@ -161,7 +161,7 @@ impl Vault {
 }
 
 /// The tokens an answer gave, by their card's place: one card's, or those of a batch.
-pub(super) fn tokens_of(answer: &[u8]) -> Vec<Option<TokenHash>> {
+pub(in crate::operation) fn tokens_of(answer: &[u8]) -> Vec<Option<TokenHash>> {
     let answer: serde_json::Value = serde_json::from_slice(answer).unwrap_or_default();
     let token = |card: &serde_json::Value| Some(Token::parse(card.get("token")?.as_str()?).ok()?.hash());
     match answer.get("results").and_then(serde_json::Value::as_array) {

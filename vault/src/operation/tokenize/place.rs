@@ -176,6 +176,7 @@ fn bare_row(order: &Order<'_>, draft: &CardDraft, token: Token, data_key: DataKe
         updated_at: order.asking.at,
         deleted_at: None,
         destroy_after: None,
+        closed_at: None,
         fingerprint: *fingerprint,
     }
 }

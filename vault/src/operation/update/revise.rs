@@ -1,7 +1,9 @@
 //! What a card is to be: the card as it was read, opened, with what a patch says in place of it.
 
 use strongroom_domain::alias::PanShaped;
-use strongroom_domain::{Alias, CardFacts, FactsKept, Metadata, Problem, ProblemKind, Timestamp};
+use strongroom_domain::{
+    Alias, CardFacts, Expiry, FactsKept, Metadata, MetadataPatch, Problem, ProblemKind, Timestamp,
+};
 use strongroom_sealing::{CardSecrets, Fingerprint, HeldKey, KeyScope, Purpose, fingerprint};
 
 use super::CardPatch;
@@ -28,14 +30,28 @@ pub(super) struct Revision {
     pub(super) metadata: Metadata,
     /// By which the number is to be known.
     pub(super) fingerprint: Option<Fingerprint>,
+    /// When it is said to be closed.
+    pub(super) closed_at: Option<Timestamp>,
     /// Held while the number is tried on a tenant that deduplicates.
     pub(super) guess: Option<Guess>,
+    /// What the patch said.
+    said: Said,
     /// The card's other names.
     aliases: Vec<Alias>,
     /// The sixteen digits it gets, and how many were drawn.
     drawn: Option<(PanShaped, u8)>,
     /// The tenant's fingerprint key, if it is needed.
     naming: Option<HeldKey>,
+}
+
+/// What a patch said, besides the secrets: to say it again of what the card became meanwhile.
+struct Said {
+    number: bool,
+    expiry: Option<Option<Expiry>>,
+    holder: bool,
+    expires_at: Option<Option<Timestamp>>,
+    metadata: Option<Option<MetadataPatch>>,
+    closed: Option<bool>,
 }
 
 impl Vault {
@@ -48,14 +64,28 @@ impl Vault {
         patch: CardPatch,
     ) -> Result<Revision, OperationError> {
         let mut secrets = self.unseal(&row).await?;
-        let CardPatch { number, expiry, holder, expires_at, metadata } = patch;
+        let CardPatch { number, expiry, holder, expires_at, metadata, closed } = patch;
+        let said = Said {
+            number: number.is_some(),
+            expiry,
+            holder: holder.is_some(),
+            expires_at,
+            metadata: metadata.clone(),
+            closed,
+        };
         let mut number_changed = false;
         if let Some(number) = number {
             number_changed = !secrets.pan.same_as(&number);
             secrets.pan = number;
         }
+        let is_renewed = number_changed || expiry.is_some_and(|expiry| expiry != secrets.expiry);
         secrets.expiry = expiry.unwrap_or(secrets.expiry);
         secrets.holder = holder.unwrap_or(secrets.holder);
+        let closed_at = match closed {
+            Some(true) => row.closed_at.or(Some(asking.at)),
+            Some(false) => None,
+            None => row.closed_at.filter(|_| !is_renewed),
+        };
         let metadata = match metadata {
             None => row.metadata.clone(),
             Some(None) => Metadata::default(),
@@ -70,7 +100,9 @@ impl Vault {
             number_changed,
             expires_at,
             metadata,
+            closed_at,
             guess: None,
+            said,
             aliases,
             drawn: None,
             naming: None,
@@ -167,6 +199,19 @@ impl Revision {
     pub(super) fn drawn(&self) -> Option<(&HeldKey, Alias)> {
         let (drawn, _) = self.drawn.as_ref()?;
         Some((self.naming.as_ref()?, Alias::PanShaped(drawn.clone())))
+    }
+
+    /// The patch, to be said of another version.
+    pub(super) fn into_patch(self) -> CardPatch {
+        let Self { secrets: CardSecrets { pan, holder, .. }, said, .. } = self;
+        CardPatch {
+            number: said.number.then_some(pan),
+            expiry: said.expiry,
+            holder: said.holder.then_some(holder),
+            expires_at: said.expires_at,
+            metadata: said.metadata,
+            closed: said.closed,
+        }
     }
 
     /// The card's other names after the change, the newest last.

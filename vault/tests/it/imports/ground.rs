@@ -90,13 +90,18 @@ impl Ground {
         self.import_as("importer", args)
     }
 
+    /// Changes of cards, as an account updater.
+    pub(super) fn update(&self, args: &[&str]) -> Import {
+        Import(self.command("update", "updater", args).stdin(Stdio::null()).spawn().unwrap())
+    }
+
     pub(super) fn import_as(&self, workload: &str, args: &[&str]) -> Import {
-        Import(self.command(workload, args).stdin(Stdio::null()).spawn().unwrap())
+        Import(self.command("import", workload, args).stdin(Stdio::null()).spawn().unwrap())
     }
 
     /// The import with its source on standard input.
     pub(super) fn import_from(&self, text: Vec<u8>, args: &[&str]) -> Import {
-        let mut child = self.command("importer", args).stdin(Stdio::piped()).spawn().unwrap();
+        let mut child = self.command("import", "importer", args).stdin(Stdio::piped()).spawn().unwrap();
         let mut input = child.stdin.take().unwrap();
         std::thread::spawn(move || drop(input.write_all(&text))); // it may be killed in between
         Import(child)
@@ -112,12 +117,12 @@ impl Ground {
         std::fs::remove_dir_all(self.state()).unwrap();
     }
 
-    fn command(&self, workload: &str, args: &[&str]) -> Command {
+    fn command(&self, verb: &str, workload: &str, args: &[&str]) -> Command {
         let identity = self.pki.client(workload).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_strongroom-vault"));
         command.args([
             "card",
-            "import",
+            verb,
             "--vault",
             &format!("https://localhost:{}", self.vault.address().port()),
         ]);
@@ -126,7 +131,7 @@ impl Ground {
             .arg(identity.certificate_pem_path)
             .arg("--key")
             .arg(identity.key_pem_path);
-        command.arg("--ca").arg(self.pki.ca_file()).arg("--state").arg(self.state());
+        command.arg("--ca").arg(self.pki.ca_file()).arg("--state").arg(self.folder.path().join(verb));
         if !args.contains(&"--tenant") {
             command.args(["--tenant", "acme"]);
         }
@@ -141,6 +146,23 @@ impl Ground {
 
     pub(super) fn text(&self, name: &str) -> String {
         std::fs::read_to_string(self.state().join(name)).unwrap_or_default()
+    }
+
+    /// A file of what a run of updates wrote.
+    pub(super) fn text_of_update(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join("update").join(name)).unwrap_or_default()
+    }
+
+    /// Waits until this many updates are on the disk of whoever sends them, while it runs or has ended.
+    pub(super) fn wait_for_updates(&self, update: &mut Import, updates: usize) {
+        let began = Instant::now();
+        while self.text_of_update("state.jsonl").matches("\"token\":").count() < updates {
+            if update.0.try_wait().unwrap().is_some() {
+                return;
+            }
+            assert!(began.elapsed() < TIME_MAX, "no progress");
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// Cards that are on the importer's disk with their tokens.

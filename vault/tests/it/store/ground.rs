@@ -128,6 +128,7 @@ impl Ground {
             updated_at: now,
             deleted_at: None,
             destroy_after: None,
+            closed_at: None,
             fingerprint: None,
         }
     }

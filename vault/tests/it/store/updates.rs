@@ -98,6 +98,7 @@ async fn a_card_is_changed_whole_at_its_version_and_at_no_other(ground: Ground) 
     to_be.expires_at = Some(ground.clock.now_plus(3_600));
     to_be.metadata = metadata;
     to_be.number_version = 2;
+    to_be.closed_at = Some(ground.clock_now());
     to_be.fingerprint = Some(NEW);
     assert_eq!(committer.commit(change(&ground, vec![plain(to_be.clone())])).await, Ok(Committed::Done));
     assert_eq!(stored(&ground, &card).await, to_be);

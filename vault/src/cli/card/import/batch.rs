@@ -1,11 +1,12 @@
 //! Lines as batches: the same source makes the same batches, whenever and however often it is read.
 
+use std::collections::HashSet;
 use std::io::Read;
 
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
-use super::card::{Card, is_allowed};
+use super::kind::{Item, Kind};
 use crate::cli::CliError;
 use crate::cli::card::fields::{Fault, FieldReader, ReadError};
 use crate::cli::card::lines::Lines;
@@ -17,8 +18,7 @@ pub(super) const CARDS_MAX: usize = 100;
 const BODY_BYTES_MAX: usize = 256 * 1024;
 /// Most lines that are refused here in one batch, so that a file of nothing else has batches too.
 const FAULTS_MAX: usize = 1_000;
-/// What the body begins and ends with.
-const HEAD: &[u8] = b"{\"cards\":[";
+/// What the body ends with.
 const TAIL: &[u8] = b"]}";
 
 /// Some lines that follow each other.
@@ -41,47 +41,55 @@ pub(super) struct Batch {
 pub(super) struct Sent {
     pub(super) line: u64,
     pub(super) alias: Option<String>,
+    /// What is changed of a card that is there.
+    pub(super) what: Option<&'static str>,
 }
 
 /// Makes batches of a source.
 pub(super) struct Batches<R> {
+    kind: Kind,
     lines: Lines<R>,
     fields: FieldReader,
     next: u64,
     /// Read already, and without room in the batch before.
-    left: Option<(u64, Card)>,
+    left: Option<(u64, Item)>,
     is_over: bool,
 }
 
 impl<R: Read> Batches<R> {
-    pub(super) fn new(plaintext: R, format: Format) -> Self {
-        let fields = FieldReader::new(format, is_allowed);
-        Self { lines: Lines::new(plaintext), fields, next: 0, left: None, is_over: false }
+    pub(super) fn new(kind: Kind, plaintext: R, format: Format) -> Self {
+        let fields = FieldReader::new(format, kind.allowed());
+        Self { kind, lines: Lines::new(plaintext), fields, next: 0, left: None, is_over: false }
     }
 
     /// The next batch; `None` at the end.
     pub(super) fn next(&mut self) -> Result<Option<Batch>, CliError> {
         let mut body = Zeroizing::new(Vec::with_capacity(BODY_BYTES_MAX));
-        body.extend_from_slice(HEAD);
+        body.extend_from_slice(self.kind.head());
         let (mut cards, mut faults, mut last_line) = (Vec::new(), Vec::new(), 0);
-        let mut first_line = None;
+        let (mut first_line, mut changed) = (None, HashSet::new());
         while cards.len() < CARDS_MAX && faults.len() < FAULTS_MAX {
             let (line, read) = match self.left.take() {
-                Some((line, card)) => (line, Ok(card)),
-                None => match self.card()? {
+                Some((line, item)) => (line, Ok(item)),
+                None => match self.item()? {
                     Some(read) => read,
                     None => break,
                 },
             };
             match read {
-                Ok(card) if add(&card, cards.is_empty(), &mut body) => {
-                    cards.push(Sent { line, alias: card.known_as() });
+                Ok(item) if item.changed().is_some_and(|card| changed.contains(card)) => {
+                    self.left = Some((line, item));
+                    break;
+                }
+                Ok(item) if add(&item, cards.is_empty(), &mut body) => {
+                    changed.extend(item.changed().map(str::to_owned));
+                    cards.push(Sent { line, alias: item.alias().cloned(), what: item.what() });
                 }
                 Ok(_) if cards.is_empty() => {
                     faults.push(Fault::of_line(line, "as JSON it is longer than 64 KiB"));
                 }
-                Ok(card) => {
-                    self.left = Some((line, card));
+                Ok(item) => {
+                    self.left = Some((line, item));
                     break;
                 }
                 Err(fault) => faults.push(fault),
@@ -102,15 +110,15 @@ impl<R: Read> Batches<R> {
         self.next
     }
 
-    /// The next line as a card, or its fault.
+    /// The next line as what is sent for it, or its fault.
     #[expect(clippy::type_complexity, reason = "a line's number with what became of it")]
-    fn card(&mut self) -> Result<Option<(u64, Result<Card, Fault>)>, CliError> {
+    fn item(&mut self) -> Result<Option<(u64, Result<Item, Fault>)>, CliError> {
         while !self.is_over {
             let Some(line) = self.lines.next()? else { break };
             let number = line.number;
             return Ok(Some(match self.fields.read(&line) {
                 Ok(None) => continue,
-                Ok(Some(fields)) => (number, Card::read(number, fields)),
+                Ok(Some(fields)) => (number, self.kind.read(number, fields)),
                 Err(ReadError::Line(fault)) => (number, Err(fault)),
                 Err(ReadError::Header(told)) => return Err(told.into()),
             }));
@@ -120,13 +128,13 @@ impl<R: Read> Batches<R> {
     }
 }
 
-/// Whether the card had room, with what must stand before it and what must follow.
-fn add(card: &Card, is_first: bool, body: &mut Zeroizing<Vec<u8>>) -> bool {
+/// Whether it had room, with what must stand before it and what must follow.
+fn add(item: &Item, is_first: bool, body: &mut Zeroizing<Vec<u8>>) -> bool {
     let before = body.len();
     if !is_first {
         body.push(b',');
     }
-    let fits = card.write(body) && body.len() + 1 + TAIL.len() <= BODY_BYTES_MAX;
+    let fits = item.write(body) && body.len() + 1 + TAIL.len() <= BODY_BYTES_MAX;
     if !fits {
         body.truncate(before);
     }
@@ -145,7 +153,7 @@ mod tests {
     use super::*;
 
     fn batches(format: Format, text: &str) -> Vec<Batch> {
-        let mut batches = Batches::new(text.as_bytes(), format);
+        let mut batches = Batches::new(Kind::Import, text.as_bytes(), format);
         std::iter::from_fn(|| batches.next().unwrap()).collect()
     }
 
@@ -230,7 +238,39 @@ mod tests {
 
     #[test]
     fn a_wrong_header_ends_it_before_anything_is_sent() {
-        let mut batches = Batches::new("number,cvc\n4242424242424242,123\n".as_bytes(), Format::Csv);
+        let mut batches =
+            Batches::new(Kind::Import, "number,cvc\n4242424242424242,123\n".as_bytes(), Format::Csv);
         assert!(batches.next().is_err());
+    }
+
+    #[test]
+    fn two_updates_of_one_card_are_in_two_batches_in_their_order() {
+        let token = |last: &str| format!("old-vault-{last}");
+        let text = format!(
+            "token,number,exp_month,exp_year,closed\n{},4242424242424242,1,2031,\n{},,,,true\n{},,2,2032,false\n{},,,,\n4242424242424242,,,,true\n",
+            token("a"),
+            token("b"),
+            token("a"),
+            token("c"),
+        );
+        let mut made = Batches::new(Kind::Update, text.as_bytes(), Format::Csv);
+        let found: Vec<Batch> = std::iter::from_fn(|| made.next().unwrap()).collect();
+        let bodies: Vec<serde_json::Value> =
+            found.iter().map(|batch| serde_json::from_slice(&batch.body).unwrap()).collect();
+        let first = serde_json::json!({ "updates": [
+            { "token": "old-vault-a", "change": { "number": "4242424242424242", "exp_month": 1, "exp_year": 2031 } },
+            { "token": "old-vault-b", "change": { "closed": true } },
+        ] });
+        let second = serde_json::json!({ "updates": [
+            { "token": "old-vault-a", "change": { "exp_month": 2, "exp_year": 2032, "closed": false } },
+        ] });
+        assert_eq!(bodies, [first, second]);
+        assert_eq!(
+            found[0].cards.iter().map(|sent| sent.what).collect::<Vec<_>>(),
+            [Some("number"), Some("closed")]
+        );
+        let faults: Vec<_> =
+            found[1].faults.iter().map(|fault| (fault.line, fault.detail.as_ref())).collect();
+        assert_eq!(faults, [(5, "it changes nothing"), (6, "it is neither a token nor an alias")]);
     }
 }

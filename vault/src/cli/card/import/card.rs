@@ -4,12 +4,11 @@ use std::io::Write as _;
 
 use secrecy::SecretString;
 use strongroom_domain::{Environment, Expiry, Holder, InvalidPan, Metadata, Pan, Timestamp, Token};
-use zeroize::Zeroizing;
 
 use crate::cli::card::fields::{Fault, Fields, Name};
 
 /// Largest card as JSON: as large as the body of one card may be.
-const CARD_BYTES_MAX: usize = 64 * 1024;
+pub(super) const CARD_BYTES_MAX: usize = 64 * 1024;
 
 /// A card on its way in.
 pub(super) struct Card {
@@ -35,37 +34,21 @@ pub(super) fn is_allowed(name: &Name) -> bool {
         | Name::Token
         | Name::ExpiresAt
         | Name::Metadata(_) => true,
+        Name::Version | Name::Closed => false,
     }
 }
 
 impl Card {
     pub(super) fn read(line: u64, fields: &Fields) -> Result<Self, Fault> {
-        let number = fields.value(&Name::Number).ok_or(Fault::of_field(line, "number", "it is missing"))?;
-        // Which numbers this vault's environment takes is for the vault to say.
-        Pan::parse(number, Environment::Test).map_err(|error| {
-            Fault::of_field(
-                line,
-                "number",
-                match error {
-                    InvalidPan::NotDigits => "it holds something other than digits, spaces and dashes",
-                    InvalidPan::Length => "it is not 12 to 19 digits long",
-                    InvalidPan::CheckDigit => "it has a wrong check digit",
-                },
-            )
-        })?;
-        let holder = fields.value(&Name::Holder);
-        if holder.is_some_and(|holder| Holder::parse(holder).is_err()) {
-            let detail = "it is not 1 to 70 bytes of text without control characters or card numbers";
-            return Err(Fault::of_field(line, "holder", detail));
-        }
+        let number = number(line, fields)?.ok_or(Fault::of_field(line, "number", "it is missing"))?;
         let former = fields.value(&Name::Token);
         if former.is_some_and(|token| Token::parse(token).is_err()) {
             return Err(Fault::of_field(line, "token", "it is no token of a Strongroom"));
         }
         Ok(Self {
-            number: SecretString::from(number),
+            number,
             expiry: expiry(line, fields)?,
-            holder: holder.map(SecretString::from),
+            holder: holder(line, fields)?,
             expires_at: expires_at(line, fields)?,
             metadata: metadata(line, fields)?,
             alias: fields.value(&Name::Alias).map(str::to_owned),
@@ -74,23 +57,12 @@ impl Card {
     }
 
     /// What the mapping calls it: the name that changes, if it has one; an alias goes on leading here by itself.
-    pub(super) fn known_as(self) -> Option<String> {
-        self.former.or(self.alias)
-    }
-
-    /// The card as JSON, at the end of `out`, which never grows. `false`: it has no room there, and `out` is as it was.
-    pub(super) fn write(&self, out: &mut Zeroizing<Vec<u8>>) -> bool {
-        let before = out.len();
-        let room = out.capacity().min(before + CARD_BYTES_MAX);
-        let written = self.members(&mut Bounded { out, room });
-        if written.is_err() {
-            out.truncate(before);
-        }
-        written.is_ok()
+    pub(super) fn known_as(&self) -> Option<&String> {
+        self.former.as_ref().or(self.alias.as_ref())
     }
 
     #[expect(clippy::disallowed_methods, reason = "the body of the request that brings the card in")]
-    fn members(&self, out: &mut Bounded<'_>) -> std::io::Result<()> {
+    pub(super) fn members(&self, out: &mut Bounded<'_>) -> std::io::Result<()> {
         use secrecy::ExposeSecret as _;
         out.write_all(b"{\"number\":")?;
         serde_json::to_writer(&mut *out, self.number.expose_secret())?;
@@ -116,7 +88,33 @@ impl Card {
     }
 }
 
-fn expiry(line: u64, fields: &Fields) -> Result<Option<Expiry>, Fault> {
+pub(super) fn number(line: u64, fields: &Fields) -> Result<Option<SecretString>, Fault> {
+    let Some(number) = fields.value(&Name::Number) else { return Ok(None) };
+    // Which numbers this vault's environment takes is for the vault to say.
+    Pan::parse(number, Environment::Test).map_err(|error| {
+        Fault::of_field(
+            line,
+            "number",
+            match error {
+                InvalidPan::NotDigits => "it holds something other than digits, spaces and dashes",
+                InvalidPan::Length => "it is not 12 to 19 digits long",
+                InvalidPan::CheckDigit => "it has a wrong check digit",
+            },
+        )
+    })?;
+    Ok(Some(SecretString::from(number)))
+}
+
+pub(super) fn holder(line: u64, fields: &Fields) -> Result<Option<SecretString>, Fault> {
+    let holder = fields.value(&Name::Holder);
+    if holder.is_some_and(|holder| Holder::parse(holder).is_err()) {
+        let detail = "it is not 1 to 70 bytes of text without control characters or card numbers";
+        return Err(Fault::of_field(line, "holder", detail));
+    }
+    Ok(holder.map(SecretString::from))
+}
+
+pub(super) fn expiry(line: u64, fields: &Fields) -> Result<Option<Expiry>, Fault> {
     let wrong = |field| Fault::of_field(line, field, "it is not a month 1 to 12 of a year 2000 to 2099");
     match (fields.value(&Name::ExpMonth), fields.value(&Name::ExpYear)) {
         (None, None) => Ok(None),
@@ -130,13 +128,13 @@ fn expiry(line: u64, fields: &Fields) -> Result<Option<Expiry>, Fault> {
     }
 }
 
-fn expires_at(line: u64, fields: &Fields) -> Result<Option<Timestamp>, Fault> {
+pub(super) fn expires_at(line: u64, fields: &Fields) -> Result<Option<Timestamp>, Fault> {
     let Some(text) = fields.value(&Name::ExpiresAt) else { return Ok(None) };
     let at = Timestamp::parse_rfc3339(text);
     at.map(Some).ok_or(Fault::of_field(line, "expires_at", "it is not an RFC 3339 date-time"))
 }
 
-fn metadata(line: u64, fields: &Fields) -> Result<Metadata, Fault> {
+pub(super) fn metadata(line: u64, fields: &Fields) -> Result<Metadata, Fault> {
     let mut metadata = Metadata::default();
     for (name, value) in fields.iter() {
         if let Name::Metadata(name) = name {
@@ -150,9 +148,9 @@ fn metadata(line: u64, fields: &Fields) -> Result<Metadata, Fault> {
 }
 
 /// Writes up to a bound: growth would leave copies behind.
-struct Bounded<'a> {
-    out: &'a mut Vec<u8>,
-    room: usize,
+pub(super) struct Bounded<'a> {
+    pub(super) out: &'a mut Vec<u8>,
+    pub(super) room: usize,
 }
 
 impl std::io::Write for Bounded<'_> {

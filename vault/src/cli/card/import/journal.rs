@@ -4,6 +4,7 @@
 //! batch. Batches that were under way are asked for again under the keys they had, so they are answered, not doubled.
 //! Does not promise: that beyond the vault's memory of keys (24 hours); then a person decides (see [`Past::is_forgotten`]).
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
@@ -14,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use strongroom_domain::{TenantId, Timestamp};
 
 use super::batch::Batch;
+use super::kind::Kind;
 use super::report::Tally;
 use crate::cli::CliError;
 use crate::cli::card::fields::Fault;
@@ -31,6 +33,9 @@ const REMEMBERED: Duration = Duration::from_secs(23 * 3_600);
 pub(super) struct Head {
     /// Names the import.
     pub(super) import: uuid::Uuid,
+    /// What becomes of its lines.
+    #[serde(default)]
+    pub(super) kind: Kind,
     pub(super) tenant: TenantId,
     pub(super) format: Format,
     /// What the source is; `None` if it comes over standard input.
@@ -75,6 +80,9 @@ pub(super) struct Imported {
     pub(super) token: String,
     pub(super) brand: Option<String>,
     pub(super) alias: Option<String>,
+    /// What was changed, and the card's version after that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) changed: Option<(Cow<'static, str>, u64)>,
 }
 
 /// What earlier runs left.
@@ -184,7 +192,9 @@ fn scan(path: &Path, mut each: impl FnMut(Entry)) -> Result<(Option<Head>, u64),
 
 /// A later run must be about the same cards.
 fn same(held: &Head, wanted: &Head, path: &Path) -> Result<(), CliError> {
-    let differs = if held.tenant != wanted.tenant {
+    let differs = if held.kind != wanted.kind {
+        "another kind"
+    } else if held.tenant != wanted.tenant {
         "another tenant"
     } else if held.format != wanted.format {
         "another format"
@@ -249,6 +259,7 @@ mod tests {
     fn head() -> Head {
         Head {
             import: uuid::Uuid::from_u128(7),
+            kind: Kind::Import,
             tenant: TenantId::parse("acme").unwrap(),
             format: Format::Csv,
             source: Some(SourceFacts { sha256: Some("ab".repeat(32)), bytes: 9 }),
@@ -263,7 +274,13 @@ mod tests {
             lines: (2, 2),
             through: None,
             replayed: false,
-            cards: vec![Imported { line: 2, token: "tok".into(), brand: Some("visa".into()), alias: None }],
+            cards: vec![Imported {
+                line: 2,
+                token: "tok".into(),
+                brand: Some("visa".into()),
+                alias: None,
+                changed: None,
+            }],
             faults: Vec::new(),
             refused: Vec::new(),
         }

@@ -7,13 +7,13 @@ use serde::Serialize;
 use strongroom_domain::TenantId;
 
 use super::journal::{Acknowledged, Head, each_batch};
+use super::kind::Kind;
 use crate::cli::CliError;
 use crate::cli::card::fields::Fault;
 use crate::cli::card::folder::Folder;
 use crate::cli::card::source::SourceFacts;
 
 /// Names of the files, beside the state.
-pub(super) const MAPPING: &str = "mapping.csv";
 pub(super) const REFUSED: &str = "refused.csv";
 pub(super) const REPORT: &str = "report.json";
 
@@ -27,6 +27,9 @@ pub(super) struct Tally {
     /// Batches the vault had answered before: under way when an earlier run was cut off.
     pub(super) batches_replayed: u64,
     pub(super) by_brand: BTreeMap<String, u64>,
+    /// Of updates: by what was changed.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) by_change: BTreeMap<String, u64>,
     /// By reason and field.
     pub(super) by_reason: BTreeMap<String, u64>,
 }
@@ -39,6 +42,9 @@ impl Tally {
         self.batches_replayed += u64::from(batch.replayed);
         for card in &batch.cards {
             *self.by_brand.entry(card.brand.clone().unwrap_or("unknown".into())).or_default() += 1;
+            if let Some((what, _)) = &card.changed {
+                *self.by_change.entry(what.to_string()).or_default() += 1;
+            }
         }
         for fault in batch.faults.iter().chain(&batch.refused) {
             let field = fault.field.as_deref().unwrap_or("-");
@@ -56,6 +62,7 @@ impl Tally {
 #[derive(Serialize)]
 pub(super) struct Report<'a> {
     import: uuid::Uuid,
+    kind: Kind,
     tenant: &'a TenantId,
     /// As it was read to its end.
     source: SourceFacts,
@@ -94,8 +101,11 @@ pub(super) fn write(
     tally: &Tally,
     out: &mut dyn Write,
 ) -> Result<bool, CliError> {
-    let mapped = write_mapping(folder)?;
-    let refused = write_refused(folder)?;
+    let mapped = match head.kind {
+        Kind::Import => write_mapping(folder)?,
+        Kind::Update => write_updated(folder)?,
+    };
+    let refused = write_refused(folder, head.kind)?;
     let checks = Checks {
         source_is_unchanged: head.source.as_ref().is_none_or(|held| *held == source),
         lines_add_up: lines == tally.imported + tally.refused(),
@@ -103,7 +113,8 @@ pub(super) fn write(
             && tally.by_reason.values().sum::<u64>() == tally.refused(),
         files_add_up: mapped == tally.imported && refused == tally.refused(),
     };
-    let report = Report { import: head.import, tenant: &head.tenant, source, lines, tally, checks };
+    let report =
+        Report { import: head.import, kind: head.kind, tenant: &head.tenant, source, lines, tally, checks };
     folder.replace(REPORT, |out| {
         serde_json::to_writer_pretty(&mut *out, &report)?;
         Ok(out.write_all(b"\n")?)
@@ -115,12 +126,15 @@ pub(super) fn write(
 impl Report<'_> {
     fn print(&self, folder: &Folder, out: &mut dyn Write) -> std::io::Result<()> {
         let tally = self.tally;
-        writeln!(out, "import     {}", self.import)?;
+        writeln!(out, "{}     {}", self.kind.verb(), self.import)?;
         let sha256 =
             self.source.sha256.as_deref().unwrap_or("not written down: too few lines to keep secret");
         writeln!(out, "source     {} bytes, sha256 {sha256}", self.source.bytes)?;
         writeln!(out, "lines      {}", self.lines)?;
-        writeln!(out, "imported   {}", tally.imported)?;
+        writeln!(out, "{:<10} {}", self.kind.done(), tally.imported)?;
+        for (what, count) in &tally.by_change {
+            writeln!(out, "           {count} {what}")?;
+        }
         for (brand, count) in &tally.by_brand {
             writeln!(out, "           {count} {brand}")?;
         }
@@ -129,7 +143,7 @@ impl Report<'_> {
             writeln!(out, "           {count} {reason}")?;
         }
         writeln!(out, "replayed   {} batches", tally.batches_replayed)?;
-        writeln!(out, "mapping    {}", folder.file(MAPPING).display())?;
+        writeln!(out, "list       {}", folder.file(self.kind.list()).display())?;
         if tally.refused() > 0 {
             writeln!(out, "see        {}", folder.file(REFUSED).display())?;
         }
@@ -148,7 +162,7 @@ impl Report<'_> {
 /// `line,alias,token`, in order. Gives how many rows.
 fn write_mapping(folder: &Folder) -> Result<u64, CliError> {
     let mut rows = 0;
-    folder.replace(MAPPING, |out| {
+    folder.replace(Kind::Import.list(), |out| {
         writeln!(out, "line,alias,token")?;
         each_batch(folder, |batch| {
             for card in &batch.cards {
@@ -162,13 +176,31 @@ fn write_mapping(folder: &Folder) -> Result<u64, CliError> {
     Ok(rows)
 }
 
+/// `line,token,version,changed`, in order. Gives how many rows.
+fn write_updated(folder: &Folder) -> Result<u64, CliError> {
+    let mut rows = 0;
+    folder.replace(Kind::Update.list(), |out| {
+        writeln!(out, "line,token,version,changed")?;
+        each_batch(folder, |batch| {
+            for card in &batch.cards {
+                let Some((what, version)) = &card.changed else { continue };
+                rows += 1;
+                writeln!(out, "{},{},{version},{what}", card.line, card.token)?;
+            }
+            Ok(())
+        })
+    })?;
+    Ok(rows)
+}
+
 /// `line,by,field,reason,detail`, in order. Gives how many rows.
-fn write_refused(folder: &Folder) -> Result<u64, CliError> {
+fn write_refused(folder: &Folder, kind: Kind) -> Result<u64, CliError> {
     let mut rows = 0;
     folder.replace(REFUSED, |out| {
         writeln!(out, "line,by,field,reason,detail")?;
         each_batch(folder, |batch| {
-            let mut all: Vec<(&Fault, &str)> = batch.faults.iter().map(|fault| (fault, "import")).collect();
+            let mut all: Vec<(&Fault, &str)> =
+                batch.faults.iter().map(|fault| (fault, kind.verb())).collect();
             all.extend(batch.refused.iter().map(|fault| (fault, "vault")));
             all.sort_by_key(|(fault, _)| fault.line);
             for (fault, by) in all {

@@ -10,6 +10,7 @@ use strongroom_perimeter::clock::SystemClock;
 
 use super::batch::{Batch, Sent};
 use super::journal::{Acknowledged, Head, Imported};
+use super::kind::Kind;
 use crate::cli::CliError;
 use crate::cli::card::fields::Fault;
 use crate::cli::client::{Answer, Api, Call, Door, Patience};
@@ -47,6 +48,7 @@ struct Outcome {
 struct Made {
     token: String,
     brand: Option<String>,
+    version: u64,
 }
 
 #[derive(Deserialize)]
@@ -79,7 +81,7 @@ impl Sender {
         let key = HeaderValue::try_from(self.0.head.key(batch.number))?;
         let call = Call {
             method: Method::POST,
-            path: format!("/v1/tenants/{}/cards/batch", self.0.head.tenant),
+            path: self.0.head.kind.path(&self.0.head.tenant),
             headers: vec![(IDEMPOTENCY_KEY, key)],
             body: batch.body,
         };
@@ -89,7 +91,7 @@ impl Sender {
         }
         acknowledged.replayed = answer.is_replay();
         acknowledged.at = SystemClock.now();
-        read(&answer, batch.cards, &mut acknowledged)?;
+        read(self.0.head.kind, &answer, batch.cards, &mut acknowledged)?;
         Ok(acknowledged)
     }
 
@@ -116,7 +118,12 @@ fn refused_whole(answer: &Answer, (first, last): (u64, u64)) -> CliError {
 }
 
 /// Puts each result to its line.
-fn read(answer: &Answer, cards: Vec<Sent>, acknowledged: &mut Acknowledged) -> Result<(), CliError> {
+fn read(
+    kind: Kind,
+    answer: &Answer,
+    cards: Vec<Sent>,
+    acknowledged: &mut Acknowledged,
+) -> Result<(), CliError> {
     let not_understood = || "the vault's answer to a batch is not one this program understands";
     let results: Results = serde_json::from_slice(&answer.body).map_err(|_| not_understood())?;
     if results.results.len() != cards.len() {
@@ -124,9 +131,13 @@ fn read(answer: &Answer, cards: Vec<Sent>, acknowledged: &mut Acknowledged) -> R
     }
     for (sent, outcome) in cards.into_iter().zip(results.results) {
         match outcome {
-            Outcome { status: 201, card: Some(made), .. } if Token::parse(&made.token).is_ok() => {
-                let (line, alias) = (sent.line, sent.alias);
-                acknowledged.cards.push(Imported { line, token: made.token, brand: made.brand, alias });
+            Outcome { status, card: Some(made), .. }
+                if status == kind.done_status() && Token::parse(&made.token).is_ok() =>
+            {
+                let Sent { line, alias, what } = sent;
+                let changed = what.map(|what| (Cow::Borrowed(what), made.version));
+                let Made { token, brand, .. } = made;
+                acknowledged.cards.push(Imported { line, token, brand, alias, changed });
             }
             Outcome { status: 400..500, problem: Some(refusal), .. } => {
                 acknowledged.refused.push(refusal.fault(sent.line));

@@ -32,6 +32,9 @@ pub struct CardFactsBody<'a> {
     /// When the token stops to work.
     #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
+    /// When its issuer was said to have closed it: a charge will most likely be declined. Null if nobody said so.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    closed_at: Option<Timestamp>,
     /// When the card came in.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -89,6 +92,7 @@ impl<'a> From<&'a CardRow> for CardFactsBody<'a> {
             exp_month: row.facts.expiry.map(strongroom_domain::Expiry::month),
             exp_year: row.facts.expiry.map(strongroom_domain::Expiry::year),
             expires_at: row.expires_at,
+            closed_at: row.closed_at,
             created_at: row.created_at,
             metadata: row.metadata.iter().collect(),
             version: row.row_version,

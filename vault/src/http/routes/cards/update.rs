@@ -53,9 +53,14 @@ pub struct CardPatchBody {
     #[serde(default, deserialize_with = "body::present")]
     #[schema(value_type = Option<std::collections::BTreeMap<String, Option<String>>>)]
     metadata: Option<Option<MetadataPatch>>,
+    /// Whether its issuer closed the card. Left out, a new number or expiry says that it did not.
+    #[serde(default, deserialize_with = "body::present")]
+    #[schema(value_type = Option<bool>)]
+    closed: Option<Option<bool>>,
 }
 
-const FIELDS: &[&str] = &["/number", "/exp_month", "/exp_year", "/holder", "/expires_at", "/metadata"];
+const FIELDS: &[&str] =
+    &["/number", "/exp_month", "/exp_year", "/holder", "/expires_at", "/metadata", "/closed"];
 
 /// Change a card under its token.
 ///
@@ -117,7 +122,7 @@ async fn try_update(
 impl CardPatchBody {
     /// Field by field; each refusal names its field and holds nothing of it.
     pub(super) fn check(self, environment: Environment, now: Timestamp) -> Result<CardPatch, Problem> {
-        let Self { number, exp_month, exp_year, holder, expires_at, metadata } = self;
+        let Self { number, exp_month, exp_year, holder, expires_at, metadata, closed } = self;
         let expiry = match (exp_month, exp_year) {
             (None, None) => None,
             (month, year) => Some(parse_expiry(month.flatten(), year.flatten())?),
@@ -138,6 +143,7 @@ impl CardPatchBody {
                 .transpose()?,
             expires_at: expires_at.map(|at| at.map(|at| parse_end(at, now)).transpose()).transpose()?,
             metadata,
+            closed: closed.map(Option::unwrap_or_default),
         };
         if patch.is_empty() {
             return Err(Problem::because(ProblemKind::InvalidRequest, "the patch changes nothing"));

@@ -64,13 +64,14 @@ const UPDATE: &str = "\
 UPDATE cards SET record = item.record, data_key = item.data_key, bin = item.bin, last4 = item.last4, exp = item.exp,
     brand = item.brand, length = item.length, row_version = item.row_version, expires_at = item.expires_at,
     metadata = item.metadata, updated_at = item.updated_at, fingerprint = item.fingerprint,
-    number_version = item.number_version
+    number_version = item.number_version, closed_at = item.closed_at
 FROM unnest(
     $1::bytea[], $2::bytea[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::int4[], $9::int8[],
-    $10::int8[], $11::text[], $12::int8[], $13::bytea[], $14::int8[]
+    $10::int8[], $11::text[], $12::int8[], $13::bytea[], $14::int8[],
+    $15::int8[]
 ) AS item (
     token_hash, record, data_key, bin, last4, exp, brand, length, row_version, expires_at, metadata, updated_at,
-    fingerprint, number_version
+    fingerprint, number_version, closed_at
 )
 WHERE cards.token_hash = item.token_hash AND cards.row_version = item.row_version - 1";
 
@@ -93,6 +94,7 @@ async fn write(connection: &mut PgConnection, updates: &[&CardUpdate]) -> Result
         .bind(all(updates, |card| card.updated_at.unix_micros()))
         .bind(all(updates, |card| card.fingerprint.as_ref().map(|digest| digest.as_bytes().as_slice())))
         .bind(all(updates, |card| signed(card.number_version)))
+        .bind(all(updates, |card| micros(card.closed_at)))
         .execute(connection)
         .await?;
     names::all_of(written.rows_affected(), updates.len())

@@ -68,7 +68,8 @@ async fn write(connection: &mut SqliteConnection, update: &CardUpdate) -> Result
     let card = &update.card;
     sqlx::query(
         "UPDATE cards SET record = ?3, data_key = ?4, bin = ?5, last4 = ?6, exp = ?7, brand = ?8, length = ?9, \
-         row_version = ?10, expires_at = ?11, metadata = ?12, updated_at = ?13, fingerprint = ?14, number_version = ?15 \
+         row_version = ?10, expires_at = ?11, metadata = ?12, updated_at = ?13, fingerprint = ?14, number_version = ?15, \
+         closed_at = ?16 \
          WHERE token_hash = ?1 AND row_version = ?2",
     )
     .bind(card.token.hash().as_bytes().to_vec())
@@ -86,6 +87,7 @@ async fn write(connection: &mut SqliteConnection, update: &CardUpdate) -> Result
     .bind(card.updated_at.unix_micros())
     .bind(card.fingerprint.map(|fingerprint| fingerprint.as_bytes().to_vec()))
     .bind(signed(card.number_version))
+    .bind(micros(card.closed_at))
     .execute(connection)
     .await?;
     Ok(())
