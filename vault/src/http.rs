@@ -67,5 +67,5 @@ pub fn router(vault: Arc<Vault>) -> Router {
 /// The contract, as it is committed in `vault/openapi.json`.
 #[must_use]
 pub fn contract() -> utoipa::openapi::OpenApi {
-    endpoints().split_for_parts().1
+    openapi::finish(endpoints().split_for_parts().1)
 }

@@ -14,6 +14,7 @@ use strongroom_domain::{
     Cvc, Environment, Expiry, Holder, InvalidPan, Metadata, Pan, Problem, ProblemKind, TenantId, Timestamp,
 };
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 
 use super::facts;
 use crate::audit::{Event, Object};
@@ -30,7 +31,7 @@ use crate::store::TokenFormat;
 #[schema(as = NewCard)]
 pub struct NewCardBody {
     /// 12 to 19 digits with a valid check digit; single spaces and dashes between digits are ignored.
-    #[schema(value_type = String, write_only, min_length = 12, max_length = 38, example = "4242424242424242", extensions(("x-pci-data" = json!("pan"))))]
+    #[schema(value_type = String, write_only, min_length = 12, max_length = 37, pattern = "^[0-9]([ -]?[0-9]){11,18}$", example = "4242424242424242", extensions(("x-pci-data" = json!("pan"))))]
     number: SecretString,
     /// 1 to 12; with `exp_year` or not at all.
     #[schema(minimum = 1, maximum = 12)]
@@ -39,7 +40,7 @@ pub struct NewCardBody {
     #[schema(minimum = 2000, maximum = 2099)]
     exp_year: Option<u16>,
     /// Cardholder name, at most 70 bytes of UTF-8.
-    #[schema(value_type = Option<String>, write_only, max_length = 70)]
+    #[schema(value_type = Option<String>, write_only, min_length = 1, max_length = 70)]
     holder: Option<SecretString>,
     /// Verification code, 3 or 4 digits. Kept in memory for one forward and never stored.
     #[schema(value_type = Option<String>, write_only, pattern = "^[0-9]{3,4}$", extensions(("x-pci-data" = json!("sad"))))]
@@ -48,7 +49,7 @@ pub struct NewCardBody {
     #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
     /// At most 20 names of 40 bytes with texts of 500 bytes. No card numbers, no tokens.
-    #[schema(value_type = Option<std::collections::BTreeMap<String, String>>)]
+    #[schema(schema_with = metadata_schema)]
     metadata: Option<Metadata>,
     /// The token's format: `pan_shaped` gives sixteen digits beside the token, where the tenant's settings allow it.
     format: Option<Format>,
@@ -56,6 +57,21 @@ pub struct NewCardBody {
     /// with a letter among them; unique in the vault.
     #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9._~:-]{8,128}$", example = "c06d0789-0a38-40be-b7cc-c28a718f76f1")]
     alias: Option<String>,
+}
+
+/// What `Metadata` takes.
+fn metadata_schema() -> utoipa::openapi::Object {
+    let name = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[A-Za-z0-9_.-]{1,40}$"));
+    let text = ObjectBuilder::new().schema_type(Type::String).max_length(Some(Metadata::VALUE_BYTES_MAX));
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Array(vec![Type::Object, Type::Null]))
+        .description(Some(
+            "At most 20 names of 40 bytes with texts of 500 bytes. No card numbers, no tokens.",
+        ))
+        .max_properties(Some(Metadata::ENTRIES_MAX))
+        .property_names(Some(name))
+        .additional_properties(Some(text))
+        .build()
 }
 
 /// How the token looks.
@@ -88,11 +104,15 @@ const FIELDS: &[&str] = &[
     operation_id = "createCard",
     params(
         ("tenant" = String, Path, description = "the tenant", pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"),
-        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible characters; remembered 24 hours per caller and tenant"),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible characters; remembered 24 hours per caller and tenant", pattern = "^(\"[!#-~]{1,255}\"|[!#-~]{1,255})$"),
     ),
     request_body = NewCardBody,
     responses(
-        (status = 201, description = "the token and the card's facts; `Idempotency-Replayed: true` if an earlier request made it", body = facts::CardFactsBody<'_>, headers(("ETag" = String, description = "the version of a card that came in, for `If-Match`"))),
+        (status = 201, description = "the token and the card's facts; `Idempotency-Replayed: true` if an earlier request made it", body = facts::CardFactsBody<'_>, headers(("ETag" = String, description = "the version of a card that came in, for `If-Match`")), links(
+            ("card" = (operation_id = "showCard", parameters(("tenant" = "$request.path.tenant"), ("token" = "$response.body#/token")))),
+            ("erase" = (operation_id = "eraseCard", parameters(("tenant" = "$request.path.tenant"), ("token" = "$response.body#/token")))),
+            ("restore" = (operation_id = "restoreCard", parameters(("tenant" = "$request.path.tenant"), ("token" = "$response.body#/token")))),
+        )),
         (status = "default", description = "a problem", body = crate::http::problem::ProblemBody, content_type = "application/problem+json"),
     ),
 )]

@@ -21,7 +21,7 @@ use crate::operation::{Asking, OperationError, Vault};
     operation_id = "eraseCard",
     params(
         ("tenant" = String, Path, description = "the tenant", pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"),
-        ("token" = String, Path, description = "the token, or an alias of the card"),
+        ("token" = String, Path, description = "the token, or an alias of the card", pattern = "^[A-Za-z0-9._~:-]{8,128}$"),
     ),
     responses(
         (status = 204, description = "the card is hidden"),

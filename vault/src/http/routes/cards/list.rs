@@ -72,7 +72,9 @@ const LIMIT_DEFAULT: u32 = 20;
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before", pattern = "^[b-df-hj-np-t]{98}$"),
     ),
     responses(
-        (status = 200, description = "a page; the last has no `next_cursor`", body = CardPageBody<'_>),
+        (status = 200, description = "a page; the last has no `next_cursor`", body = CardPageBody<'_>, links(
+            ("next" = (operation_id = "listCards", parameters(("tenant" = "$request.path.tenant"), ("cursor" = "$response.body#/next_cursor")))),
+        )),
         (status = "default", description = "a problem", body = crate::http::problem::ProblemBody, content_type = "application/problem+json"),
     ),
 )]

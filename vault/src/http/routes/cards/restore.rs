@@ -26,7 +26,7 @@ use crate::store::CardRow;
     operation_id = "restoreCard",
     params(
         ("tenant" = String, Path, description = "the tenant", pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"),
-        ("token" = String, Path, description = "the token"),
+        ("token" = String, Path, description = "the token", pattern = "^[A-Za-z0-9._~:-]{8,128}$"),
     ),
     responses(
         (status = 200, description = "the card's facts", body = CardFactsBody<'_>),

@@ -30,7 +30,7 @@ pub struct RestoreBody {
     #[schema(value_type = Option<String>, format = DateTime)]
     until: Option<Timestamp>,
     /// Erased by this identity; by anybody if left out.
-    #[schema(value_type = Option<String>, example = "spiffe://strongroom.test/orchestrator")]
+    #[schema(value_type = Option<String>, pattern = "^(spiffe://[a-z0-9._-]+(/[A-Za-z0-9._-]+)+|dns:[a-z0-9.-]+)$", example = "spiffe://strongroom.test/orchestrator")]
     erased_by: Option<WorkloadId>,
 }
 

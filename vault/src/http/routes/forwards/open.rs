@@ -27,15 +27,21 @@ use crate::operation::{Asking, OperationError, Vault};
 #[schema(as = ForwardRequest)]
 pub struct ForwardBody {
     /// On whose behalf (SPIFFE ID).
+    #[schema(
+        pattern = "^(spiffe://[a-z0-9._-]+(/[A-Za-z0-9._-]+)+|dns:[a-z0-9.-]+)$",
+        example = "spiffe://strongroom.test/orchestrator"
+    )]
     caller: String,
     /// SHA-256 of that caller's certificate, 64 hex digits.
+    #[schema(pattern = "^[0-9a-fA-F]{64}$")]
     caller_cert_sha256: String,
     /// Where the caller's connection came from, `address:port`.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, pattern = "^([0-9]{1,3}(\\.[0-9]{1,3}){3}|\\[[0-9a-fA-F:.]+\\]):[0-9]{1,5}$", example = "192.0.2.7:50000")]
     origin: Option<SocketAddr>,
     /// Route name.
     route: String,
     /// SHA-256 of the route file the proxy holds, 64 hex digits.
+    #[schema(pattern = "^[0-9a-fA-F]{64}$")]
     route_sha256: String,
     /// Account name.
     account: String,
@@ -49,6 +55,7 @@ pub struct ForwardBody {
     #[schema(min_items = 1, max_items = 8)]
     cards: Vec<ForwardCard>,
     /// The PSP idempotency key of this payment attempt.
+    #[schema(min_length = 1, max_length = 1024)]
     attempt: Option<String>,
 }
 
@@ -59,8 +66,22 @@ pub struct ForwardCard {
     /// Its token; an alias where it stands for the number.
     token: String,
     /// What the call needs of it: `number`, `cvc`, `exp`, `holder`.
-    #[schema(value_type = Vec<String>, min_items = 1)]
+    #[schema(value_type = Vec<AttributeName>, min_items = 1)]
     attributes: Vec<Attribute>,
+}
+
+/// What a call may need of a card.
+#[derive(ToSchema)]
+#[schema(as = Attribute, rename_all = "lowercase")]
+pub enum AttributeName {
+    /// The card number.
+    Number,
+    /// The verification code.
+    Cvc,
+    /// The expiry.
+    Exp,
+    /// The cardholder's name.
+    Holder,
 }
 
 /// An opened forward. The answer is written by hand, so that no type of this program can serialize a card number.
@@ -118,7 +139,10 @@ const ATTEMPT_BYTES_MAX: usize = 1_024;
     operation_id = "openForward",
     request_body = ForwardBody,
     responses(
-        (status = 201, description = "the forward is open and on the log; the card data", body = ForwardOpened),
+        (status = 201, description = "the forward is open and on the log; the card data", body = ForwardOpened, links(
+            ("outcome" = (operation_id = "recordOutcome", parameters(("id" = "$response.body#/id")))),
+            ("story" = (operation_id = "showForward", parameters(("id" = "$response.body#/id")))),
+        )),
         (status = "default", description = "a problem", body = crate::http::problem::ProblemBody, content_type = "application/problem+json"),
     ),
 )]

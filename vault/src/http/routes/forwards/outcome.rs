@@ -19,13 +19,30 @@ use crate::operation::{Asking, OperationError, Vault};
 use crate::store::ForwardState;
 
 /// How a forward ended.
-#[derive(Deserialize, Serialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = ForwardOutcome)]
 pub struct OutcomeBody {
     /// `answered`: a complete answer came. `not-sent`: no byte left. `unknown`: anything else.
-    #[serde(skip_serializing)]
     outcome: OutcomeState,
+    /// HTTP status of the PSP's answer.
+    #[schema(minimum = 100, maximum = 599)]
+    status: Option<u16>,
+    /// Milliseconds from the first byte sent to the last byte received.
+    upstream_ms: Option<u64>,
+    /// Card data found in the answer and replaced.
+    scrubbed: Option<u32>,
+    /// Digit runs that looked like card numbers and passed.
+    pan_suspected: Option<u32>,
+    /// The PSP's own name of the request, at most 200 visible characters.
+    #[schema(pattern = "^[!-~]{0,200}$")]
+    psp_request_id: Option<String>,
+}
+
+/// What is kept of it, and shown.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ForwardTold)]
+pub struct ToldBody {
     /// HTTP status of the PSP's answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 100, maximum = 599)]
@@ -127,7 +144,9 @@ impl OutcomeBody {
             OutcomeState::NotSent => ForwardState::NotSent,
             OutcomeState::Unknown => ForwardState::Unknown,
         };
-        let outcome = serde_json::to_value(&self).expect("numbers and texts always serialize");
+        let Self { status, upstream_ms, scrubbed, pan_suspected, psp_request_id, .. } = self;
+        let told = ToldBody { status, upstream_ms, scrubbed, pan_suspected, psp_request_id };
+        let outcome = serde_json::to_value(&told).expect("numbers and texts always serialize");
         Ok(Ended { state, outcome })
     }
 }

@@ -49,7 +49,7 @@ pub struct StoryBody<'a> {
     #[schema(value_type = Option<String>, format = DateTime)]
     closed_at: Option<Timestamp>,
     /// What the proxy told of the outcome.
-    #[schema(value_type = Option<super::outcome::OutcomeBody>)]
+    #[schema(value_type = Option<super::outcome::ToldBody>)]
     outcome: Option<&'a serde_json::Value>,
 }
 

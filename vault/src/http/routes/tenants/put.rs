@@ -17,6 +17,7 @@ use crate::http::body;
 use crate::http::problem::ConfirmBody;
 use crate::http::problem::{Denial, Refused};
 use crate::http::query;
+use crate::http::routes::cards::list::BrandName;
 use crate::operation::retention::CardsDue;
 use crate::operation::tenant::{Put, Wanted};
 use crate::operation::{Asking, OperationError, Vault};
@@ -29,13 +30,14 @@ use crate::store::{Dedupe, InvalidRetention, Retention, TenantSettings, TenantSt
 pub struct TenantPut {
     /// Groups that grants are given to, at most 16.
     #[serde(default)]
+    #[schema(value_type = Vec<GroupName>, max_items = 16)]
     groups: Vec<String>,
     /// Which facts are kept beside the sealed record.
     #[serde(default)]
     #[schema(value_type = FactsBody)]
     facts: FactsKept,
     /// Brands the tenant takes; null is all.
-    #[schema(value_type = Option<Vec<String>>)]
+    #[schema(value_type = Option<Vec<BrandName>>, min_items = 1)]
     brands: Option<Vec<Brand>>,
     /// What a second tokenization of one number gives: a new token, or the one it has.
     #[serde(default)]
@@ -69,6 +71,12 @@ pub struct RetentionPut {
     /// Needed where the period gets shorter: how many cards that ends at once, as `?dry_run=true` told within the hour.
     confirm: Option<ConfirmBody>,
 }
+
+/// A group's name.
+#[derive(ToSchema)]
+#[schema(value_type = String, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+#[expect(dead_code, reason = "describes one of `groups`")]
+pub struct GroupName(String);
 
 /// What a second tokenization of one number gives.
 #[derive(ToSchema)]
@@ -126,7 +134,7 @@ const GROUPS_MAX: usize = 16;
     params(
         ("tenant" = String, Path, description = "the tenant", pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"),
         ("dry_run" = Option<bool>, Query, description = "`true`: change nothing, answer what the tenant would be and what a shorter retention would end"),
-        ("If-Match" = Option<String>, Header, description = "the version in quotes; another present version is a conflict"),
+        ("If-Match" = Option<String>, Header, description = "the version in quotes; another present version is a conflict", pattern = "^\"?[0-9]{1,18}\"?$"),
     ),
     request_body = TenantPut,
     responses(
