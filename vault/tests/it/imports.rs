@@ -4,6 +4,7 @@
 //! `STRONGROOM_IMPORT_CARDS=100000` runs the full campaign.
 
 mod ground;
+mod openpgp;
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};

@@ -1,8 +1,8 @@
 //! Where cards are read from: a file or standard input, plain or age-encrypted.
 //!
 //! Promises: plaintext is only ever in buffers that are wiped; nothing of it is written to disk.
-//! Does not promise: OpenPGP. `gpg --decrypt FILE | strongroom-vault card import … -` reads such files; the pure Rust
-//! implementation brings the `rsa` crate, which the walls of this house refuse (RUSTSEC-2023-0071).
+//! Does not promise: OpenPGP. `gpg --decrypt FILE | strongroom-vault card import … -` reads such files, and goes on after a
+//! kill (`vault/docs/import.md`, which says why it is a pipe).
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal as _, Read};

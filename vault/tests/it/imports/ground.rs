@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -105,6 +105,33 @@ impl Ground {
         let mut input = child.stdin.take().unwrap();
         std::thread::spawn(move || drop(input.write_all(&text))); // it may be killed in between
         Import(child)
+    }
+
+    /// The import with another program's output for its source.
+    pub(super) fn import_piped(&self, source: ChildStdout, args: &[&str]) -> Import {
+        Import(self.command("importer", args).stdin(source).spawn().unwrap())
+    }
+
+    /// A file beside the source.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// No file of the vault, the importer or the source holds the number; the program itself aside.
+    pub(super) fn assert_no_file_holds(&self, number: &str) {
+        let mut folders = vec![self.folder.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.file_name().is_none_or(|name| name != "strongroom-vault") {
+                    let bytes = std::fs::read(&path).unwrap();
+                    let found = bytes.windows(number.len()).any(|window| window == number.as_bytes());
+                    assert!(!found, "{}", path.display());
+                }
+            }
+        }
     }
 
     /// Without what an earlier import left.
