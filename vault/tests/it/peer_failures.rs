@@ -47,13 +47,21 @@ async fn the_dedupe_index_is_keyed_and_each_tenants_own() {
     let rows = sqlx::query("SELECT fingerprint FROM fingerprints").fetch_all(&mut database).await.unwrap();
     let stored: HashSet<Vec<u8>> = rows.iter().map(|row| row.get(0)).collect();
     assert_eq!(stored.len(), 2);
-    for unkeyed in [
+    let unkeyed = [
         Sha256::digest(VISA).to_vec(),
         Sha512::digest(VISA)[..32].to_vec(),
         Sha256::digest(format!("acme{VISA}")).to_vec(),
-    ] {
-        assert!(!stored.contains(&unkeyed));
-    }
+    ];
+    assert!(unkeyed.iter().all(|digest| !stored.contains(digest)));
+    // Nor anywhere else in the store: a request under a key is remembered by a digest too.
+    let once = [("idempotency-key", "order-1")];
+    vault.send_with("checkout", "POST", CARDS, &once, Some(&json!({ "number": VISA }))).await;
+    let (folder, _) = vault.stop().await;
+    let mut bytes = std::fs::read(folder.path().join("vault.db")).unwrap();
+    bytes.extend(std::fs::read(folder.path().join("vault.db-wal")).unwrap_or_default());
+    let holds = |digest: &Vec<u8>| bytes.windows(digest.len()).any(|window| window == digest);
+    assert!(stored.iter().all(holds), "the search finds what is there");
+    assert!(!unkeyed.iter().any(holds));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -100,6 +108,55 @@ async fn a_body_does_not_replay_at_another_endpoint() {
     assert_eq!(vault.send_with("checkout", "POST", &path, &key, Some(&body)).await.status(), 200);
     let elsewhere = vault.send_with("checkout", "POST", CARDS, &key, Some(&json!({ "number": VISA }))).await;
     assert_eq!(elsewhere.status(), 422, "a key is for one method and path");
+    // Of another tenant the same key is another key: that tenant gets a card of its own.
+    vault.onboard_as("globex", json!({})).await;
+    let path = "/v1/tenants/globex/cards/batch";
+    let other = vault.send_with("checkout", "POST", path, &key, Some(&body)).await;
+    assert_eq!((other.status(), other.header("idempotency-replayed")), (200, None));
+}
+
+/// A body is no permission: what one endpoint takes no other does, whoever sends it there, and nothing comes of it.
+#[tokio::test]
+async fn a_body_of_one_endpoint_does_nothing_at_any_other() {
+    let vault = deduplicating().await;
+    let token = token(&vault, json!({ "number": VISA })).await;
+    let forward = vault.forward(&token, &["number"]).await.json();
+    let outcome = format!("/v1/forwards/{}/outcome", forward["id"].as_str().unwrap());
+    let [batch, lookup, matching, restore] =
+        ["batch", "lookup", "match", "restore"].map(|word| format!("{CARDS}/{word}"));
+    let calls = [
+        ("checkout", "POST", CARDS, json!({ "number": VISA })),
+        ("checkout", "POST", &batch, json!({ "cards": [{ "number": VISA }] })),
+        ("orchestrator", "POST", &lookup, json!({ "tokens": [token] })),
+        ("matcher", "POST", &matching, json!({ "token": token })),
+        ("orchestrator", "POST", &restore, json!({ "from": "2000-01-01T00:00:00Z" })),
+        (
+            "platform",
+            "PUT",
+            "/v1/tenants/acme",
+            json!({ "groups": ["merchants"], "dedupe": "return-existing" }),
+        ),
+        ("proxy", "POST", "/v1/forwards", vault.wanted(&[&token], &["number"])),
+        ("proxy", "PUT", &outcome, json!({ "outcome": "answered" })),
+    ];
+    let tables = "SELECT (SELECT count(*) FROM cards) * 1000 + (SELECT count(*) FROM forwards) * 10 + (SELECT sum(version) FROM tenants)";
+    let before = count(&vault, tables).await;
+    for (from, (.., body)) in calls.iter().enumerate() {
+        for (to, (workload, method, path, _)) in calls.iter().enumerate().filter(|(to, _)| *to != from) {
+            let answer = vault.send(workload, method, path, Some(body)).await;
+            assert_eq!(answer.status(), 400, "{} at {}: {}", calls[from].2, calls[to].2, answer.json());
+        }
+    }
+    assert_eq!(count(&vault, tables).await, before);
+    for (workload, method, path, body) in &calls {
+        let answer = vault.send(workload, method, path, Some(body)).await;
+        assert!((200..300).contains(&answer.status()), "at home: {path}: {}", answer.json());
+    }
+    // Nor does it speak for anybody: the certificate of the connection does.
+    for (_, method, path, body) in &calls {
+        let answer = vault.send("security", method, path, Some(body)).await;
+        assert!(matches!(answer.status(), 403 | 404), "{path}: {}", answer.json());
+    }
 }
 
 #[tokio::test]
@@ -189,6 +246,23 @@ async fn an_expired_card_is_gone_before_anybody_reads_it() {
 }
 
 #[tokio::test]
+async fn an_expired_card_is_destroyed_though_nobody_reads_it() {
+    let vault = deduplicating().await;
+    let end = {
+        use strongroom_domain::Clock as _;
+        strongroom_perimeter::clock::SystemClock.now().plus(Duration::from_secs(3_600)).to_string()
+    };
+    token(&vault, json!({ "number": VISA, "expires_at": end })).await;
+    let vault = vault.restart_after(Duration::from_secs(2 * 3_600)).await;
+    vault.awaited("record.shred", "expired").await;
+    assert_eq!(count(&vault, "SELECT count(*) FROM fingerprints").await, 0);
+    assert_eq!(count(&vault, "SELECT count(*) FROM cards WHERE deleted_at IS NULL").await, 0);
+    let vault = vault.restart_after(Duration::from_secs(75 * 3_600)).await;
+    vault.awaited("record.shred", "destroyed").await;
+    assert_eq!(count(&vault, "SELECT count(*) FROM cards WHERE length(record) > 0").await, 0);
+}
+
+#[tokio::test]
 async fn no_hash_survives_its_card() {
     let vault = deduplicating().await;
     let first = token(&vault, json!({ "number": VISA })).await;
@@ -236,7 +310,12 @@ async fn a_database_that_turned_read_only_is_said_so_and_nothing_panics() {
                 "no card data without its entry"
             );
             assert!(plain_get(vault.ops, "/livez").await.starts_with("HTTP/1.1 200"));
-            assert!(plain_get(vault.ops, "/readyz").await.starts_with("HTTP/1.1"));
+            let told = plain_get(vault.ops, "/readyz").await;
+            let told: Value = serde_json::from_str(told.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+            assert!(told["checks"].is_object(), "a diagnosis, not a panic: {told}");
+            assert!(plain_get(vault.ops, "/metrics").await.starts_with("HTTP/1.1 200"));
+            let refused = strongroom_vault::app::migrate(&vault.config).await.expect_err("it cannot write");
+            assert!(!refused.to_string().is_empty());
         } else {
             let mut answer = answer;
             for _ in 0..50 {
