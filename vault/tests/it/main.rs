@@ -15,6 +15,8 @@ mod cards;
 #[cfg(test)]
 mod cards_read;
 #[cfg(test)]
+mod compat;
+#[cfg(test)]
 mod contract;
 #[cfg(test)]
 mod crash;

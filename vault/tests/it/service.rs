@@ -78,15 +78,7 @@ pub(crate) fn sqlite(folder: &Path) -> String {
 fn policies(folder: &Path) -> PathBuf {
     let target = folder.join("policies");
     if !target.exists() {
-        copy(&repository().join("policies"), &target);
-        std::fs::create_dir_all(target.join("routes")).unwrap();
-        std::fs::create_dir_all(target.join("accounts/psp")).unwrap();
-        std::fs::write(target.join("routes/psp.toml"), ROUTE).unwrap();
-        std::fs::write(
-            target.join("accounts/psp/default.toml"),
-            "tenants = [\"*\"]\ncredential_file = \"psp\"\n",
-        )
-        .unwrap();
+        bundle(&repository().join("policies"), &target);
         std::fs::write(
             target.join("accounts/psp/m-501.toml"),
             "tenants = [\"m-501\"]\ncredential_file = \"m-501\"\nupstream = \"https://m501.psp.example\"\n",
@@ -94,6 +86,19 @@ fn policies(folder: &Path) -> PathBuf {
         .unwrap();
     }
     target
+}
+
+/// Some release's bundle plus that route.
+pub(crate) fn bundle(shipped: &Path, target: &Path) {
+    copy(shipped, target);
+    std::fs::create_dir_all(target.join("routes")).unwrap();
+    std::fs::create_dir_all(target.join("accounts/psp")).unwrap();
+    std::fs::write(target.join("routes/psp.toml"), ROUTE).unwrap();
+    std::fs::write(
+        target.join("accounts/psp/default.toml"),
+        "tenants = [\"*\"]\ncredential_file = \"psp\"\n",
+    )
+    .unwrap();
 }
 
 pub(crate) const ROUTE: &str = r#"

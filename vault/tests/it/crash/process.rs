@@ -21,23 +21,35 @@ pub(crate) struct Vault {
 }
 
 impl Vault {
-    /// Writes the configuration, with this address for the api, and brings the schema up.
+    /// This build's program: writes the configuration, with an address for the api, and brings the schema up.
     pub(crate) fn prepare(folder: &Path, name: &str, configuration: &str) -> Self {
+        let vault = Self::of(own_program(folder), folder, name, configuration);
+        vault.migrate();
+        vault
+    }
+
+    /// A program with its configuration; no schema yet.
+    pub(crate) fn of(program: PathBuf, folder: &Path, name: &str, configuration: &str) -> Self {
         let address = quiet_address();
         let text = configuration.replacen("127.0.0.1:0", &address.to_string(), 1);
         let text = text.replace("instance = \"vault-1\"", &format!("instance = {name:?}"));
         let text = text.replace("/signed-log\"", &format!("/signed-log-{name}\""));
         let vault = Self {
-            program: own_program(folder),
+            program,
             config: folder.join(format!("{name}.toml")),
             log: folder.join(format!("{name}.log")),
             address,
             child: None,
         };
         std::fs::write(&vault.config, text).unwrap();
-        let migrated = vault.command("migrate").output().unwrap();
-        assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
         vault
+    }
+
+    /// Brings the schema up; gives what was said.
+    pub(crate) fn migrate(&self) -> String {
+        let migrated = self.command("migrate").output().unwrap();
+        assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+        String::from_utf8_lossy(&migrated.stdout).into_owned()
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
