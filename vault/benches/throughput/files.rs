@@ -18,9 +18,17 @@ pub(crate) fn policies() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies")
 }
 
-/// An address nobody listens on now.
+/// An address nobody listens on now. Below the ports systems give to outgoing connections: a client that knocks while the
+/// server is away could otherwise be given the server's own.
 pub(crate) fn free_address() -> Result<SocketAddr, Failure> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+    let mut bytes = [0; 2];
+    loop {
+        SystemRandom::new().fill(&mut bytes)?;
+        let address = SocketAddr::from(([127, 0, 0, 1], 12_000 + u16::from_be_bytes(bytes) % 20_000));
+        if TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
 }
 
 /// Writes the configuration: defaults, but limits per principal that one loaded identity does not reach.
@@ -51,12 +59,14 @@ pub(crate) fn configuration(
          [policies]\nfolder = {:?}\n\
          [limits]\ntokenize_per_second = 10000000\nforward_per_second = 10000000\nforward_per_day = 1000000000000\n\
          token_forwards_per_minute = 10000000\n\
+         [audit]\nfolder = {:?}\n\
          [telemetry]\nfile = {:?}\n",
         certificate.certificate_pem_path,
         certificate.key_pem_path,
         pki.ca_file(),
         pki.crl_file(),
         policies(),
+        folder.join("signed-log"),
         folder.join("vault.log"),
     );
     let path = folder.join("vault.toml");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Failure;
 
-const USAGE: &str = "flags: --seconds N (60), --connections 16,64, --store postgres,sqlite, --cards N (100000; filled before, memory is read on the way), --import N (instead: a file of so many cards by `card import`)";
+const USAGE: &str = "flags: --seconds N (60), --connections 16,64, --store postgres,sqlite, --cards N (100000; filled before, memory is read on the way), --import N (instead: a file of so many cards by `card import`, killed three times, and reads beside them), --import-connections N (the command's own)";
 
 /// Which store the vault runs on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,6 +31,8 @@ pub(crate) struct Flags {
     pub(crate) cards: u64,
     /// Cards of the import that is measured instead of calls.
     pub(crate) import: Option<u64>,
+    /// Batches it has under way at once.
+    pub(crate) import_connections: Option<u64>,
 }
 
 impl Flags {
@@ -41,6 +43,7 @@ impl Flags {
             stores: vec![StoreKind::Postgres, StoreKind::Sqlite],
             cards: 100_000,
             import: None,
+            import_connections: None,
         };
         let mut given = std::env::args().skip(1).filter(|flag| flag != "--bench");
         while let Some(flag) = given.next() {
@@ -48,6 +51,7 @@ impl Flags {
             match flag.as_str() {
                 "--seconds" => flags.time = Duration::from_secs(value.parse()?),
                 "--cards" => flags.cards = value.parse()?,
+                "--import-connections" => flags.import_connections = Some(value.parse()?),
                 "--import" => flags.import = Some(value.parse()?),
                 "--connections" => {
                     flags.connections = value.split(',').map(str::parse).collect::<Result<_, _>>()?;

@@ -1,108 +1,151 @@
-//! How fast a file comes in: `card import` as its own process against the vault as its own, at the vault's default limit
-//! for imports.
+//! A file of cards by `card import`, as its own process against the vault as its own, at the vault's default limits: killed
+//! three times on the way, and counted. Then what reading costs beside so many cards.
+//!
+//! A hundredth of the cards comes in first, unkilled, so that the same reads can be measured beside few and beside many.
 
-use std::io::{BufWriter, Write as _};
-use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+mod child;
+mod disk;
+mod kills;
+pub(crate) mod reads;
 
-use strongroom_sandbox::pki::Pki;
+use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use super::load::number;
+use super::load::{Wallet, number};
 use super::report::Report;
-use super::vault::{RunningVault, TENANT};
+use super::vault::RunningVault;
 use super::{Failure, StoreKind, counts, postgres};
 
-/// How often memory is read.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+use child::{Importer, Used};
 
-/// What an import took.
-struct Taken {
-    time: Duration,
-    vault_cpu: f64,
-    import_cpu: f64,
-    import_rss_kib: u64,
-    vault_rss_kib: u64,
+/// One store's run.
+pub(crate) struct Import<'a> {
+    pub(crate) report: &'a mut Report,
+    pub(crate) store: StoreKind,
+    pub(crate) cards: u64,
+    /// Batches under way at once; `None` is the command's own.
+    pub(crate) connections: Option<u64>,
+    pub(crate) folder: &'a Path,
+    pub(crate) vault: &'a mut RunningVault,
+    pub(crate) server: Option<&'a postgres::Server>,
+    pub(crate) began: Instant,
 }
 
-/// Imports so many cards and prints what it took.
-pub(crate) fn run(
-    report: &mut Report,
-    store: StoreKind,
-    cards: u64,
-    folder: &Path,
-    vault: &RunningVault,
-    server: Option<&postgres::Server>,
-) -> Result<(), Failure> {
-    let source = folder.join("cards.csv");
-    let mut out = BufWriter::new(std::fs::File::create(&source)?);
-    writeln!(out, "number,exp_month,exp_year,holder")?;
-    for n in 0..cards {
-        writeln!(out, "{},12,2034,JANE Q CARDHOLDER", number(n))?;
-    }
-    out.into_inner()?.sync_all()?;
-    let empty = size(folder, server)?;
-    let taken = import(&vault.pki, vault, &source, folder)?;
-    let counted = match server {
-        Some(server) => counts::of_postgres(server)?,
-        None => counts::of_sqlite(&vault.database())?,
-    };
-    let bytes = size(folder, server)? - empty;
-    report.line(&format!(
-        "{store}: {cards} cards imported in {:.1} s, {:.0}/s; CPU {:.0} µs a card in the vault, {:.0} in the import; \
-         memory at most {} MiB in the vault, {} MiB in the import; {} bytes a card on disk with its audit entry",
-        taken.time.as_secs_f64(),
-        cards as f64 / taken.time.as_secs_f64(),
-        taken.vault_cpu * 1e6 / cards as f64,
-        taken.import_cpu * 1e6 / cards as f64,
-        taken.vault_rss_kib / 1024,
-        taken.import_rss_kib / 1024,
-        bytes / cards.max(1),
-    ));
-    report.agree(store, "import", counted.cards == cards && counted.tokenized == cards);
-    Ok(())
+/// Which cards a file has.
+#[derive(Clone, Copy)]
+struct Range {
+    name: &'static str,
+    from: u64,
+    count: u64,
 }
 
-fn import(pki: &Pki, vault: &RunningVault, source: &Path, folder: &Path) -> Result<Taken, Failure> {
-    let identity = pki.client("importer")?;
-    let began = (Instant::now(), vault.cpu_seconds()?);
-    let mut child = Command::new(env!("CARGO_BIN_EXE_strongroom-vault"))
-        .args(["card", "import", "--vault", &format!("https://localhost:{}", vault.address.port())])
-        .arg("--certificate")
-        .arg(identity.certificate_pem_path)
-        .arg("--key")
-        .arg(identity.key_pem_path)
-        .arg("--ca")
-        .arg(pki.ca_file())
-        .args(["--tenant", TENANT, "--state"])
-        .arg(folder.join("import"))
-        .arg(source)
-        .stdout(Stdio::null())
-        .spawn()?;
-    let mut taken =
-        Taken { time: Duration::ZERO, vault_cpu: 0.0, import_cpu: 0.0, import_rss_kib: 0, vault_rss_kib: 0 };
-    let status = loop {
-        taken.import_rss_kib = super::vault::rss_kib_of(child.id()).unwrap_or(0).max(taken.import_rss_kib);
-        taken.import_cpu = super::vault::cpu_seconds_of(child.id()).unwrap_or(taken.import_cpu);
-        taken.vault_rss_kib = vault.rss_kib()?.max(taken.vault_rss_kib);
-        if let Some(status) = child.try_wait()? {
-            break status;
+impl Import<'_> {
+    pub(crate) fn run(mut self) -> Result<(), Failure> {
+        let few = Range { name: "few", from: 0, count: (self.cards / 100).max(1) };
+        let many = Range { name: "many", from: few.count, count: self.cards };
+        let source = self.write(few)?;
+        let used = Importer::start(&self, few.name, &source)?.to_the_end(&self)?;
+        self.report.line(&format!(
+            "{}: {} cards first, {:.1} s",
+            self.store,
+            few.count,
+            used.time.as_secs_f64()
+        ));
+        let wallet = self.wallet(few)?;
+        let before = self.reads(few.count, &wallet)?;
+
+        let empty = disk::tables(&self)?;
+        let source = self.write(many)?;
+        self.began = Instant::now();
+        let mut used = self.killed_three_times(many, &source)?;
+        used.time = self.began.elapsed();
+        let grown = disk::growth(&empty, &disk::tables(&self)?);
+        self.told(many, &used, grown.values().sum());
+        let each = |(name, bytes): (&String, &u64)| format!("{name} {}", bytes / many.count.max(1));
+        let each: Vec<_> = grown.iter().map(each).collect();
+        self.report.line(&format!("{}: bytes a card by table: {}", self.store, each.join(", ")));
+        self.counted(few, many)?;
+        let wallet = self.wallet(many)?;
+        let after = self.reads(few.count + many.count, &wallet)?;
+        for (few, many) in before.iter().zip(&after) {
+            self.report.read(self.store, few, many);
         }
-        std::thread::sleep(LOOK_EVERY);
-    };
-    taken.time = began.0.elapsed();
-    taken.vault_cpu = vault.cpu_seconds()? - began.1;
-    if status.success() { Ok(taken) } else { Err(format!("the import ended with {status}").into()) }
-}
-
-/// Bytes of the store.
-fn size(folder: &Path, server: Option<&postgres::Server>) -> Result<u64, Failure> {
-    if let Some(server) = server {
-        return Ok(server
-            .ask("CHECKPOINT; SELECT pg_database_size(current_database())")?
-            .trim_start_matches("CHECKPOINT\n")
-            .parse()?);
+        Ok(())
     }
-    let of = |name: &str| std::fs::metadata(folder.join(name)).map_or(0, |file| file.len());
-    Ok(of("vault.db") + of("vault.db-wal"))
+
+    fn write(&self, range: Range) -> Result<PathBuf, Failure> {
+        let path = self.folder.join(range.name).with_extension("csv");
+        let mut out = BufWriter::new(std::fs::File::create(&path)?);
+        writeln!(out, "number,exp_month,exp_year,holder")?;
+        for n in range.from..range.from + range.count {
+            writeln!(out, "{},12,2034,JANE Q CARDHOLDER", number(n))?;
+        }
+        out.into_inner()?.sync_all()?;
+        Ok(path)
+    }
+
+    fn state(&self, range: Range) -> PathBuf {
+        self.folder.join("import").join(range.name)
+    }
+
+    fn told(&mut self, range: Range, used: &Used, bytes: u64) {
+        let (cards, seconds) = (range.count as f64, used.time.as_secs_f64());
+        self.report.import(format!(
+            "| {} | {} | {seconds:.1} | {:.0} | {:.1} | {:.1} | {} | {} | {} |",
+            self.store,
+            range.count,
+            cards / seconds,
+            used.vault_cpu * 1e6 / cards,
+            used.import_cpu * 1e6 / cards,
+            used.vault_peak_kib / 1024,
+            used.import_peak_kib / 1024,
+            bytes / range.count.max(1),
+        ));
+    }
+
+    /// Rows, entries and the mapping must be exactly the cards of the files.
+    fn counted(&mut self, few: Range, many: Range) -> Result<(), Failure> {
+        let counted = match self.server {
+            Some(server) => counts::of_postgres(server)?,
+            None => counts::of_sqlite(&self.vault.database())?,
+        };
+        let mapped = std::fs::read_to_string(self.state(many).join("mapping.csv"))?;
+        let mut tokens: Vec<_> = mapped.lines().skip(1).filter_map(|line| line.rsplit(',').next()).collect();
+        let lines = tokens.len() as u64;
+        tokens.sort_unstable();
+        tokens.dedup();
+        let reconciled: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(self.state(many).join("report.json"))?)?;
+        let checks = reconciled["checks"]
+            .as_object()
+            .is_some_and(|checks| checks.values().all(|holds| *holds == true));
+        let wanted = few.count + many.count;
+        self.report.line(&format!(
+            "{}: rows {}, audit entries {}, of {wanted}; mapping {lines} lines, {} tokens, of {}; batches replayed {}",
+            self.store,
+            counted.cards,
+            counted.tokenized,
+            tokens.len(),
+            many.count,
+            reconciled["batches_replayed"],
+        ));
+        let exact = [counted.cards, counted.tokenized] == [wanted; 2]
+            && [lines, tokens.len() as u64] == [many.count; 2]
+            && reconciled["imported"] == many.count
+            && checks;
+        self.report.agree(self.store, "import", exact);
+        Ok(())
+    }
+
+    /// Tokens from all over a file.
+    fn wallet(&self, range: Range) -> Result<Wallet, Failure> {
+        let wallet = Wallet::default();
+        let lines = BufReader::new(std::fs::File::open(self.state(range).join("mapping.csv"))?).lines();
+        let every = (range.count / reads::TOKENS).max(1) as usize;
+        let lines = lines.collect::<Result<Vec<_>, _>>()?;
+        let tokens = lines.iter().skip(1).step_by(every).filter_map(|line| line.rsplit(',').next());
+        wallet.fill(tokens.map(str::to_owned));
+        Ok(wallet)
+    }
 }

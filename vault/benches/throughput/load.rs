@@ -23,13 +23,39 @@ use super::{Failure, files};
 pub(crate) enum Call {
     Tokenize,
     OpenForward,
+    /// One card's facts.
+    Show,
+    /// Facts of a hundred cards from all over the tenant.
+    Lookup,
+    /// Its newest twenty cards.
+    List,
+    /// Twenty cards that came in before this time, Unix seconds.
+    ListBefore(i64),
+    /// Twenty cards with the same last four digits.
+    ListLast4,
 }
+
+/// Tokens of one look-up.
+const LOOKED_UP: usize = 100;
 
 impl Call {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Tokenize => "tokenize",
             Self::OpenForward => "open-forward",
+            Self::Show => "show one card",
+            Self::Lookup => "look up 100 cards",
+            Self::List => "list, newest 20",
+            Self::ListBefore(_) => "list, 20 from the middle",
+            Self::ListLast4 => "list, 20 of one last4",
+        }
+    }
+
+    /// The status of an answer that counts.
+    const fn status(self) -> u16 {
+        match self {
+            Self::Tokenize | Self::OpenForward => 201,
+            _ => 200,
         }
     }
 
@@ -37,6 +63,7 @@ impl Call {
         match self {
             Self::Tokenize => "checkout",
             Self::OpenForward => "proxy",
+            _ => "orchestrator",
         }
     }
 }
@@ -98,6 +125,11 @@ impl Wallet {
         {
             tokens.push(token.split('"').next().unwrap_or_default().to_owned());
         }
+    }
+
+    /// Tokens from elsewhere, as many as fit.
+    pub(crate) fn fill(&self, from: impl Iterator<Item = String>) {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner).extend(from.take(WALLET_MAX));
     }
 
     fn token(&self) -> Option<String> {
@@ -210,7 +242,7 @@ impl Plan<'_> {
             let request = self.request()?;
             let asked = Instant::now();
             let answer = line.ask(request.as_bytes()).await?;
-            if answer.status == 201 {
+            if answer.status == self.call.status() {
                 measured.micros.push(u32::try_from(asked.elapsed().as_micros()).unwrap_or(u32::MAX));
                 if self.call == Call::Tokenize {
                     self.wallet.put(line.body(&answer));
@@ -233,12 +265,23 @@ impl Plan<'_> {
     }
 
     fn request(&self) -> io::Result<String> {
+        let cards = format!("/v1/tenants/{TENANT}/cards");
         let (path, body) = match self.call {
-            Call::Tokenize => (
-                format!("/v1/tenants/{TENANT}/cards"),
-                format!(r#"{{"number":"{}","exp_month":12,"exp_year":2030}}"#, self.cards.number()),
-            ),
+            Call::Tokenize => {
+                (cards, format!(r#"{{"number":"{}","exp_month":12,"exp_year":2030}}"#, self.cards.number()))
+            }
             Call::OpenForward => ("/v1/forwards".to_owned(), self.forward()?),
+            Call::Lookup => (format!("{cards}/lookup"), self.lookup()?),
+            Call::Show => return Ok(get(&format!("{cards}/{}", self.any_token()?))),
+            Call::List => return Ok(get(&format!("{cards}?limit=20"))),
+            Call::ListBefore(at) => {
+                let at = strongroom_domain::Timestamp::from_unix_seconds(at);
+                return Ok(get(&format!("{cards}?limit=20&created_before={at}")));
+            }
+            Call::ListLast4 => {
+                let last4 = self.left.load(Ordering::Relaxed) % 10_000;
+                return Ok(get(&format!("{cards}?limit=20&last4={last4:04}")));
+            }
         };
         Ok(format!(
             "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
@@ -246,14 +289,27 @@ impl Plan<'_> {
         ))
     }
 
+    fn any_token(&self) -> io::Result<String> {
+        self.wallet.token().ok_or_else(|| io::Error::other("no token to ask for"))
+    }
+
+    fn lookup(&self) -> io::Result<String> {
+        let tokens: io::Result<Vec<_>> = (0..LOOKED_UP).map(|_| self.any_token()).collect();
+        Ok(format!(r#"{{"tokens":["{}"]}}"#, tokens?.join("\",\"")))
+    }
+
     fn forward(&self) -> io::Result<String> {
-        let token = self.wallet.token().ok_or_else(|| io::Error::other("no token to forward"))?;
+        let token = self.any_token()?;
         Ok(format!(
             r#"{{"caller":"spiffe://strongroom.test/orchestrator","caller_cert_sha256":"{}","route":"stripe","route_sha256":"{}","account":"default","method":"POST","path":"/v1/payment_methods","host":"api.stripe.com","cards":[{{"token":"{token}","attributes":["number","exp"]}}]}}"#,
             "00".repeat(32),
             self.route_sha256,
         ))
     }
+}
+
+fn get(target: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nhost: localhost\r\n\r\n")
 }
 
 /// One connection.

@@ -4,7 +4,8 @@
 //! and loads it from this process over keep-alive connections with distinct test-range cards. `pgbench` inserts one
 //! similar row per commit at the same concurrency before and after, so that the ratio says something on a noisy machine.
 //!
-//! `-- --import 1000000` measures a file of so many cards coming in by `card import` instead.
+//! `-- --import 1000000` measures a file of so many cards coming in by `card import` instead, killed three times, and then
+//! reads beside few and beside many.
 //!
 //! Promises: what it counts was acknowledged; rows and audit entries are counted afterwards and must agree, or it fails.
 //! Does not promise: that a figure is good. It prints; it holds nobody to a time.
@@ -59,10 +60,20 @@ fn run(report: &mut Report) -> Result<(), Failure> {
         if let Some(server) = &server {
             report.line(&server.settings()?);
         }
-        let vault = RunningVault::start(folder.path(), server.as_ref())?;
+        let mut vault = RunningVault::start(folder.path(), server.as_ref())?;
         report.line(&format!("{store}: vault at rest {} KiB", vault.rss_kib()?));
         if let Some(cards) = flags.import {
-            import::run(report, *store, cards, folder.path(), &vault, server.as_ref())?;
+            let import = import::Import {
+                report,
+                store: *store,
+                cards,
+                connections: flags.import_connections,
+                folder: folder.path(),
+                vault: &mut vault,
+                server: server.as_ref(),
+                began: std::time::Instant::now(),
+            };
+            import.run()?;
             vault.stop()?;
             continue;
         }

@@ -5,13 +5,21 @@ use std::io::Write as _;
 
 use super::counts::Counts;
 use super::flags::StoreKind;
+use super::import::reads::Read;
 use super::load::{Call, Measured};
+
+const IMPORTS: &str = "| store | cards, killed three times | seconds | cards/s | vault CPU µs/card | import CPU µs/card | vault peak MiB | import peak MiB | disk bytes/card |\n\
+                       |---|---|---|---|---|---|---|---|---|";
+const READS: &str = "| store | read | p50 / p99 ms beside few | p50 / p99 ms beside many | p50 ratio | cards |\n\
+                     |---|---|---|---|---|---|";
 
 /// Collects and prints.
 #[derive(Default)]
 pub(crate) struct Report {
     rows: Vec<String>,
     disagreements: usize,
+    imports: Vec<String>,
+    reads: Vec<String>,
 }
 
 const HEAD: &str = "| store | call | connections | acknowledged/s | p50 ms | p99 ms | single-row commits/s before, after | ratio | vault CPU µs/call | vault RSS MiB | not acknowledged |\n\
@@ -41,6 +49,7 @@ impl Report {
         let (rows, entries) = match call {
             Call::Tokenize => (after.cards - before.cards, after.tokenized - before.tokenized),
             Call::OpenForward => (after.forwards - before.forwards, after.forwarded - before.forwarded),
+            _ => return, // reads leave no row
         };
         self.line(&format!(
             "{store} {}: acknowledged {acknowledged}, rows {rows}, audit entries {entries}",
@@ -86,9 +95,36 @@ impl Report {
         self.rows.push(row);
     }
 
+    /// One import.
+    pub(crate) fn import(&mut self, row: String) {
+        self.line(&row);
+        self.imports.push(row);
+    }
+
+    /// One kind of read, beside few cards and beside many.
+    pub(crate) fn read(&mut self, store: StoreKind, few: &Read, many: &Read) {
+        let [before, after] =
+            [few, many].map(|read| [0.50, 0.99].map(|share| read.measured.percentile(share)));
+        self.reads.push(format!(
+            "| {store} | {} | {:.2} / {:.2} | {:.2} / {:.2} | {:.2} | {} to {} |",
+            few.call.name(),
+            before[0],
+            before[1],
+            after[0],
+            after[1],
+            after[0] / before[0],
+            few.cards,
+            many.cards,
+        ));
+    }
+
     /// All measurements.
     pub(crate) fn table(&self) {
-        self.line(&format!("\n{HEAD}\n{}", self.rows.join("\n")));
+        for (head, rows) in [(HEAD, &self.rows), (IMPORTS, &self.imports), (READS, &self.reads)] {
+            if !rows.is_empty() {
+                self.line(&format!("\n{head}\n{}", rows.join("\n")));
+            }
+        }
     }
 }
 

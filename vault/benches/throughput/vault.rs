@@ -23,7 +23,11 @@ pub(crate) const TENANT: &str = "acme";
 /// A running vault with one tenant.
 pub(crate) struct RunningVault {
     folder: PathBuf,
+    config: PathBuf,
+    ops: SocketAddr,
     process: Child,
+    /// Processor time of processes that were killed.
+    spent: f64,
     pub(crate) pki: Pki,
     pub(crate) address: SocketAddr,
 }
@@ -38,16 +42,26 @@ impl RunningVault {
         if !migrated.status.success() {
             return Err(String::from_utf8_lossy(&migrated.stderr).into());
         }
-        let process = Command::new(program).arg("serve").arg("--config").arg(&config).spawn()?;
-        let mut vault = Self { folder: folder.to_owned(), process, pki, address: api };
-        vault.await_listener(ops)?;
+        let process = serve(&config)?;
+        let folder = folder.to_owned();
+        let mut vault = Self { folder, config, ops, process, spent: 0.0, pki, address: api };
+        vault.await_listener()?;
         vault.onboard()?;
         Ok(vault)
     }
 
-    fn await_listener(&mut self, ops: SocketAddr) -> Result<(), Failure> {
+    /// `kill -9`, and a new start on the same files.
+    pub(crate) fn kill_and_start(&mut self) -> Result<(), Failure> {
+        self.spent = self.cpu_seconds()?;
+        self.process.kill()?;
+        self.process.wait()?;
+        self.process = serve(&self.config)?;
+        self.await_listener()
+    }
+
+    fn await_listener(&mut self) -> Result<(), Failure> {
         let started = Instant::now();
-        while std::net::TcpStream::connect(ops).is_err()
+        while std::net::TcpStream::connect(self.ops).is_err()
             || std::net::TcpStream::connect(self.address).is_err()
         {
             if let Some(status) = self.process.try_wait()? {
@@ -81,12 +95,17 @@ impl RunningVault {
 
     /// Resident memory.
     pub(crate) fn rss_kib(&self) -> Result<u64, Failure> {
-        rss_kib_of(self.process.id())
+        status_kib_of(self.process.id(), "VmRSS:")
+    }
+
+    /// The most memory that was resident at once since its start.
+    pub(crate) fn peak_kib(&self) -> Result<u64, Failure> {
+        status_kib_of(self.process.id(), "VmHWM:")
     }
 
     /// Processor time used so far.
     pub(crate) fn cpu_seconds(&self) -> Result<f64, Failure> {
-        cpu_seconds_of(self.process.id())
+        Ok(self.spent + cpu_seconds_of(self.process.id())?)
     }
 
     /// Stops it in order.
@@ -112,10 +131,18 @@ impl Drop for RunningVault {
     }
 }
 
-/// Resident memory of a process.
-pub(crate) fn rss_kib_of(process: u32) -> Result<u64, Failure> {
+fn serve(config: &Path) -> Result<Child, Failure> {
+    Ok(Command::new(env!("CARGO_BIN_EXE_strongroom-vault"))
+        .arg("serve")
+        .arg("--config")
+        .arg(config)
+        .spawn()?)
+}
+
+/// A number of kilobytes the kernel tells of a process (proc(5)): `VmRSS:` now, `VmHWM:` at most.
+pub(crate) fn status_kib_of(process: u32, name: &str) -> Result<u64, Failure> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).ok_or("no memory told")?;
     Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
