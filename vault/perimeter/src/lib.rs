@@ -16,6 +16,7 @@ pub mod ops;
 pub mod outbound;
 pub mod problem;
 pub mod request;
+pub mod secret_file;
 pub mod telemetry;
 pub mod tls;
 
