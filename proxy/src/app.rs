@@ -113,8 +113,13 @@ impl Proxy {
         )?;
         let vault = Arc::new(vault);
         let (outcomes, recorder) = outcome::queue(vault.clone());
-        let engine =
-            Engine { vault: vault.clone(), outcomes, answer_bytes_max: config.limits.answer_bytes_max };
+        let engine = Engine {
+            vault: vault.clone(),
+            outcomes,
+            clock: ambient.clock.clone(),
+            random: ambient.random.clone(),
+            answer_bytes_max: config.limits.answer_bytes_max,
+        };
         let service = Arc::new(Service {
             registry: Arc::new(ArcSwap::from_pointee(registry)),
             clock: ambient.clock.clone(),

@@ -6,12 +6,17 @@
 //! second credential travels beside it in a header or a field the route knows of.
 //! Upholds: C-18.
 
+pub mod identity;
+mod keys;
+
+pub use keys::AccountKeys;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
-use strongroom_domain::route::{Account, CredentialPlace, Credentials};
+use strongroom_domain::route::{Account, CredentialPlace, Credentials, Signing};
 use subtle::ConstantTimeEq;
 
 use crate::fields::may_mean;
@@ -37,33 +42,41 @@ pub struct CredentialRefused;
 
 /// Checks what the caller presents and leaves in `headers` exactly what may travel.
 ///
-/// `own` is the account's own credential as a header value: present in `account` mode.
+/// `own` is the account's own credential as a header value: present in `account` mode. Headers a signature is written to
+/// are the signer's affair.
 pub fn apply(
     mode: Credentials,
     place: &CredentialPlace,
     account: &Account,
     own: Option<&HeaderValue>,
+    signing: Option<&Signing>,
     headers: &mut HeaderMap,
 ) -> Result<(), CredentialRefused> {
-    let name = HeaderName::try_from(place.header.as_str()).map_err(|_| CredentialRefused)?;
+    let name =
+        place.header.as_deref().map(HeaderName::try_from).transpose().map_err(|_| CredentialRefused)?;
     if mode == Credentials::Unpinned {
         return Ok(());
     }
-    for other in CREDENTIAL_HEADERS.iter().filter(|other| **other != name) {
-        if !headers.get_all(other).iter().all(is_placeholder) {
+    let signed = signing.map(Signing::headers).unwrap_or_default();
+    for other in CREDENTIAL_HEADERS {
+        if Some(&other) == name.as_ref() || signed.contains(&other.as_str()) {
+            continue;
+        }
+        if !headers.get_all(&other).iter().all(is_placeholder) {
             return Err(CredentialRefused);
         }
         headers.remove(other);
     }
-    match (mode, own) {
-        (Credentials::Account, Some(own)) => {
+    match (name, mode, own) {
+        (None, ..) => Ok(()),
+        (Some(name), Credentials::Account, Some(own)) => {
             if !headers.get_all(&name).iter().all(is_placeholder) {
                 return Err(CredentialRefused);
             }
             headers.insert(name, own.clone());
             Ok(())
         }
-        (Credentials::Pinned, None) => is_pinned(place, account, &name, headers),
+        (Some(name), Credentials::Pinned, None) => is_pinned(place, account, &name, headers),
         _ => Err(CredentialRefused),
     }
 }
@@ -92,19 +105,24 @@ fn is_pinned(
     if listed == 1 { Ok(()) } else { Err(CredentialRefused) }
 }
 
-/// The credential itself: what follows the place's scheme, a value without any scheme (Checkout.com's public key), or
-/// the user of Basic with an empty password.
+/// The credential itself: what follows the place's scheme, of Basic `user:password` decoded; a value without any scheme
+/// (Checkout.com's public key); or, where the scheme is another, the user of Basic with an empty password.
 fn presented(place: &CredentialPlace, value: &HeaderValue) -> Option<Vec<u8>> {
     let text = value.to_str().ok()?;
     let Some(scheme) = &place.scheme else { return Some(text.trim().into()) };
     let Some((given, rest)) = text.split_once(' ') else { return Some(text.into()) };
-    if given.eq_ignore_ascii_case(scheme) {
-        return Some(rest.trim().into());
+    if !given.eq_ignore_ascii_case(scheme) {
+        return basic_user(given, rest);
     }
-    basic_user(given, rest)
+    if given.eq_ignore_ascii_case("basic") {
+        return BASE64_STANDARD.decode(rest.trim()).ok();
+    }
+    Some(rest.trim().into())
 }
 
-fn is_placeholder(value: &HeaderValue) -> bool {
+/// Whether a header's value is what callers write who have no credential.
+#[must_use]
+pub fn is_placeholder(value: &HeaderValue) -> bool {
     let Ok(text) = value.to_str() else { return false };
     let text = text.trim();
     match text.split_once(' ') {
@@ -130,17 +148,25 @@ fn basic_user(scheme: &str, rest: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use strongroom_domain::Environment;
+    use strongroom_domain::route::Route;
 
     fn place(header: &str, scheme: Option<&str>) -> CredentialPlace {
         CredentialPlace {
-            header: header.into(),
+            header: Some(header.into()),
             scheme: scheme.map(str::to_owned),
             refused_fields: ["key".to_owned()].into(),
         }
     }
 
     fn account(text: &str, mode: Credentials) -> Account {
-        Account::parse("default", text, mode).unwrap()
+        let mode = if mode == Credentials::Pinned { "pinned" } else { "account" };
+        let route = format!(
+            "[route.psp]\nupstream = \"https://psp.example\"\ncredentials = \"{mode}\"\n\
+             credential = {{ header = \"authorization\" }}"
+        );
+        let route = Route::parse("psp", &route, Environment::Live).unwrap();
+        Account::parse("default", text, &route).unwrap()
     }
 
     fn one(name: &'static str, value: &str) -> HeaderMap {
@@ -168,7 +194,7 @@ mod tests {
             ("x-api-key", "mine", false),
         ] {
             let mut headers = one(name, value);
-            let result = apply(Credentials::Account, &bearer, &account, Some(&own), &mut headers);
+            let result = apply(Credentials::Account, &bearer, &account, Some(&own), None, &mut headers);
             assert_eq!(result.is_ok(), allowed, "{name}: {value}");
             if allowed {
                 assert_eq!(headers["authorization"], "Bearer sk_own");
@@ -177,7 +203,7 @@ mod tests {
         }
         let mut two = one("authorization", "Bearer strongroom");
         two.append("authorization", HeaderValue::from_static("Bearer sk_mine"));
-        assert!(apply(Credentials::Account, &bearer, &account, Some(&own), &mut two).is_err());
+        assert!(apply(Credentials::Account, &bearer, &account, Some(&own), None, &mut two).is_err());
     }
 
     #[test]
@@ -199,7 +225,8 @@ mod tests {
         ] {
             let header = if name == "x-api-key" { name } else { "authorization" };
             let mut headers = one(name, value);
-            let result = apply(Credentials::Pinned, &place(header, scheme), &account, None, &mut headers);
+            let result =
+                apply(Credentials::Pinned, &place(header, scheme), &account, None, None, &mut headers);
             assert_eq!(result.is_ok(), allowed, "{value}");
         }
     }

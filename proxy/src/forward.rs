@@ -4,7 +4,7 @@
 //! connection, or over one made anew because the first took no byte. A request is sent once. No answer goes back
 //! unscrubbed.
 //! Does not promise: that a caller who goes away stops anything: once begun, a call runs to its end.
-//! Upholds: C-15, C-16, C-17, C-18, C-19.
+//! Upholds: C-15, C-16, C-17, C-18, C-19, C-41.
 
 mod answer;
 mod plan;
@@ -14,7 +14,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Uri};
 use http_body_util::Full;
-use strongroom_domain::ForwardId;
+use strongroom_domain::route::Call;
+use strongroom_domain::{Clock, ForwardId, Random};
 use strongroom_perimeter::{Caller, RequestInfo};
 use tokio::time::Instant;
 
@@ -23,6 +24,7 @@ use crate::measure::{self, InFlight, Stage, Stages};
 use crate::outcome::OutcomeQueue;
 use crate::rescue::{self, Failure};
 use crate::route::{Destination, Target};
+use crate::sign::{Message, SignError};
 use crate::upstream::{Answer, ConnectError, Ready, SendError};
 use crate::vault::{OpenRequest, Opened, OutcomeReport, VaultClient, WantedCard};
 
@@ -35,6 +37,10 @@ pub struct Engine {
     pub vault: Arc<VaultClient>,
     /// Where outcomes are left.
     pub outcomes: OutcomeQueue,
+    /// The time signatures name.
+    pub clock: Arc<dyn Clock>,
+    /// Chance, for encryption.
+    pub random: Arc<dyn Random>,
     /// Largest answer of a PSP, as it comes and decoded.
     pub answer_bytes_max: usize,
 }
@@ -95,28 +101,44 @@ impl<'a> Run<'a> {
 
         let ready = self.stages.time(Stage::Connect, destination.pool.ready()).await;
         let ready = ready.map_err(|error| self.unconnected(error))?;
-        let Planned { call, plan, mut headers } = planned;
-        let (body, secrets) = match plan {
-            None => (order.body.clone(), Injections::default()),
-            Some(plan) => match self.open_and_inject(plan, plan::attempt(&destination.route, &headers)).await
-            {
-                Ok(injected) => {
-                    for (name, value) in injected.headers {
-                        headers.insert(name, value);
-                    }
-                    (Bytes::from_owner(injected.body), injected.secrets)
-                }
-                Err(failure) => {
-                    ready.give_back();
-                    return Err(failure);
-                }
-            },
+        let call = planned.call;
+        let (request, secrets) = match self.complete(planned).await {
+            Ok(complete) => complete,
+            Err(failure) => {
+                ready.give_back();
+                return Err(failure);
+            }
         };
-        let answer = self.send(ready, request(order, headers, body)).await?;
+        let answer = self.send(ready, request).await?;
         let scrubbed = self
             .stages
             .time_sync(Stage::Scrub, || answer::finish(answer, &secrets, call, self.engine.answer_bytes_max));
         self.close(scrubbed)
+    }
+
+    /// Opens the forward, injects, encrypts and signs: what comes out is what is sent.
+    async fn complete(
+        &mut self,
+        mut planned: Planned<'a>,
+    ) -> Result<(Request<Full<Bytes>>, Injections), Failure> {
+        let (body, secrets) = match planned.plan.take() {
+            None => (std::mem::take(&mut planned.body), Injections::default()),
+            Some(plan) => {
+                let attempt = plan::attempt(&self.order.target.destination.route, &planned.headers);
+                let injected = self.open_and_inject(plan, attempt).await?;
+                for (name, value) in injected.headers {
+                    planned.headers.insert(name, value);
+                }
+                (Bytes::from_owner(injected.body), injected.secrets)
+            }
+        };
+        let (engine, order) = (self.engine, self.order);
+        let sealed = match (&planned.form, planned.call) {
+            (None, Call::Passed(_)) => Ok((planned.headers, body)),
+            _ => self.stages.time_sync(Stage::Sign, || seal(engine, order, planned, body)),
+        };
+        let (headers, body) = sealed.inspect_err(|_| self.report(OutcomeReport::bare("not-sent")))?;
+        Ok((request(order, headers, body), secrets))
     }
 
     /// Opens the forward and writes the card data into its places.
@@ -211,6 +233,29 @@ impl<'a> Run<'a> {
         );
         Failure::Connect(error)
     }
+}
+
+/// Encrypts and signs, in this order: the last touch a request gets.
+fn seal(
+    engine: &Engine,
+    order: &Order,
+    planned: Planned<'_>,
+    mut body: Bytes,
+) -> Result<(HeaderMap, Bytes), SignError> {
+    let Planned { call, mut headers, keys, form, .. } = planned;
+    if let Call::Allowed(call) = call
+        && let Some(encryption) = &call.encryption
+    {
+        let recipient = keys.recipient.as_ref().ok_or(SignError::Failed)?;
+        body = recipient.encrypt(encryption, &body, &mut headers, &*engine.random)?;
+    }
+    if let (Some(signer), Some(form)) = (&keys.signer, &form) {
+        let target = order.target.path_and_query.as_str();
+        let mut message = Message { method: &order.method, target, headers: &mut headers, body };
+        signer.sign(form, &mut message, engine.clock.now())?;
+        body = message.body;
+    }
+    Ok((headers, body))
 }
 
 enum Unsent {

@@ -18,6 +18,7 @@ pub mod relay;
 pub mod rescue;
 pub mod route;
 pub mod scrub;
+pub mod sign;
 pub mod tunnel;
 pub mod upstream;
 pub mod vault;

@@ -20,6 +20,8 @@ pub enum Stage {
     Open,
     /// Card data into the body.
     Inject,
+    /// Encrypting to the PSP, and signing.
+    Sign,
     /// From the first byte sent to the last byte received.
     Upstream,
     /// Decoding and scrubbing the answer.
@@ -27,8 +29,16 @@ pub enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 7] =
-        [Self::Receive, Self::Plan, Self::Connect, Self::Open, Self::Inject, Self::Upstream, Self::Scrub];
+    const ALL: [Self; 8] = [
+        Self::Receive,
+        Self::Plan,
+        Self::Connect,
+        Self::Open,
+        Self::Inject,
+        Self::Sign,
+        Self::Upstream,
+        Self::Scrub,
+    ];
 
     /// As metrics and `Server-Timing` name it.
     #[must_use]
@@ -39,6 +49,7 @@ impl Stage {
             Self::Connect => "connect",
             Self::Open => "open",
             Self::Inject => "inject",
+            Self::Sign => "sign",
             Self::Upstream => "upstream",
             Self::Scrub => "scrub",
         }

@@ -17,6 +17,7 @@ use crate::credential::CredentialRefused;
 use crate::inject::InjectError;
 use crate::route::EntryRefused;
 use crate::scrub::DecodeError;
+use crate::sign::SignError;
 use crate::upstream::{ConnectError, SendError};
 use crate::vault::OpenError;
 
@@ -56,6 +57,9 @@ pub enum Failure {
     /// A credential that may not travel.
     #[error(transparent)]
     Credential(#[from] CredentialRefused),
+    /// A request that cannot be signed or encrypted as the PSP wants it.
+    #[error(transparent)]
+    Sign(#[from] SignError),
     /// All slots of the route are taken.
     #[error("all slots of the route are taken")]
     Shed,
@@ -102,6 +106,7 @@ impl Failure {
             Self::MediaType => Problem::new(ProblemKind::UnsupportedMediaType),
             Self::Inject(error) => error.problem(),
             Self::Credential(_) => Problem::new(ProblemKind::CredentialRefused),
+            Self::Sign(error) => error.problem(),
             Self::Shed => Problem::because(
                 ProblemKind::RateLimited,
                 "too many calls at this psp at once; this one was shed, nothing was sent",
@@ -127,6 +132,7 @@ impl Failure {
             | Self::MediaType
             | Self::Inject(_)
             | Self::Credential(_) => false,
+            Self::Sign(error) => matches!(error, SignError::Failed),
             Self::NoCaller
             | Self::TunnelCertificate(_)
             | Self::Shed
@@ -307,6 +313,10 @@ mod tests {
             (Failure::CallerRefused, 403),
             (Failure::NotListed, 403),
             (Failure::Credential(CredentialRefused), 403),
+            (Failure::Sign(SignError::Missing), 400),
+            (Failure::Sign(SignError::Unreadable("no")), 400),
+            (Failure::Sign(SignError::NothingToEncrypt), 400),
+            (Failure::Sign(SignError::Foreign), 403),
             (refused(ProblemKind::TokenNotFound), 404),
             (refused(ProblemKind::Forbidden), 404),
             (refused(ProblemKind::AttributeUnavailable), 404),

@@ -14,10 +14,10 @@ pub use entry::{Bound, Entry, EntryError, EntryRefused, Listed, ListedAccount, T
 
 use std::sync::Arc;
 
-use http::HeaderValue;
 use strongroom_domain::route::{Account, Route, Upstream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::credential::AccountKeys;
 use crate::upstream::Pool;
 
 /// One account of one route, ready to be used.
@@ -26,8 +26,8 @@ pub struct Destination {
     pub route: Arc<Route>,
     /// The account.
     pub account: Account,
-    /// The account's credential as a header value: exactly in `account` mode. Marked sensitive.
-    pub credential: Option<HeaderValue>,
+    /// The account's secrets. Replaced with the whole destination when their files change.
+    pub keys: Arc<AccountKeys>,
     /// Where calls go: the route's upstream, under the account's own host if it has one.
     pub upstream: Upstream,
     /// Connections there.
@@ -40,8 +40,8 @@ impl Destination {
     #[must_use]
     pub fn new(registered: Registered, pool: Pool, slots: Arc<Semaphore>) -> Self {
         let upstream = registered.upstream();
-        let Registered { route, account, credential, .. } = registered;
-        Self { route, account, credential, upstream, pool, slots }
+        let Registered { route, account, keys, .. } = registered;
+        Self { route, account, keys: Arc::new(keys), upstream, pool, slots }
     }
 
     /// Slots for all calls at a route, whatever the account.

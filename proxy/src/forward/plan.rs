@@ -1,12 +1,19 @@
 //! Everything that is decided before anything is connected, asked or sent.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName};
 use strongroom_domain::route::{AllowedCall, BodyFormat, Call, Credentials, Route};
 
 use super::Order;
+use crate::credential::AccountKeys;
+use crate::credential::identity::Named;
 use crate::inject::{self, Plan};
 use crate::rescue::Failure;
+use crate::route::Destination;
+use crate::sign::{Form, jwe};
 use crate::{credential, fields, headers};
 
 /// Longest PSP idempotency key told to the vault: what PSPs take at most.
@@ -18,8 +25,14 @@ pub(super) struct Planned<'a> {
     pub call: Call<'a>,
     /// What to ask the vault for; nothing where the request holds no token.
     pub plan: Option<Plan>,
-    /// The headers it leaves with.
+    /// The headers it leaves with, but for a signature.
     pub headers: HeaderMap,
+    /// The body as the caller sent it, but for what names the account.
+    pub body: Bytes,
+    /// How to sign it, if the route signs.
+    pub form: Option<Form>,
+    /// The account's secrets, the same for the whole call.
+    pub keys: Arc<AccountKeys>,
 }
 
 impl<'a> Planned<'a> {
@@ -35,20 +48,23 @@ impl<'a> Planned<'a> {
         let allowed = call.as_ref().ok().and_then(|call| call.allowed());
         inject::check_clean(allowed, &order.target.path_and_query, &order.headers)?;
         let call = call?;
-        let plan = match call {
-            Call::Allowed(allowed) => {
-                Some(inject::plan(allowed, &order.headers, &order.body)?).filter(|plan| !plan.is_empty())
-            }
+        let mut plan = match call {
+            Call::Allowed(allowed) => Some(find_places(allowed, &order.headers, &order.body)?),
             Call::Passed(_) => {
                 inject::check_passed_body(&order.body)?;
                 None
             }
         };
         check_fields(route, order, content_type)?;
-        let mut headers = headers::outgoing(&order.headers, &destination.upstream);
-        let (place, own) = (&route.credential_place, destination.credential.as_ref());
-        credential::apply(route.credentials, place, &destination.account, own, &mut headers)?;
-        Ok(Self { call, plan, headers })
+        let keys = destination.keys.clone();
+        let (headers, body, form) = of_account(order, call, &keys, content_type)?;
+        // What names the account moved the places.
+        if let (Some(body), Call::Allowed(allowed)) = (&body, call) {
+            plan = Some(find_places(allowed, &order.headers, body)?);
+        }
+        let plan = plan.filter(|plan| !plan.is_empty());
+        let body = body.unwrap_or_else(|| order.body.clone());
+        Ok(Self { call, plan, headers, body, form, keys })
     }
 
     pub(super) const fn kind(&self) -> &'static str {
@@ -57,6 +73,49 @@ impl<'a> Planned<'a> {
             Call::Passed(_) => "pass",
         }
     }
+}
+
+/// Finds the tokens, and that what is to be encrypted is there.
+fn find_places(call: &AllowedCall, headers: &HeaderMap, body: &Bytes) -> Result<Plan, Failure> {
+    let plan = inject::plan(call, headers, body)?;
+    if let Some(encryption) = &call.encryption {
+        jwe::spans(encryption, body)?;
+    }
+    Ok(plan)
+}
+
+type OfAccount = (HeaderMap, Option<Bytes>, Option<Form>);
+
+/// The headers that leave, the body if the account's names went into it, and how to sign: the account's, not the caller's.
+fn of_account(
+    order: &Order,
+    call: Call<'_>,
+    keys: &AccountKeys,
+    content_type: Option<&str>,
+) -> Result<OfAccount, Failure> {
+    let Destination { route, account, upstream, .. } = &*order.target.destination;
+    let mut headers = headers::outgoing(&order.headers, upstream);
+    let (own, signing) = (keys.credential.as_ref(), route.signing.as_ref());
+    credential::apply(route.credentials, &route.credential_place, account, own, signing, &mut headers)?;
+    let (target, has_body) = (order.target.path_and_query.as_str(), !order.body.is_empty());
+    let form =
+        keys.signer.as_ref().map(|signer| signer.prepare(&order.method, target, &mut headers, has_body));
+    let form = form.transpose()?;
+    let named = Named {
+        route,
+        call,
+        account,
+        keys,
+        path: order.target.path(),
+        query: order.target.query(),
+        form: form.as_ref(),
+        content_type,
+    };
+    let body = named.apply(&mut headers, &order.body)?;
+    if let (Some(signer), Some(form)) = (&keys.signer, &form) {
+        signer.check(form, &headers)?;
+    }
+    Ok((headers, body, form))
 }
 
 /// The PSP's idempotency key, if the request that leaves has a usable one.

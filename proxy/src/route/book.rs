@@ -2,15 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use http::HeaderValue;
 use strongroom_domain::Environment;
-use strongroom_domain::route::{
-    Account, CredentialPlace, InvalidAccount, InvalidRoute, Roots, Route, Upstream,
-};
-use zeroize::Zeroizing;
+use strongroom_domain::route::{Account, InvalidAccount, InvalidRoute, Roots, Route, Upstream};
+use strongroom_perimeter::secret_file::SecretFileError;
+
+use crate::credential::AccountKeys;
 
 /// One account of a route, with everything it needs from files.
 #[derive(Debug)]
@@ -19,9 +18,8 @@ pub struct Registered {
     pub route: Arc<Route>,
     /// The account.
     pub account: Account,
-    /// The account's credential, as the header value that leaves. Absent in other modes, and where no secrets folder
-    /// was given.
-    pub credential: Option<HeaderValue>,
+    /// The account's secrets. None where no secrets folder was given.
+    pub keys: AccountKeys,
     /// Pinned roots, as a path that can be opened.
     pub roots_file: Option<PathBuf>,
 }
@@ -65,13 +63,14 @@ pub enum RouteBookError {
         #[source]
         source: InvalidAccount,
     },
-    /// A credential file is wrong.
-    #[error("credential file {}: {reason}", path.display())]
-    Credential {
-        /// The file.
+    /// A file of an account's secrets is wrong.
+    #[error("{}: a secret cannot be used", path.display())]
+    Secret {
+        /// The account's file.
         path: PathBuf,
         /// What is wrong.
-        reason: &'static str,
+        #[source]
+        source: SecretFileError,
     },
     /// The list of workloads is wrong.
     #[error("{}: is no list of workloads; give the proxy the vault's own file", path.display())]
@@ -94,7 +93,7 @@ pub enum RouteBookError {
 }
 
 /// Reads `routes/*.toml` below `policies` and each one's `accounts/<route>/*.toml`: all, or the routes named in `only`.
-/// Credentials are read if a secrets folder is given. The accounts of a route follow each other.
+/// Secrets are read if their folder is given. The accounts of a route follow each other.
 pub fn read(
     policies: &Path,
     secrets: Option<&Path>,
@@ -153,27 +152,28 @@ fn register(
     }
     for account in accounts {
         let (route, roots_file) = (route.clone(), roots_file.clone());
-        let (account, credential) = held(&folder, &account, &route, secrets)?;
-        into.push(Registered { route, account, credential, roots_file });
+        let (account, keys) = held(&folder, &account, &route, secrets)?;
+        into.push(Registered { route, account, keys, roots_file });
     }
     Ok(())
 }
 
-/// An account and the credential it names.
+/// An account and the secrets it names.
 fn held(
     folder: &Path,
     name: &str,
     route: &Route,
     secrets: Option<&Path>,
-) -> Result<(Account, Option<HeaderValue>), RouteBookError> {
+) -> Result<(Account, AccountKeys), RouteBookError> {
     let path = folder.join(format!("{name}.toml"));
-    let account = Account::parse(name, &text(&path)?, route.credentials)
-        .map_err(|source| RouteBookError::Account { path, source })?;
-    let credential = match (secrets, &account.credential_file) {
-        (Some(secrets), Some(file)) => Some(credential(secrets, file, &route.credential_place)?),
-        _ => None,
+    let account = Account::parse(name, &text(&path)?, route)
+        .map_err(|source| RouteBookError::Account { path: path.clone(), source })?;
+    let keys = match secrets {
+        Some(folder) => AccountKeys::read(route, &account, folder)
+            .map_err(|source| RouteBookError::Secret { path, source })?,
+        None => AccountKeys::default(),
     };
-    Ok((account, credential))
+    Ok((account, keys))
 }
 
 pub(super) fn text(path: &Path) -> Result<String, RouteBookError> {
@@ -181,33 +181,10 @@ pub(super) fn text(path: &Path) -> Result<String, RouteBookError> {
         .map_err(|source| RouteBookError::Unreadable { path: path.to_owned(), source })
 }
 
-/// One line: exactly what follows the scheme.
-fn credential(folder: &Path, file: &Path, place: &CredentialPlace) -> Result<HeaderValue, RouteBookError> {
-    let path = folder.join(file);
-    let wrong = |reason| RouteBookError::Credential { path: path.clone(), reason };
-    if !file.components().all(|part| matches!(part, Component::Normal(_))) {
-        return Err(wrong("must lie inside the secrets folder; name it without `..` or a leading `/`"));
-    }
-    let read = Zeroizing::new(text(&path)?);
-    let secret = read.trim_end_matches(['\r', '\n']);
-    if secret.is_empty() || secret.trim() != secret || secret.contains(['\r', '\n']) {
-        return Err(wrong(
-            "must hold one line: the credential, without the scheme and without spaces around it",
-        ));
-    }
-    let line = Zeroizing::new(match &place.scheme {
-        Some(scheme) => format!("{scheme} {secret}"),
-        None => secret.to_owned(),
-    });
-    let mut value = HeaderValue::from_str(&line)
-        .map_err(|_| wrong("has a character no header takes; write visible ASCII only"))?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
 
     const ROUTE: &str = r#"
         [route.psp]
@@ -227,9 +204,14 @@ mod tests {
         ] {
             let path = folder.path().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
+            write(&path, text);
         }
         folder
+    }
+
+    fn write(path: &Path, text: &str) {
+        std::fs::write(path, text).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
     }
 
     fn read_in(folder: &Path, only: &[&str]) -> Result<Vec<Registered>, RouteBookError> {
@@ -241,10 +223,9 @@ mod tests {
     fn routes_come_with_account_and_credential() {
         let folder = folder("sk_own\n");
         let routes = read_in(folder.path(), &[]).unwrap();
-        let credential = routes[0].credential.as_ref().unwrap();
-        assert_eq!(credential, "Bearer sk_own");
+        assert_eq!(routes[0].keys.credential.as_ref().unwrap(), "Bearer sk_own");
         assert!(!format!("{:?}", routes[0]).contains("sk_own"), "credentials are not for logs");
-        assert!(read(folder.path(), None, Environment::Live, None).unwrap()[0].credential.is_none());
+        assert!(read(folder.path(), None, Environment::Live, None).unwrap()[0].keys.credential.is_none());
     }
 
     #[test]
@@ -253,11 +234,11 @@ mod tests {
         let account =
             "tenants = [\"m-501\"]\ncredential_file = \"m-501.key\"\nupstream = \"https://m501.psp.example\"";
         std::fs::write(folder.path().join("accounts/psp/m-501.toml"), account).unwrap();
-        std::fs::write(folder.path().join("m-501.key"), "sk_501").unwrap();
+        write(&folder.path().join("m-501.key"), "sk_501");
         let registered = read_in(folder.path(), &[]).unwrap();
         let [default, m501] = &registered[..] else { panic!("two accounts") };
         assert!(Arc::ptr_eq(&default.route, &m501.route));
-        assert_eq!(m501.credential.as_ref().unwrap(), "Bearer sk_501");
+        assert_eq!(m501.keys.credential.as_ref().unwrap(), "Bearer sk_501");
         assert_eq!(m501.upstream().host, "m501.psp.example");
         assert_eq!(default.upstream(), default.route.upstream);
     }
@@ -265,7 +246,14 @@ mod tests {
     #[test]
     fn what_is_missing_or_wrong_is_named() {
         let two_lines = folder("a\nb\n");
-        assert!(read_in(two_lines.path(), &[]).unwrap_err().to_string().contains("one line"));
+        let error = read_in(two_lines.path(), &[]).unwrap_err();
+        let because = std::error::Error::source(&error).unwrap().to_string();
+        assert!(because.contains("one line"), "{because}");
+        let open = folder("k");
+        let key = open.path().join("psp.key");
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let error = read_in(open.path(), &[]).unwrap_err();
+        assert!(std::error::Error::source(&error).unwrap().to_string().contains("chmod 600"), "{error}");
         let good = folder("k");
         assert!(matches!(read_in(good.path(), &["other"]), Err(RouteBookError::Unknown(_))));
         std::fs::write(good.path().join("accounts/psp/m-501.toml"), "tenants = []").unwrap();

@@ -59,6 +59,12 @@ impl Authority {
         };
         std::fs::write(&files.certificate, certificate.pem()).unwrap();
         std::fs::write(&files.key, key.serialize_pem()).unwrap();
+        keep_private(&files.key);
         files
     }
+}
+
+/// Others may not open a secret, or it is refused.
+pub(crate) fn keep_private(path: &Path) {
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
 }

@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::pki::{Authority, Files};
+use crate::pki::{self, Authority, Files};
 use crate::psp::Psp;
 use crate::vault::{Vault, listener_config};
 
@@ -52,6 +52,10 @@ pub(crate) struct Setup {
     /// Text added inside the route's table.
     pub(crate) route: String,
     pub(crate) account: String,
+    /// The route's credential place.
+    pub(crate) credential: &'static str,
+    /// Text added to the call that takes JSON.
+    pub(crate) encrypt: &'static str,
     /// What names resolve to.
     pub(crate) resolves: Vec<SocketAddr>,
     /// The upstream's host.
@@ -79,6 +83,8 @@ impl Default for Setup {
         Self {
             route: "credentials = \"account\"".into(),
             account: "tenants = [\"*\"]\ncredential_file = \"psp.key\"".into(),
+            credential: r#"{ header = "Authorization", scheme = "Bearer", refused_fields = ["key"] }"#,
+            encrypt: "",
             resolves: vec!["127.0.0.1:0".parse().unwrap()],
             upstream_host: HOST.into(),
             certificate_name: HOST.into(),
@@ -334,12 +340,13 @@ pub(crate) fn usual_form() -> String {
 }
 
 fn write_policies(at: &Path, setup: &Setup, port: u16) {
-    let Setup { route, account, upstream_host, private_addresses, .. } = setup;
+    let Setup { route, account, credential, encrypt, upstream_host, private_addresses, .. } = setup;
+    let calls = CALLS.replace("body = \"json\"", &format!("body = \"json\"\n{encrypt}"));
     let text = format!(
         "[route.psp]\nupstream = \"https://{upstream_host}:{port}\"\nhosts = [\"{HOST}\"]\n\
          roots_file = \"../../psp-ca.pem\"\nprivate_addresses = {private_addresses}\n\
-         credential = {{ header = \"Authorization\", scheme = \"Bearer\", refused_fields = [\"key\"] }}\n\
-         idempotency = {{ header = \"Idempotency-Key\" }}\n{route}\n{CALLS}"
+         credential = {credential}\n\
+         idempotency = {{ header = \"Idempotency-Key\" }}\n{route}\n{calls}"
     );
     for (path, text) in [
         ("policies/routes/psp.toml", text.as_str()),
@@ -368,11 +375,15 @@ fn ship(at: &Path, route: &str, upstream: &str) {
     let file = format!("accounts/{route}/default.toml");
     std::fs::create_dir_all(at.join("policies/accounts").join(route)).unwrap();
     let account = std::fs::read_to_string(policies.join(&file)).unwrap();
-    let (before, rest) = account.split_once("credential_file = \"").unwrap();
-    let (_, after) = rest.split_once('"').unwrap();
-    let account = format!("{before}credential_file = \"{route}.key\"{after}");
-    std::fs::write(at.join("policies").join(&file), account).unwrap();
-    std::fs::write(at.join(format!("{route}.key")), format!("own-{route}\n")).unwrap();
+    let account = match account.split_once("\ncredential_file = \"") {
+        None => account,
+        Some((before, rest)) => {
+            let (_, after) = rest.split_once('"').unwrap();
+            format!("{before}\ncredential_file = \"{route}.key\"{after}")
+        }
+    };
+    write(at, &format!("policies/{file}"), &account);
+    write(at, &format!("{route}.key"), &format!("own-{route}\n"));
 }
 
 fn write(at: &Path, path: &str, text: &str) {
@@ -380,6 +391,7 @@ fn write(at: &Path, path: &str, text: &str) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     let beside = path.with_extension("new");
     std::fs::write(&beside, text).unwrap();
+    pki::keep_private(&beside);
     std::fs::rename(beside, path).unwrap();
 }
 

@@ -8,14 +8,21 @@
 
 mod account;
 mod file;
+mod identity;
 mod path;
 mod place;
 mod selector;
+mod signing;
 
 pub use account::{Account, AccountName, InvalidAccount, TenantScope};
 pub use file::InvalidRoute;
+pub use identity::{ANY, IdentityAt, IdentityPlace, IdentityValue, Sha256Hex};
 pub use path::PathPattern;
 pub use place::{Attribute, AttributeSet, ExpiryFormat, HEADER_PREFIX, Inject, JsonForm, Source};
+pub use signing::{
+    Encryption, HashName, HmacSigning, MessageAlgorithm, MessageSigning, Output, Part, RecipientKeyFile,
+    SecretEncoding, Signing, SigningKeyFiles, lies_inside,
+};
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -69,6 +76,10 @@ pub struct Route {
     pub credentials: Credentials,
     /// Where the PSP credential travels.
     pub credential_place: CredentialPlace,
+    /// Where else requests name the account.
+    pub identity: Vec<IdentityPlace>,
+    /// How requests are signed, if the PSP wants it.
+    pub signing: Option<Signing>,
     /// Header under which the PSP recognises a repeated attempt, lower case.
     pub idempotency_header: Option<String>,
     /// Status for `psp-outcome-unknown`: 502, or 424 where the SDK retries 5xx under a new key.
@@ -125,8 +136,8 @@ pub enum Credentials {
 /// Where the PSP credential travels.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CredentialPlace {
-    /// Header name, lower case.
-    pub header: String,
+    /// Header name, lower case. None: the signature, or a secret among `identity`, is the credential.
+    pub header: Option<String>,
     /// What stands before the credential: `Bearer`, `Basic`, or nothing.
     pub scheme: Option<String>,
     /// Names of query and top-level body fields by which the PSP would take another credential: refused.
@@ -163,6 +174,8 @@ pub struct AllowedCall {
     pub namespace: Option<String>,
     /// The declared places, each at most once.
     pub inject: Vec<Inject>,
+    /// What is encrypted to the PSP after injection.
+    pub encryption: Option<Encryption>,
     /// Answer fields that hold references and are never masked, in the body's selector form.
     pub ids: BTreeSet<String>,
     /// Answer fields that may hold the verification code, besides those named like one.

@@ -6,7 +6,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use cedar_policy::{Entities, Schema};
-use strongroom_domain::route::{Account, Attribute, Credentials, Route};
+use strongroom_domain::route::{Account, Attribute, Route};
 use strongroom_domain::{Environment, TenantId, TokenHash, WorkloadId};
 
 use super::action::{
@@ -102,9 +102,8 @@ fn sample_workload(vocabulary: &Vocabulary) -> cedar_policy::Entity {
 
 fn sample_forward() -> OpenForwardSubject {
     let route = Route::parse("sample", SAMPLE_ROUTE, Environment::Test).expect("the sample is a route");
-    let account =
-        Account::parse("sample", "tenants = [\"*\"]\ncredential_file = \"sample\"", Credentials::Account)
-            .expect("the sample is an account");
+    let account = Account::parse("sample", "tenants = [\"*\"]\ncredential_file = \"sample\"", &route)
+        .expect("the sample is an account");
     let card = NamedCard { token: TokenHash::from_bytes([0; 32]), environment: Environment::Test };
     OpenForwardSubject {
         caller: sample_caller(),

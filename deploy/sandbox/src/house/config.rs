@@ -128,9 +128,9 @@ fn is_usable(folder: &Folder, route: &Path, name: &str) -> Result<bool, HouseErr
         return Ok(name == super::ROUTE_NAME);
     };
     let parsed = Route::parse(name, &route, Environment::Test)
-        .map(|route| Account::parse("default", &account, route.credentials));
+        .map(|route| Account::parse("default", &account, &route));
     Ok(match parsed {
-        Ok(Ok(account)) => account.credential_file.is_none_or(|file| folder.secrets().join(file).is_file()),
+        Ok(Ok(account)) => account.secret_files().all(|file| folder.secrets().join(file).is_file()),
         _ => true,
     })
 }

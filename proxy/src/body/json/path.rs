@@ -22,7 +22,7 @@ impl<'a> Path<'a> {
         self.0.pop();
     }
 
-    pub(super) fn depth(&self) -> usize {
+    pub(crate) fn depth(&self) -> usize {
         self.0.len()
     }
 
@@ -55,6 +55,17 @@ impl Pointer {
         self.0.len() == path.0.len()
             && self.0.iter().zip(&path.0).rev().all(|(pointed, segment)| match segment {
                 Segment::Key(name) => pointed == name.as_ref(),
+                Segment::Index(index) => is_index(pointed, *index),
+            })
+    }
+}
+
+impl Pointer {
+    /// Whether a reader that ignores the case of keys would find a value there.
+    pub(crate) fn is_like(&self, path: &Path<'_>) -> bool {
+        self.0.len() == path.0.len()
+            && self.0.iter().zip(&path.0).all(|(pointed, segment)| match segment {
+                Segment::Key(name) => pointed.eq_ignore_ascii_case(name.trim()),
                 Segment::Index(index) => is_index(pointed, *index),
             })
     }

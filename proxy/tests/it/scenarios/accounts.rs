@@ -211,7 +211,9 @@ fn a_thousand_accounts_load() {
             "tenants = [\"m-{number}\"]\ncredential_file = \"m-{number}.key\"\nupstream = \"https://m{number}.psp.example\"\n"
         );
         std::fs::write(policies.join(format!("accounts/psp/m-{number}.toml")), account).unwrap();
-        std::fs::write(secrets.join(format!("m-{number}.key")), format!("sk_{number}\n")).unwrap();
+        let key = secrets.join(format!("m-{number}.key"));
+        std::fs::write(&key, format!("sk_{number}\n")).unwrap();
+        crate::pki::keep_private(&key);
     }
     std::fs::write(policies.join("workloads.json"), WORKLOADS).unwrap();
     let config = format!(
@@ -236,6 +238,6 @@ fn a_thousand_accounts_load() {
     );
     for registry in [registry, again] {
         assert_eq!(registry.entry.destinations().count(), 1_000);
-        assert!(registry.entry.destinations().all(|one| one.credential.is_some()));
+        assert!(registry.entry.destinations().all(|one| one.keys.credential.is_some()));
     }
 }

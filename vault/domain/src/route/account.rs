@@ -1,11 +1,14 @@
 //! PSP accounts: whose money a call moves, for which tenants, under which credential.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
 use super::file::parse_upstream;
-use super::{Credentials, Route, RouteName};
+use super::{
+    Credentials, IdentityValue, RecipientKeyFile, Route, RouteName, SigningKeyFiles, identity, lies_inside,
+};
 use crate::tenant::TenantId;
 
 /// An account's name; the grammar is a tenant's.
@@ -24,6 +27,12 @@ pub struct Account {
     pub own_upstream: Option<(String, u16)>,
     /// SHA-256 of each credential a caller may bring (`credentials = "pinned"`).
     pub credential_sha256: Vec<[u8; 32]>,
+    /// What requests may name the account by, for the route's places.
+    pub identity: BTreeMap<String, IdentityValue>,
+    /// The key requests are signed with, exactly where the route signs.
+    pub signing: Option<SigningKeyFiles>,
+    /// The PSP's key, exactly where the route encrypts.
+    pub encryption: Option<RecipientKeyFile>,
 }
 
 /// Which tenants an account serves.
@@ -54,11 +63,15 @@ struct AccountFile {
     credential_file: Option<PathBuf>,
     #[serde(default)]
     credential_sha256: Vec<String>,
+    #[serde(default)]
+    identity: BTreeMap<String, IdentityValue>,
+    signing: Option<SigningKeyFiles>,
+    encryption: Option<RecipientKeyFile>,
 }
 
 impl Account {
-    /// Parses one account file for a route that asks for `credentials`.
-    pub fn parse(name: &str, text: &str, credentials: Credentials) -> Result<Self, InvalidAccount> {
+    /// Parses one account file for its route.
+    pub fn parse(name: &str, text: &str, route: &Route) -> Result<Self, InvalidAccount> {
         let file: AccountFile = toml::from_str(text)?;
         let name = AccountName::parse(name)
             .ok_or(InvalidAccount::Value("its name is not lower-case letters, digits and hyphens"))?;
@@ -69,33 +82,63 @@ impl Account {
             .ok_or(InvalidAccount::Value("`tenants` needs at least one tenant, or \"*\""))?;
         let credential_sha256 =
             file.credential_sha256.iter().map(|text| sha256(text)).collect::<Option<Vec<_>>>();
-        let credential_sha256 = credential_sha256
-            .ok_or(InvalidAccount::Value("`credential_sha256` is not 64 lower-case hex digits"))?;
-        match (credentials, &file.credential_file, credential_sha256.is_empty()) {
-            (Credentials::Account, Some(_), true)
-            | (Credentials::Pinned, None, false)
-            | (Credentials::Unpinned, None, true) => {}
-            (Credentials::Account, ..) => {
-                return Err(InvalidAccount::Value(
-                    "the route sets the account's credential: give `credential_file` only",
-                ));
-            }
-            (Credentials::Pinned, ..) => {
-                return Err(InvalidAccount::Value(
-                    "the route pins the caller's credential: give `credential_sha256` only",
-                ));
-            }
-            (Credentials::Unpinned, ..) => {
-                return Err(InvalidAccount::Value(
-                    "the route takes any credential: give neither file nor digest",
-                ));
-            }
-        }
         let own_upstream = file.upstream.as_deref().map(parse_upstream).transpose();
         let own_upstream = own_upstream.map_err(|_| {
             InvalidAccount::Value("`upstream` is https://HOST or https://HOST:PORT, lower case, without path")
         })?;
-        Ok(Self { name, tenants, credential_file: file.credential_file, own_upstream, credential_sha256 })
+        let account = Self {
+            name,
+            tenants,
+            credential_file: file.credential_file,
+            own_upstream,
+            credential_sha256: credential_sha256
+                .ok_or(InvalidAccount::Value("`credential_sha256` is not 64 lower-case hex digits"))?,
+            identity: file.identity,
+            signing: file.signing,
+            encryption: file.encryption,
+        };
+        account.fits(route).map_err(InvalidAccount::Value)?;
+        Ok(account)
+    }
+
+    /// Whether it gives what the route asks of its accounts, and nothing else.
+    fn fits(&self, route: &Route) -> Result<(), &'static str> {
+        let file = self.credential_file.as_ref();
+        match (route.credentials, route.credential_place.header.is_some()) {
+            (Credentials::Account, true) if file.is_none() || !self.credential_sha256.is_empty() => {
+                return Err("the route sets the account's credential: give `credential_file` only");
+            }
+            (Credentials::Pinned, true) if file.is_some() || self.credential_sha256.is_empty() => {
+                return Err("the route pins the caller's credential: give `credential_sha256` only");
+            }
+            (Credentials::Unpinned, _) if file.is_some() || !self.credential_sha256.is_empty() => {
+                return Err("the route takes any credential: give neither file nor digest");
+            }
+            (_, false) if file.is_some() || !self.credential_sha256.is_empty() => {
+                return Err("the route has no header for a credential: give neither file nor digest");
+            }
+            _ => {}
+        }
+        if !file.is_none_or(|file| lies_inside(file)) {
+            return Err(
+                "`credential_file` lies inside the secrets folder; name it without `..` or a leading `/`",
+            );
+        }
+        identity::fits(&self.identity, route)?;
+        match (&route.signing, &self.signing) {
+            (Some(signing), Some(key)) => key.fits(signing)?,
+            (Some(_), None) => return Err("the route signs: give `[signing]`"),
+            (None, Some(_)) => return Err("the route does not sign: leave out `[signing]`"),
+            (None, None) => {}
+        }
+        match (route.allow.iter().any(|call| call.encryption.is_some()), &self.encryption) {
+            (true, None) => Err("the route encrypts: give `[encryption]`"),
+            (false, Some(_)) => Err("the route does not encrypt: leave out `[encryption]`"),
+            (true, Some(key)) if !lies_inside(&key.public_key_file) => {
+                Err("`public_key_file` lies inside the secrets folder; name it without `..` or a leading `/`")
+            }
+            (true, Some(_)) | (false, None) => Ok(()),
+        }
     }
 
     /// The only host and port calls for this account go to.
@@ -106,6 +149,17 @@ impl Account {
             .as_ref()
             .map_or((&route.upstream.host, route.upstream.port), |(host, port)| (host, *port));
         (host, port)
+    }
+
+    /// Every file of the proxy's secrets folder that it names.
+    pub fn secret_files(&self) -> impl Iterator<Item = &PathBuf> {
+        let signing = self.signing.iter().flat_map(|key| key.secret_file.iter().chain(&key.private_key_file));
+        let identity = self.identity.values().filter_map(|value| match value {
+            IdentityValue::File { file } => Some(file),
+            IdentityValue::One(_) | IdentityValue::Listed(_) | IdentityValue::Digests { .. } => None,
+        });
+        let recipient = self.encryption.iter().map(|recipient| &recipient.public_key_file);
+        self.credential_file.iter().chain(signing).chain(identity).chain(recipient)
     }
 
     /// Whether cards of this tenant may go to this account.
@@ -124,7 +178,7 @@ impl TenantScope {
     }
 }
 
-fn sha256(text: &str) -> Option<[u8; 32]> {
+pub(super) fn sha256(text: &str) -> Option<[u8; 32]> {
     let mut digest = [0; 32];
     let lower = !text.bytes().any(|byte| byte.is_ascii_uppercase());
     (lower && hex::decode_to_slice(text, &mut digest).is_ok()).then_some(digest)
@@ -133,6 +187,16 @@ fn sha256(text: &str) -> Option<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::environment::Environment;
+
+    fn route(credentials: Credentials, more: &str) -> Route {
+        let mode = format!("{credentials:?}").to_lowercase();
+        let text = format!(
+            "[route.psp]\nupstream = \"https://psp.example\"\ncredentials = \"{mode}\"\n{more}\n\
+             [[route.psp.pass]]\nmethod = \"GET\"\npath = \"/m/{{merchant}}/p\"\n"
+        );
+        Route::parse("psp", &text, Environment::Test).unwrap()
+    }
 
     #[test]
     fn an_account_fits_its_routes_credential_mode() {
@@ -156,9 +220,11 @@ mod tests {
             ("tenants = [\"acme\"]\nupstream = \"http://m501.psp.example\"", Credentials::Unpinned, false),
             ("tenants = [\"acme\"]\nupstream = \"https://m501.psp.example/x\"", Credentials::Unpinned, false),
         ] {
-            assert_eq!(Account::parse("default", text, mode).is_ok(), fits, "{mode:?} {text}");
+            let route = route(mode, "credential = { header = \"Authorization\" }");
+            assert_eq!(Account::parse("default", text, &route).is_ok(), fits, "{mode:?} {text}");
         }
-        let acme = Account::parse("default", none, Credentials::Unpinned).unwrap();
+        let route = route(Credentials::Unpinned, "credential = { header = \"Authorization\" }");
+        let acme = Account::parse("default", none, &route).unwrap();
         assert!(
             acme.serves(&TenantId::parse("acme").unwrap())
                 && !acme.serves(&TenantId::parse("globex").unwrap())

@@ -7,10 +7,11 @@ use std::time::Duration;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::identity::{self, IdentityTable};
 use super::selector;
 use super::{
-    AllowedCall, Attribute, BodyFormat, CredentialPlace, Credentials, ExpiryFormat, Inject, JsonForm,
-    PassedCall, PathPattern, Roots, Route, RouteName, Source, Upstream,
+    AllowedCall, Attribute, BodyFormat, CredentialPlace, Credentials, Encryption, ExpiryFormat, Inject,
+    JsonForm, PassedCall, PathPattern, Roots, Route, RouteName, Signing, Source, Upstream,
 };
 use crate::alias::Foreign;
 use crate::environment::Environment;
@@ -48,7 +49,11 @@ struct RouteTable {
     private_addresses: Vec<std::net::IpAddr>,
     #[serde(default)]
     credentials: Credentials,
+    #[serde(default)]
     credential: CredentialTable,
+    #[serde(default)]
+    identity: Vec<IdentityTable>,
+    sign: Option<Signing>,
     idempotency: Option<IdempotencyTable>,
     #[serde(default = "default_unknown_outcome_status")]
     unknown_outcome_status: u16,
@@ -81,10 +86,10 @@ const fn default_in_flight_max() -> usize {
     256
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CredentialTable {
-    header: String,
+    header: Option<String>,
     scheme: Option<String>,
     #[serde(default)]
     refused_fields: BTreeSet<String>,
@@ -104,6 +109,7 @@ struct AllowTable {
     body: BodyFormat,
     namespace: Option<String>,
     inject: Vec<InjectTable>,
+    encrypt: Option<Encryption>,
     #[serde(default)]
     ids: BTreeSet<String>,
     #[serde(default)]
@@ -165,8 +171,28 @@ impl Route {
         if self.in_flight_max == 0 || self.upstream_timeout.is_zero() || self.connect_timeout.is_zero() {
             return Err("timeouts and `in_flight_max` are above 0".into());
         }
+        self.check_credential()?;
         self.check_calls()?;
         self.allow.iter().try_for_each(check_places)
+    }
+
+    fn check_credential(&self) -> Result<(), String> {
+        let place = &self.credential_place;
+        match &place.header {
+            None if place.scheme.is_some() => return Err("`credential`: a scheme needs a header".into()),
+            None if self.signing.is_none() && self.identity.is_empty() => {
+                return Err(
+                    "`credential` needs a `header`: nothing else of the route says whose call it is".into()
+                );
+            }
+            Some(header)
+                if self.signing.iter().any(|signing| signing.headers().contains(&header.as_str())) =>
+            {
+                return Err(format!("`credential`: `{header}` holds the signature"));
+            }
+            None | Some(_) => {}
+        }
+        identity::check(self)
     }
 
     /// A call is listed once, or once for each format of its body. Then all of them declare the same attributes: what the
@@ -212,6 +238,12 @@ fn check_places(call: &AllowedCall) -> Result<(), String> {
     if call.namespace.is_some() && call.body != BodyFormat::Xml {
         return Err(format!("{path}: `namespace` is for `body = \"xml\"`"));
     }
+    if let Some(encryption) = &call.encryption {
+        if call.body != BodyFormat::Json {
+            return Err(format!("{path}: `encrypt` is for JSON bodies"));
+        }
+        encryption.check().map_err(|reason| format!("{path}: {reason}"))?;
+    }
     let mut seen = BTreeSet::new();
     for inject in &call.inject {
         let at = &inject.at;
@@ -252,7 +284,8 @@ fn check_places(call: &AllowedCall) -> Result<(), String> {
 }
 
 impl RouteTable {
-    fn into_route(self, name: RouteName, text: &str) -> Result<Route, String> {
+    fn into_route(mut self, name: RouteName, text: &str) -> Result<Route, String> {
+        self.sign.as_mut().map_or(Ok(()), Signing::check)?;
         let (host, port) = parse_upstream(&self.upstream)?;
         let hosts = self.hosts.into_iter().map(|host| {
             let right =
@@ -270,10 +303,12 @@ impl RouteTable {
             hosts: hosts.collect::<Result<_, _>>()?,
             credentials: self.credentials,
             credential_place: CredentialPlace {
-                header: header(&self.credential.header)?,
+                header: self.credential.header.as_deref().map(header).transpose()?,
                 scheme: self.credential.scheme,
                 refused_fields: self.credential.refused_fields,
             },
+            identity: self.identity.into_iter().map(IdentityTable::into_place).collect::<Result<_, _>>()?,
+            signing: self.sign,
             idempotency_header: self.idempotency.map(|table| header(&table.header)).transpose()?,
             unknown_outcome_status: self.unknown_outcome_status,
             connect_timeout: Duration::from_millis(self.connect_timeout_ms),
@@ -294,6 +329,7 @@ impl AllowTable {
             body: self.body,
             namespace: self.namespace,
             inject: self.inject.into_iter().map(InjectTable::into_inject).collect::<Result<_, _>>()?,
+            encryption: self.encrypt,
             ids: self.ids,
             cvc_fields: self.cvc_fields,
         })
@@ -349,7 +385,7 @@ pub(super) fn parse_upstream(text: &str) -> Result<(String, u16), String> {
     if right && !host.is_empty() && port != 0 { Ok((host.to_owned(), port)) } else { Err(wrong()) }
 }
 
-fn header(name: &str) -> Result<String, String> {
+pub(super) fn header(name: &str) -> Result<String, String> {
     let right =
         !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     if right { Ok(name.to_ascii_lowercase()) } else { Err(format!("`{name}` is no header name")) }

@@ -10,7 +10,7 @@ pub struct PathPattern {
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Segment {
     Literal(String),
-    One,
+    One(String),
 }
 
 impl PathPattern {
@@ -30,6 +30,19 @@ impl PathPattern {
             && given.next().is_none()
     }
 
+    /// Whether one of its segments is `{name}`.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.segments.iter().any(|segment| segment.is_named(name))
+    }
+
+    /// What stands for `{name}` in a path it matches.
+    #[must_use]
+    pub fn capture<'p>(&self, name: &str, path: &'p str) -> Option<&'p str> {
+        let place = self.segments.iter().position(|segment| segment.is_named(name))?;
+        path.strip_prefix('/')?.split('/').nth(place)
+    }
+
     /// As it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -41,17 +54,21 @@ impl Segment {
     fn parse(text: &str) -> Option<Self> {
         if let Some(name) = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
             return (!name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
-                .then_some(Self::One);
+                .then(|| Self::One(name.to_owned()));
         }
         let right =
             text.bytes().all(|byte| is_unreserved(byte) || byte == b':') && !matches!(text, "." | "..");
         right.then(|| Self::Literal(text.to_owned()))
     }
 
+    fn is_named(&self, wanted: &str) -> bool {
+        matches!(self, Self::One(name) if name == wanted)
+    }
+
     fn matches(&self, given: &str) -> bool {
         match self {
             Self::Literal(literal) => literal == given,
-            Self::One => {
+            Self::One(_) => {
                 !given.is_empty() && !matches!(given, "." | "..") && given.bytes().all(is_unreserved)
             }
         }
@@ -71,6 +88,8 @@ mod tests {
     fn one_segment_is_one_segment() {
         let pattern = PathPattern::parse("/v1/payment_intents/{id}/confirm").unwrap();
         assert!(pattern.matches("/v1/payment_intents/pi_123/confirm"));
+        assert_eq!(pattern.capture("id", "/v1/payment_intents/pi_123/confirm"), Some("pi_123"));
+        assert_eq!(pattern.capture("other", "/v1/payment_intents/pi_123/confirm"), None);
         for wrong in [
             "/v1/payment_intents//confirm",
             "/v1/payment_intents/../confirm",

@@ -78,7 +78,7 @@ impl PlannedRoute {
 fn read_accounts(files: &Files, route: &Route) -> Result<Vec<Arc<Account>>, BundleError> {
     let folder = format!("accounts/{}", route.name);
     let accounts = files.with_ending(&folder, ".toml").map(|(stem, path, text)| {
-        Account::parse(stem, text, route.credentials)
+        Account::parse(stem, text, route)
             .map(Arc::new)
             .map_err(|error| BundleError::new(path, error.to_string()))
     });

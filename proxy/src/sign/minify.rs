@@ -1,0 +1,41 @@
+//! JSON without whitespace outside its strings.
+//!
+//! Promises: of two bodies a JSON reader reads alike but for whitespace, one; what is between quotes stays.
+
+use zeroize::Zeroizing;
+
+/// Takes whitespace outside strings out.
+pub(super) fn json(body: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut out = Zeroizing::new(Vec::with_capacity(body.len()));
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in body {
+        if !in_string && matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+            continue;
+        }
+        match (in_string, escaped, byte) {
+            (true, true, _) => escaped = false,
+            (true, false, b'\\') => escaped = true,
+            (_, _, b'"') => in_string = !in_string,
+            _ => {}
+        }
+        out.push(*byte);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whitespace_goes_and_strings_stay() {
+        for (body, minified) in [
+            (r#"{ "a" : [ 1 , "b  c" ] }"#, r#"{"a":[1,"b  c"]}"#),
+            ("{\r\n\t\"a\\\" b\\\\\" : \"\\\\\" , \"c\" : 1 }", r#"{"a\" b\\":"\\","c":1}"#),
+            ("", ""),
+            ("  ", ""),
+        ] {
+            assert_eq!(json(body.as_bytes()).as_slice(), minified.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Every way a PSP lets a request name the account: set or held to the account's, and no other travels.
+
+use http::HeaderValue;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use crate::world::{Setup, TOKEN, World};
+
+fn setup(mode: &str, identity: &str, account: &str) -> Setup {
+    Setup {
+        route: format!("credentials = \"{mode}\"\nidentity = [{identity}]"),
+        account: format!("tenants = [\"*\"]\n{account}"),
+        ..Default::default()
+    }
+}
+
+async fn pay(world: &World, path: &str, headers: &[(&'static str, &str)], body: &serde_json::Value) -> u16 {
+    let mut request = world.json(path, body);
+    for (name, value) in headers {
+        request.headers_mut().append(*name, HeaderValue::try_from(*value).unwrap());
+    }
+    let reply = world.send(request).await;
+    if reply.status != 200 {
+        assert_eq!((reply.status, reply.problem().as_str()), (403, "credential-refused"));
+    }
+    reply.status
+}
+
+fn card() -> serde_json::Value {
+    json!({ "source": { "number": TOKEN } })
+}
+
+#[tokio::test]
+async fn a_header_that_names_an_account_is_refused_unless_the_account_lists_it() {
+    let place = r#"{ name = "connected", header = "Stripe-Account", required = false }"#;
+    let own = "credential_file = \"psp.key\"\n";
+    for (identity, allowed) in [
+        ("", &[][..]),
+        ("identity = { connected = \"acct_1\" }", &["acct_1"][..]),
+        ("identity = { connected = [\"acct_1\", \"acct_2\"] }", &["acct_1", "acct_2"][..]),
+        ("identity = { connected = [\"*\"] }", &["acct_1", "acct_2", "acct_3"][..]),
+    ] {
+        let world = World::new(setup("account", place, &format!("{own}{identity}"))).await;
+        assert_eq!(pay(&world, "/psp/payments", &[], &card()).await, 200, "{identity}: without it");
+        for account in ["acct_1", "acct_2", "acct_3"] {
+            let status = pay(&world, "/psp/payments", &[("stripe-account", account)], &card()).await;
+            assert_eq!(status == 200, allowed.contains(&account), "{identity} {account}");
+        }
+        let twice = [("stripe-account", "acct_1"), ("stripe-account", "acct_1")];
+        assert_eq!(pay(&world, "/psp/payments", &twice, &card()).await, 403);
+        assert_eq!(world.psp.requests(), 1 + allowed.len(), "{identity}");
+        assert_eq!(world.vault.opens().len(), world.psp.requests(), "{identity}");
+    }
+}
+
+#[tokio::test]
+async fn a_required_header_is_the_account_s_own_whatever_the_caller_leaves_to_it() {
+    let place = r#"{ name = "merchant", header = "v-c-merchant-id" }"#;
+    let account = "credential_file = \"psp.key\"\nidentity = { merchant = \"merchant_one\" }";
+    let world = World::new(setup("account", place, account)).await;
+    for headers in [&[][..], &[("v-c-merchant-id", "strongroom")], &[("v-c-merchant-id", "merchant_one")]] {
+        assert_eq!(pay(&world, "/psp/payments", headers, &card()).await, 200);
+    }
+    assert_eq!(pay(&world, "/psp/payments", &[("v-c-merchant-id", "merchant_two")], &card()).await, 403);
+    for seen in world.psp.seen() {
+        assert_eq!(seen.text().matches("V-C-Merchant-Id: merchant_one\r\n").count(), 1, "{}", seen.text());
+    }
+}
+
+#[tokio::test]
+async fn a_path_and_a_query_name_the_account_s_merchant() {
+    let place = r#"{ name = "merchant", path = "id" }, { name = "merchant", query = "merchantAccount", required = false }"#;
+    let account = "credential_file = \"psp.key\"\nidentity = { merchant = \"merchant_one\" }";
+    let world = World::new(setup("account", place, account)).await;
+    for (path, status) in [
+        ("/psp/v1/payment_methods/merchant_one", 200),
+        ("/psp/v1/payment_methods/merchant_one?merchantAccount=merchant_one", 200),
+        ("/psp/v1/payment_methods/merchant_two", 403),
+        ("/psp/v1/payment_methods/strongroom", 403),
+        ("/psp/v1/payment_methods/merchant_one?merchantAccount=merchant_two", 403),
+        ("/psp/v1/payment_methods/merchant_one?merchant%41ccount=merchant_two", 403),
+        (
+            "/psp/v1/payment_methods/merchant_one?merchantAccount=merchant_one&merchantAccount=merchant_one",
+            403,
+        ),
+        ("/psp/v1/payment_methods/merchant_one?a=1;merchantaccount=merchant_two", 403),
+    ] {
+        assert_eq!(world.send(world.request("GET", path, "", b"")).await.status, status, "{path}");
+    }
+}
+
+/// Authorize.Net's way: name and key in the body, nothing in a header.
+const IN_BODY: &str = r#"{ name = "login", field = "/merchantAuthentication/name" },
+    { name = "transaction_key", field = "/merchantAuthentication/transactionKey" }"#;
+
+fn in_body(mode: &str, key: &str) -> Setup {
+    Setup {
+        files: vec![("transaction.key", "a \"key\" of this test\n".into())],
+        credential: "{}",
+        ..setup(mode, IN_BODY, &format!("[identity]\nlogin = \"login-one\"\ntransaction_key = {key}"))
+    }
+}
+
+fn with(name: &str, key: &str) -> serde_json::Value {
+    json!({ "merchantAuthentication": { "name": name, "transactionKey": key }, "source": { "number": TOKEN } })
+}
+
+#[tokio::test]
+async fn credentials_in_a_body_are_set_by_the_proxy() {
+    let world = World::new(in_body("account", "{ file = \"transaction.key\" }")).await;
+    for (name, key, status) in [
+        ("strongroom", "strongroom", 200),
+        ("login-one", "strongroom", 200),
+        ("login-two", "strongroom", 403),
+        ("login-one", "mine", 403),
+        ("login-one", "a \"key\" of this test", 403),
+    ] {
+        assert_eq!(pay(&world, "/psp/payments", &[], &with(name, key)).await, status, "{name} {key}");
+    }
+    for seen in world.psp.seen() {
+        let body: serde_json::Value =
+            serde_json::from_str(seen.text().split("\r\n\r\n").nth(1).unwrap()).unwrap();
+        let expected = json!({ "name": "login-one", "transactionKey": "a \"key\" of this test" });
+        assert_eq!(body["merchantAuthentication"], expected);
+        assert_eq!(body["source"]["number"], crate::world::NUMBER);
+    }
+    // Missing, of another kind, or spelled a second time in a way some readers take for the same.
+    for body in [
+        card(),
+        json!({ "merchantAuthentication": { "name": "strongroom", "transactionKey": 7 }, "source": {} }),
+        json!({ "merchantAuthentication": { "name": "strongroom", "transactionKey": "strongroom",
+                "TransactionKey": "mine" }, "source": { "number": TOKEN } }),
+        json!({ "merchantAuthentication": { "name": "strongroom", "transactionKey": "strongroom" },
+                "MerchantAuthentication": { "name": "mine", "transactionKey": "mine" } }),
+    ] {
+        assert_eq!(pay(&world, "/psp/payments", &[], &body).await, 403, "{body}");
+    }
+    let mut header = world.json("/psp/payments", &with("strongroom", "strongroom"));
+    header.headers_mut().insert("authorization", HeaderValue::from_static("Bearer mine"));
+    assert_eq!(world.send(header).await.status, 403);
+    assert_eq!((world.psp.requests(), world.vault.opens().len()), (2, 2));
+}
+
+#[tokio::test]
+async fn credentials_in_a_body_are_pinned_by_their_digest() {
+    let digest = hex::encode(Sha256::digest(b"listed-key"));
+    let world = World::new(in_body("pinned", &format!("{{ sha256 = [\"{digest}\"] }}"))).await;
+    for (key, status) in [("listed-key", 200), ("other-key", 403), ("strongroom", 403)] {
+        assert_eq!(pay(&world, "/psp/payments", &[], &with("login-one", key)).await, status, "{key}");
+    }
+    assert!(world.psp.seen()[0].holds("listed-key"));
+}
+
+#[tokio::test]
+async fn a_form_field_names_an_account_the_account_lists() {
+    let place = r#"{ name = "connected", field = "transfer_data[destination]", required = false }"#;
+    let account = "credential_file = \"psp.key\"\nidentity = { connected = [\"acct_1\"] }";
+    let world = World::new(setup("account", place, account)).await;
+    for (form, status) in [
+        ("amount=1", 200),
+        ("transfer_data[destination]=acct_1", 200),
+        ("transfer_data%5Bdestination%5D=acct_1", 200),
+        ("transfer_data[destination]=acct_2", 403),
+        ("transfer_data%5Bdestination%5D=acct_2", 403),
+        ("transfer_data[destination]=acct_1&transfer_data[destination]=acct_1", 403),
+        ("transfer_data[ destination]=acct_2", 403),
+    ] {
+        assert_eq!(world.send(world.form("/psp/v1/refunds", form)).await.status, status, "{form}");
+    }
+}
+
+#[tokio::test]
+async fn basic_credentials_of_the_account_are_whole_user_and_password() {
+    let pair = "Basic dXNlcjpwYXNz";
+    let mut world = setup("account", "", "credential_file = \"basic.key\"");
+    world.credential = "{ header = \"Authorization\", scheme = \"Basic\" }";
+    world.files = vec![("basic.key", "dXNlcjpwYXNz\n".into())];
+    let world = World::new(world).await;
+    for (value, status) in [("Basic c3Ryb25ncm9vbTo=", 200), ("Basic bWU6bWU=", 403), (pair, 403)] {
+        assert_eq!(
+            pay(&world, "/psp/payments", &[("authorization", value)], &card()).await,
+            status,
+            "{value}"
+        );
+    }
+    assert!(world.psp.seen()[0].holds(&format!("Authorization: {pair}\r\n")));
+    let digest = hex::encode(Sha256::digest(b"user:pass"));
+    let mut world = setup("pinned", "", &format!("credential_sha256 = [\"{digest}\"]"));
+    world.credential = "{ header = \"Authorization\", scheme = \"Basic\" }";
+    let world = World::new(world).await;
+    for (value, status) in [(pair, 200), ("Basic dXNlcjpvdGhlcg==", 403), ("Basic dXNlcjo=", 403)] {
+        assert_eq!(
+            pay(&world, "/psp/payments", &[("authorization", value)], &card()).await,
+            status,
+            "{value}"
+        );
+    }
+}
