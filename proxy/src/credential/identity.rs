@@ -2,7 +2,7 @@
 //!
 //! Promises: what names an account is the account's own, or one it lists, wherever the route says it can stand; a
 //! second spelling of the same place is refused, because a PSP may read that one.
-//! Upholds: C-18, C-41.
+//! Upholds: C-18, C-43.
 
 use std::ops::Range;
 

@@ -22,36 +22,19 @@ pub(super) fn sign(
     declared: &HmacSigning,
     message: &mut Message<'_>,
 ) -> Result<(), SignError> {
-    let SigningKey::Shared { key, written } = &signer.key else { return Err(SignError::Failed) };
+    let SigningKey::Shared { key, .. } = &signer.key else { return Err(SignError::Failed) };
     if declared.minify && message.is_json() {
         message.body = Bytes::from_owner(minify::json(&message.body));
     }
-    let (hmac_algorithm, hash) = match declared.hash {
-        HashName::Sha256 => (hmac::HMAC_SHA256, &digest::SHA256),
-        HashName::Sha384 => (hmac::HMAC_SHA384, &digest::SHA384),
-        HashName::Sha512 => (hmac::HMAC_SHA512, &digest::SHA512),
+    let algorithm = match declared.hash {
+        HashName::Sha256 => hmac::HMAC_SHA256,
+        HashName::Sha384 => hmac::HMAC_SHA384,
+        HashName::Sha512 => hmac::HMAC_SHA512,
     };
     // Part by part: no second copy of the body is made.
-    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac_algorithm, key));
+    let mut context = hmac::Context::with_key(&hmac::Key::new(algorithm, key));
     for part in &declared.parts {
-        match part {
-            Part::Method => context.update(message.method.as_str().as_bytes()),
-            Part::MethodLower => context.update(message.method.as_str().to_ascii_lowercase().as_bytes()),
-            Part::Path => context.update(message.path().as_bytes()),
-            Part::Target => context.update(message.target.as_bytes()),
-            Part::Host => context.update(message.host()?.as_bytes()),
-            Part::Header(name) => context.update(header(message.headers, name)?.as_bytes()),
-            Part::Body => context.update(&message.body),
-            Part::BodyHashHex => {
-                context.update(hex::encode(digest::digest(hash, &message.body)).as_bytes());
-            }
-            Part::BodyHashBase64 => {
-                context.update(BASE64_STANDARD.encode(digest::digest(hash, &message.body)).as_bytes());
-            }
-            Part::Secret => context.update(written.as_bytes()),
-            Part::KeyId => context.update(signer.key_id()?.as_bytes()),
-            Part::Text(text) => context.update(text.as_bytes()),
-        }
+        update(&mut context, part, signer, algorithm, message)?;
     }
     let tag = context.sign();
     let written = match declared.output {
@@ -59,10 +42,40 @@ pub(super) fn sign(
         Output::Base64 => BASE64_STANDARD.encode(tag),
         Output::Base64OfHex => BASE64_STANDARD.encode(hex::encode(tag)),
     };
-    let mut value =
-        HeaderValue::try_from(format!("{}{written}", declared.prefix)).map_err(|_| SignError::Failed)?;
+    let value = HeaderValue::try_from(format!("{}{written}", declared.prefix));
+    let mut value = value.map_err(|_| SignError::Failed)?;
     value.set_sensitive(true);
     let name = HeaderName::try_from(declared.header.as_str()).map_err(|_| SignError::Failed)?;
     message.headers.insert(name, value);
+    Ok(())
+}
+
+fn update(
+    context: &mut hmac::Context,
+    part: &Part,
+    signer: &Signer,
+    algorithm: hmac::Algorithm,
+    message: &Message<'_>,
+) -> Result<(), SignError> {
+    let hashed = || digest::digest(algorithm.digest_algorithm(), &message.body);
+    match part {
+        Part::Method => context.update(message.method.as_str().as_bytes()),
+        Part::MethodLower => context.update(message.method.as_str().to_ascii_lowercase().as_bytes()),
+        Part::Path => context.update(message.path().as_bytes()),
+        Part::Target => context.update(message.target.as_bytes()),
+        Part::Host => context.update(message.host()?.as_bytes()),
+        Part::Header(name) => context.update(header(message.headers, name)?.as_bytes()),
+        Part::Body => context.update(&message.body),
+        Part::BodyHashHex => context.update(hex::encode(hashed()).as_bytes()),
+        Part::BodyHashBase64 => context.update(BASE64_STANDARD.encode(hashed()).as_bytes()),
+        Part::Secret => match &signer.key {
+            SigningKey::Shared { written, .. } => context.update(written.as_bytes()),
+            SigningKey::Rsa(_) | SigningKey::Ecdsa(_) | SigningKey::Ed25519(_) => {
+                return Err(SignError::Failed);
+            }
+        },
+        Part::KeyId => context.update(signer.key_id()?.as_bytes()),
+        Part::Text(text) => context.update(text.as_bytes()),
+    }
     Ok(())
 }

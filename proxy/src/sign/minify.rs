@@ -38,4 +38,14 @@ mod tests {
             assert_eq!(json(body.as_bytes()).as_slice(), minified.as_bytes());
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn a_reader_reads_the_same_and_nothing_is_left_to_take_out(texts: Vec<String>, number: i64) {
+            let value = serde_json::json!({ "texts": texts, "deep": { "number": number, " ": null } });
+            let minified = json(serde_json::to_string_pretty(&value).unwrap().as_bytes());
+            proptest::prop_assert_eq!(&serde_json::from_slice::<serde_json::Value>(&minified).unwrap(), &value);
+            proptest::prop_assert_eq!(minified.as_slice(), serde_json::to_string(&value).unwrap().as_bytes());
+        }
+    }
 }

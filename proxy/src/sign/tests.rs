@@ -258,3 +258,25 @@ fn no_debug_and_no_error_shows_a_key() {
     case.run(&signer(&case.name), &mut headers).unwrap();
     assert!(headers["signature"].is_sensitive());
 }
+
+proptest::proptest! {
+    #[test]
+    fn whatever_a_caller_signs_with_is_read_or_refused(
+        token in "Bearer [A-Za-z0-9_.-]{0,80}|\\PC{0,40}",
+        signature in "(keyid|headers|algorithm|signature)=\"[ -~]{0,30}\"(, [ -~]{0,30})?|[ -~]{0,60}",
+        claims in "[ -~]{0,80}",
+    ) {
+        let case = vectors().cases.into_iter().find(|case| case.name == "cybersource-jwt").unwrap();
+        let encode = |text: &str| base64::Engine::encode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, text);
+        let made = format!("Bearer {}.{}.AAAA", encode(r#"{"kid":"key-one","alg":"HS256"}"#), encode(&claims));
+        for (name, value) in [("authorization", &token), ("authorization", &made), ("signature", &signature)] {
+            let mut headers = header_map(&case.came);
+            headers.remove("authorization");
+            let Ok(value) = HeaderValue::from_str(value) else { continue };
+            headers.insert(HeaderName::from_static(name), value.clone());
+            if case.run(&signer("cybersource-jwt"), &mut headers).is_ok() {
+                proptest::prop_assert_ne!(headers.get(name), Some(&value), "nothing of the caller's leaves");
+            }
+        }
+    }
+}

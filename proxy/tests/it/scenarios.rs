@@ -14,5 +14,6 @@ mod independent;
 mod load;
 mod relay;
 mod shipped;
+mod signed_routes;
 mod signing;
 mod tunnel;

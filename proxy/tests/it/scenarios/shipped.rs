@@ -14,8 +14,9 @@ fn policies() -> std::path::PathBuf {
 #[test]
 fn every_shipped_route_parses_for_live_with_its_account() {
     let routes = route::read(&policies(), None, Environment::Live, None).unwrap();
-    let with_idempotency: BTreeSet<_> = ["stripe", "adyen", "checkout", "shift4"].into();
-    assert!(routes.len() >= 9);
+    let with_idempotency: BTreeSet<_> =
+        ["stripe", "adyen", "checkout", "shift4", "rapyd", "dlocal", "fiserv"].into();
+    assert!(routes.len() >= 13);
     for registered in routes {
         let route = registered.route;
         assert_ne!(route.credentials, Credentials::Unpinned, "{}", route.name);
@@ -57,6 +58,14 @@ fn the_calls_of_a_charge_are_listed() {
         ("adyen", "POST", "/checkout/v72/payments", true),
         ("adyen", "POST", "/v72/payments/details", false),
         ("adyen", "POST", "/v72/payments/8835511210681324/refunds", false),
+        ("cybersource", "POST", "/pts/v2/payments", true),
+        ("cybersource", "POST", "/pts/v2/payments/7/captures", false),
+        ("rapyd", "POST", "/v1/payments", true),
+        ("rapyd", "POST", "/v1/refunds", false),
+        ("dlocal", "POST", "/secure_payments", true),
+        ("dlocal", "POST", "/refunds", false),
+        ("fiserv", "POST", "/ipp/payments-gateway/v2/payments", true),
+        ("fiserv", "POST", "/sandbox/ipp/payments-gateway/v2/payments/84", false),
         ("checkout", "POST", "/tokens", true),
         ("checkout", "POST", "/payments", true),
         ("checkout", "POST", "/payments/pay_1/refunds", false),
