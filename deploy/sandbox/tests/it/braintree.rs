@@ -77,8 +77,12 @@ async fn the_official_client_pays_with_a_token_in_xml_through_the_proxy() {
     let data = tempfile::tempdir().unwrap();
     let secrets = data.path().join("secrets");
     fs::create_dir_all(&secrets).unwrap();
-    fs::write(secrets.join("sandbox.key"), "sk_test_own\n").unwrap();
-    fs::write(secrets.join("braintree.key"), STANDARD.encode("sk_test_own:own-private-key")).unwrap();
+    let pair = STANDARD.encode("sk_test_own:own-private-key");
+    for (file, secret) in [("sandbox.key", "sk_test_own\n"), ("braintree.key", pair.as_str())] {
+        let path = secrets.join(file);
+        fs::write(&path, secret).unwrap();
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    }
     let mut options = HouseOptions::new(data.path());
     options.policies.push(("routes/braintree.toml".into(), route()));
     let house = House::start(options).await.unwrap();
