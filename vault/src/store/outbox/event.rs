@@ -81,6 +81,9 @@ impl<'a> CardEvent<'a> {
             Change::InsertCards { cards, .. } => {
                 cards.iter().map(|card| Self::with_facts(CardEventKind::Created, card)).collect()
             }
+            Change::UpdateCards { updates, .. } => {
+                updates.iter().map(|update| Self::with_facts(CardEventKind::Updated, &update.card)).collect()
+            }
             Change::EraseCard { tenant, token, at, destroy_after, by, .. } => {
                 vec![Self::hidden(tenant, *token, *at, *destroy_after, by)]
             }
@@ -99,6 +102,10 @@ impl<'a> CardEvent<'a> {
             | Change::PutTenant { .. }
             | Change::InsertKey { .. }
             | Change::ReplayEvents { .. }
+            | Change::RequestExport { .. }
+            | Change::ApproveExport { .. }
+            | Change::BeginExportRun { .. }
+            | Change::EndExportRun { .. }
             | Change::Entry { .. }
             | Change::Entries { .. } => Vec::new(),
         }
