@@ -24,11 +24,9 @@ pub(super) enum Name {
     ExpYear,
     Holder,
     Alias,
-    /// The token it has in the Strongroom it comes from.
+    /// Of an import the token the card has in the Strongroom it comes from, of an update the card that it changes.
     Token,
     ExpiresAt,
-    /// Which card an update is of.
-    Token,
     Version,
     Closed,
     /// `metadata.NAME` in CSV, a member of `metadata` in JSON.
@@ -67,7 +65,6 @@ impl Name {
             "alias" => Self::Alias,
             "token" => Self::Token,
             "expires_at" => Self::ExpiresAt,
-            "token" => Self::Token,
             "version" => Self::Version,
             "closed" => Self::Closed,
             other => Self::Metadata(other.strip_prefix("metadata.")?.to_owned()),
@@ -83,7 +80,6 @@ impl Name {
             Self::Alias => "alias",
             Self::Token => "token",
             Self::ExpiresAt => "expires_at",
-            Self::Token => "token",
             Self::Version => "version",
             Self::Closed => "closed",
             Self::Metadata(_) => "metadata",

@@ -109,7 +109,7 @@ impl Ground {
 
     /// The import with another program's output for its source.
     pub(super) fn import_piped(&self, source: ChildStdout, args: &[&str]) -> Import {
-        Import(self.command("importer", args).stdin(source).spawn().unwrap())
+        Import(self.command("import", "importer", args).stdin(source).spawn().unwrap())
     }
 
     /// A file beside the source.

@@ -117,10 +117,10 @@ impl Item {
         }
     }
 
-    /// The token the card has elsewhere.
+    /// What the mapping calls the card: a name it has elsewhere.
     pub(super) fn alias(&self) -> Option<&String> {
         match self {
-            Self::Card(card) => card.alias.as_ref(),
+            Self::Card(card) => card.known_as(),
             Self::Update(_) => None,
         }
     }
