@@ -128,12 +128,17 @@ pub trait Store: KeyStore + LogStore + Send + Sync {
     /// Every tenant, by name.
     async fn tenants(&self) -> Result<Vec<TenantRow>, StoreError>;
 
+    /// What was answered under these idempotency scopes, also if its time is over. At most [`CARDS_READ_MAX`].
+    async fn answers(&self, scopes: &[[u8; 32]]) -> Result<Vec<IdempotencyRow>, StoreError>;
+
     /// What was answered under this idempotency scope, if its time is not over at `now`.
     async fn idempotent(
         &self,
         scope: &[u8; 32],
         now: Timestamp,
-    ) -> Result<Option<IdempotencyRow>, StoreError>;
+    ) -> Result<Option<IdempotencyRow>, StoreError> {
+        Ok(self.answers(&[*scope]).await?.into_iter().find(|row| row.expires_at > now))
+    }
 
     /// Removes answers whose time was over at `before`, oldest first. Gives how many.
     async fn forget_idempotent(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;

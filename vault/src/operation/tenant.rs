@@ -26,11 +26,17 @@ const REMEMBERED_MAX: usize = 10_000;
 /// Tenants by name, each read at most once a second.
 pub struct Directory {
     clock: Arc<dyn Clock>,
-    seen: Mutex<Seen>,
+    seen: Mutex<HashMap<TenantId, Seen>>,
 }
 
-/// When each tenant was read, and what was there.
-type Seen = HashMap<TenantId, (Timestamp, Option<Arc<TenantRow>>)>;
+/// What is known of one name.
+#[derive(Default)]
+struct Seen {
+    /// When it was read, and what was there.
+    read: Option<(Timestamp, Option<Arc<TenantRow>>)>,
+    /// Held by the one request that reads it anew; the others wait for what it finds.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
 
 impl Directory {
     /// Nothing read yet.
@@ -44,21 +50,46 @@ impl Directory {
         id: &TenantId,
         store: &dyn Store,
     ) -> Result<Option<Arc<TenantRow>>, StoreError> {
+        let turn = match self.believed(id) {
+            Ok(row) => return Ok(row),
+            Err(turn) => turn,
+        };
+        let _turn = turn.lock().await;
+        if let Ok(row) = self.believed(id) {
+            return Ok(row);
+        }
         let now = self.clock.now();
-        if let Some((read_at, row)) = self.lock().get(id)
-            && now.since(*read_at) < BELIEVED
-        {
-            return Ok(row.clone());
-        }
         let row = store.tenant(id).await?.map(Arc::new);
-        let mut seen = self.lock();
-        if seen.len() >= REMEMBERED_MAX {
-            seen.retain(|_, (read_at, _)| now.since(*read_at) < BELIEVED);
+        // Not if it was forgotten meanwhile: it changed.
+        let mut all = self.lock();
+        if let Some(seen) = all.get_mut(id).filter(|seen| Arc::ptr_eq(&seen.turn, &turn)) {
+            seen.read = Some((now, row.clone()));
         }
-        if seen.len() < REMEMBERED_MAX {
-            seen.insert(id.clone(), (now, row.clone()));
-        }
+        drop(all);
         Ok(row)
+    }
+
+    /// What was read a moment ago, or whose turn it is to read.
+    fn believed(&self, id: &TenantId) -> Result<Option<Arc<TenantRow>>, Arc<tokio::sync::Mutex<()>>> {
+        let now = self.clock.now();
+        let is_fresh = |seen: &Seen| seen.read.as_ref().is_some_and(|(at, _)| now.since(*at) < BELIEVED);
+        let mut all = self.lock();
+        if let Some(seen) = all.get(id) {
+            return match &seen.read {
+                Some((_, row)) if is_fresh(seen) => Ok(row.clone()),
+                _ => Err(Arc::clone(&seen.turn)),
+            };
+        }
+        if all.len() >= REMEMBERED_MAX {
+            // Those that are being read are in others' hands.
+            all.retain(|_, seen| is_fresh(seen) || Arc::strong_count(&seen.turn) > 1);
+        }
+        let seen = Seen::default();
+        let turn = Arc::clone(&seen.turn);
+        if all.len() < REMEMBERED_MAX {
+            all.insert(id.clone(), seen);
+        }
+        Err(turn)
     }
 
     fn forget(&self, id: &TenantId) {
@@ -66,7 +97,7 @@ impl Directory {
     }
 
     /// No row is half-written under this lock.
-    fn lock(&self) -> std::sync::MutexGuard<'_, Seen> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TenantId, Seen>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -270,22 +270,19 @@ impl Store for PostgresStore {
         sqlx::query(sql).fetch_all(&self.readers).await?.iter().map(read::tenant).collect()
     }
 
-    async fn idempotent(
-        &self,
-        scope: &[u8; 32],
-        now: Timestamp,
-    ) -> Result<Option<IdempotencyRow>, StoreError> {
+    async fn answers(&self, scopes: &[[u8; 32]]) -> Result<Vec<IdempotencyRow>, StoreError> {
+        let scopes: Vec<&[u8]> = scopes.iter().map(<[u8; 32]>::as_slice).collect();
         sqlx::query(concat!(
             "SELECT ",
             idempotency_columns!(),
-            " FROM idempotency_keys WHERE scope = $1 AND expires_at > $2"
+            " FROM idempotency_keys WHERE scope = ANY($1)"
         ))
-        .bind(scope)
-        .bind(now.unix_micros())
-        .fetch_optional(&self.readers)
+        .bind(scopes)
+        .fetch_all(&self.readers)
         .await?
-        .map(|row| read::idempotency(&row))
-        .transpose()
+        .iter()
+        .map(read::idempotency)
+        .collect()
     }
 
     async fn forget_idempotent(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {

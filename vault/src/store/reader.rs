@@ -1,123 +1,112 @@
-//! Reads of cards meet here: look-ups in flight while a query runs join the next one (design §9).
+//! Reads that many requests make at once meet here: look-ups in flight while a query runs join the next one (design §9).
+//!
+//! Promises: a look-up is answered by a query that began after it was made. However many ask at once, few connections are
+//! waited for, so a crowd is never taken for a database that is away.
 
-use std::collections::{HashMap, HashSet};
+mod meeting;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use strongroom_domain::TokenHash;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use async_trait::async_trait;
+use strongroom_domain::{TenantId, Timestamp, TokenHash};
+use strongroom_sealing::Fingerprint;
 
+use self::meeting::{Meeting, Question};
+use super::Store;
 use super::error::StoreError;
-use super::rows::CardRow;
-use super::{CARDS_READ_MAX, Store};
+use super::rows::{CardRow, IdempotencyRow};
 
-/// Most look-ups that wait: a second of them at 10,000 a second would have timed out in the queue.
-const QUEUE_MAX: usize = 4_096;
-/// Most look-ups answered by one query.
-const BATCH_MAX: usize = 128;
-/// Most tokens of one look-up: a batch look-up of the API has 100.
-const TOKENS_MAX: usize = 128;
-/// Queries at once. With one, every look-up waits for the one before; with more than a few, none finds company.
-const QUERIES: usize = 2;
-
-/// A handle to the tasks that read cards. Cheap to clone; the tasks end with the last handle.
+/// A handle to the tasks that read. Cheap to clone; the tasks end with the last handle.
 #[derive(Clone, Debug)]
 pub struct CardReader {
-    queue: mpsc::Sender<Lookup>,
-}
-
-#[derive(Debug)]
-struct Lookup {
-    tokens: Vec<TokenHash>,
-    reply: oneshot::Sender<Result<Vec<Option<CardRow>>, StoreError>>,
+    cards: Meeting<ByToken>,
+    known: Meeting<ByNumber>,
+    answers: Meeting<ByScope>,
 }
 
 impl CardReader {
     /// Starts the tasks.
     #[must_use]
     pub fn start(store: Arc<dyn Store>) -> Self {
-        let (queue, waiting) = mpsc::channel(QUEUE_MAX);
-        let waiting = Arc::new(Mutex::new(waiting));
-        for _ in 0..QUERIES {
-            tokio::spawn(run(Arc::clone(&store), Arc::clone(&waiting)));
-        }
-        Self { queue }
+        Self { cards: Meeting::start(&store), known: Meeting::start(&store), answers: Meeting::start(&store) }
     }
 
     /// The cards of these tokens, in the order asked; `None` where there is no such token. Hidden and expired cards
     /// are among them: what they mean is the operation's to say.
     pub async fn cards(&self, tokens: Vec<TokenHash>) -> Result<Vec<Option<CardRow>>, StoreError> {
-        if tokens.len() > TOKENS_MAX {
-            return Err(StoreError::Full);
-        }
-        let (reply, answer) = oneshot::channel();
-        self.queue.try_send(Lookup { tokens, reply }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => StoreError::Full,
-            mpsc::error::TrySendError::Closed(_) => StoreError::Away("the readers ended"),
-        })?;
-        answer.await.unwrap_or(Err(StoreError::Away("the readers ended")))
+        self.cards.ask(tokens).await
+    }
+
+    /// The cards these fingerprints of one tenant lead to, in the order asked; hidden and expired ones as they are.
+    pub async fn known(
+        &self,
+        tenant: &TenantId,
+        numbers: &[Fingerprint],
+    ) -> Result<Vec<Option<CardRow>>, StoreError> {
+        self.known.ask(numbers.iter().map(|number| (tenant.clone(), *number)).collect()).await
+    }
+
+    /// What was answered under this idempotency scope, if its time is not over at `now`.
+    pub async fn answer(
+        &self,
+        scope: [u8; 32],
+        now: Timestamp,
+    ) -> Result<Option<IdempotencyRow>, StoreError> {
+        let found = self.answers.ask(vec![scope]).await?.pop().flatten();
+        Ok(found.filter(|row| row.expires_at > now))
     }
 }
 
-async fn run(store: Arc<dyn Store>, waiting: Arc<Mutex<mpsc::Receiver<Lookup>>>) {
-    loop {
-        let mut lookups = Vec::new();
-        if waiting.lock().await.recv_many(&mut lookups, BATCH_MAX).await == 0 {
-            return;
-        }
-        lookups.retain(|lookup| !lookup.reply.is_closed());
-        answer_all(store.as_ref(), lookups).await;
+/// Cards by their tokens.
+struct ByToken;
+
+#[async_trait]
+impl Question for ByToken {
+    type Key = TokenHash;
+    type Row = CardRow;
+
+    async fn ask(store: &dyn Store, keys: &[TokenHash]) -> Result<Vec<(TokenHash, CardRow)>, StoreError> {
+        let rows = store.cards(keys).await?;
+        Ok(rows.into_iter().map(|row| (row.token.hash(), row)).collect())
     }
 }
 
-async fn answer_all(store: &dyn Store, lookups: Vec<Lookup>) {
-    let tokens: HashSet<TokenHash> =
-        lookups.iter().flat_map(|lookup| lookup.tokens.iter().copied()).collect();
-    match read(store, &tokens).await {
-        Ok(cards) => {
-            for lookup in lookups {
-                let found = lookup.tokens.iter().map(|token| cards.get(token).cloned()).collect();
-                let _ = lookup.reply.send(Ok(found));
-            }
+/// Cards by their numbers' fingerprints.
+struct ByNumber;
+
+#[async_trait]
+impl Question for ByNumber {
+    type Key = (TenantId, Fingerprint);
+    type Row = CardRow;
+
+    async fn ask(store: &dyn Store, keys: &[Self::Key]) -> Result<Vec<(Self::Key, CardRow)>, StoreError> {
+        let mut tenants: HashMap<&TenantId, Vec<Fingerprint>> = HashMap::new();
+        for (tenant, number) in keys {
+            tenants.entry(tenant).or_default().push(*number);
         }
-        // One row that cannot be read must not fail the look-ups beside it.
-        Err(StoreError::Corrupt(_)) if lookups.len() > 1 => {
-            for lookup in lookups {
-                let tokens = lookup.tokens.iter().copied().collect();
-                let found = read(store, &tokens)
-                    .await
-                    .map(|cards| lookup.tokens.iter().map(|token| cards.get(token).cloned()).collect());
-                let _ = lookup.reply.send(found);
-            }
+        let mut found = Vec::new();
+        for (tenant, numbers) in tenants {
+            let rows = store.known(tenant, &numbers).await?;
+            found.extend(rows.into_iter().map(|(number, row)| ((tenant.clone(), number), row)));
         }
-        Err(error) => {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                lookups = lookups.len(),
-                "cards were not read"
-            );
-            for lookup in lookups {
-                let _ = lookup.reply.send(Err(match &error {
-                    StoreError::Corrupt(what) => StoreError::Corrupt(what),
-                    _ => StoreError::Away("a shared read failed"),
-                }));
-            }
-        }
+        Ok(found)
     }
 }
 
-/// Reads cards; once more if the connection was lost, as every pooled one is when the database restarts.
-async fn read(
-    store: &dyn Store,
-    tokens: &HashSet<TokenHash>,
-) -> Result<HashMap<TokenHash, CardRow>, StoreError> {
-    let tokens: Vec<TokenHash> = tokens.iter().copied().collect();
-    let mut cards = HashMap::with_capacity(tokens.len());
-    for tokens in tokens.chunks(CARDS_READ_MAX) {
-        let rows = match store.cards(tokens).await {
-            Err(StoreError::Unavailable(_)) => store.cards(tokens).await?,
-            other => other?,
-        };
-        cards.extend(rows.into_iter().map(|row| (row.token.hash(), row)));
+/// Stored answers by their idempotency scopes.
+struct ByScope;
+
+#[async_trait]
+impl Question for ByScope {
+    type Key = [u8; 32];
+    type Row = IdempotencyRow;
+
+    async fn ask(
+        store: &dyn Store,
+        keys: &[[u8; 32]],
+    ) -> Result<Vec<([u8; 32], IdempotencyRow)>, StoreError> {
+        let rows = store.answers(keys).await?;
+        Ok(rows.into_iter().map(|row| (row.scope, row)).collect())
     }
-    Ok(cards)
 }

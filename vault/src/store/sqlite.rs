@@ -274,22 +274,16 @@ impl Store for SqliteStore {
         sqlx::query(sql).fetch_all(&self.readers).await?.iter().map(read::tenant).collect()
     }
 
-    async fn idempotent(
-        &self,
-        scope: &[u8; 32],
-        now: Timestamp,
-    ) -> Result<Option<IdempotencyRow>, StoreError> {
-        sqlx::query(concat!(
-            "SELECT ",
-            idempotency_columns!(),
-            " FROM idempotency_keys WHERE scope = ?1 AND expires_at > ?2"
-        ))
-        .bind(scope.as_slice())
-        .bind(now.unix_micros())
-        .fetch_optional(&self.readers)
-        .await?
-        .map(|row| read::idempotency(&row))
-        .transpose()
+    async fn answers(&self, scopes: &[[u8; 32]]) -> Result<Vec<IdempotencyRow>, StoreError> {
+        let sql = format!(
+            concat!("SELECT ", idempotency_columns!(), " FROM idempotency_keys WHERE scope IN ({})"),
+            placeholders(scopes.len())
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(scopes.len() == 1);
+        for scope in scopes {
+            query = query.bind(scope.as_slice());
+        }
+        query.fetch_all(&self.readers).await?.iter().map(read::idempotency).collect()
     }
 
     async fn forget_idempotent(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {

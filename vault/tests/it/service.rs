@@ -42,7 +42,8 @@ pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// A configuration for a fresh folder with the shipped policies and one route of a test PSP.
+/// A configuration for a fresh folder with the shipped policies and one route of a test PSP. A busy machine is no slow
+/// peer: what the listener's time limits do is for the tests of the listener.
 pub(crate) fn configuration(folder: &Path, pki: &Pki, store: &str) -> String {
     let server = pki.server(Server::Vault).unwrap();
     let key_file = folder.join("kms.key");
@@ -54,7 +55,8 @@ pub(crate) fn configuration(folder: &Path, pki: &Pki, store: &str) -> String {
     format!(
         "environment = \"test\"\ninstance = \"vault-1\"\n\
          [api]\naddress = \"127.0.0.1:0\"\ncertificate_file = {:?}\nkey_file = {:?}\nclient_ca_file = {:?}\ncrl_files = [{:?}]\n\
-         [api.limits]\nreload_interval_ms = 200\n\
+         [api.limits]\nreload_interval_ms = 200\nhandshake_timeout_ms = 60000\nheader_timeout_ms = 60000\n\
+         body_timeout_ms = 60000\nidle_timeout_ms = 600000\nconnection_age_max_ms = 3600000\n\
          [ops]\naddress = \"127.0.0.1:0\"\n\
          [store]\n{store}\n\
          [kms]\nprovider = \"file\"\nkey_file = {key_file:?}\n\

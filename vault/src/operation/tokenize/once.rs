@@ -68,7 +68,7 @@ impl Vault {
     ) -> Result<Repeat, OperationError> {
         let scope = once.key.scope(&asking.caller.workload, tenant);
         let working = self.in_flight.begin(scope).ok_or(OperationError::IdempotencyInFlight)?;
-        if let Some(row) = self.store.idempotent(&scope, asking.at).await? {
+        if let Some(row) = self.reader.answer(scope, asking.at).await? {
             return self.same_request(asking, tenant, &once, row).await.map(Repeat::Again);
         }
         let key = self.keys.active(&KeyScope::Tenant(tenant.clone()), Purpose::Idempotency).await?;

@@ -40,8 +40,9 @@ impl Vault {
         let numbers: HashSet<_> = drafts.iter().flatten().filter_map(|draft| draft.fingerprint).collect();
         let numbers: Vec<_> = numbers.into_iter().collect();
         let now = self.clock.now();
-        for (number, row) in self.store.known(&order.tenant.id, &numbers).await? {
-            if is_live(&row, now) {
+        let found = self.reader.known(&order.tenant.id, &numbers).await?;
+        for (number, row) in numbers.into_iter().zip(found) {
+            if let Some(row) = row.filter(|row| is_live(row, now)) {
                 known.insert(number, Known { row, pan_shaped: None });
             }
         }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::round::{self, Item};
 use super::uses::KeyUses;
-use super::{BATCH_MAX, LogIdentity, Outbox, QUEUE_MAX, StoreError, WriteError};
+use super::{BATCH_MAX, LogIdentity, Outbox, QUEUE_MAX, StoreError, WAIT_TIME_MAX, WriteError};
 use crate::audit::{Draft, EntryId, Event, Leaf, Object, Outcome};
 use crate::store::Store;
 use crate::store::change::{Change, CommitError, Committed};
@@ -21,8 +21,11 @@ use crate::store::writer::{Batch, Writer};
 
 /// How long one step of a transaction may take before the connection is given up.
 const STEP_TIME_MAX: Duration = Duration::from_secs(5);
-/// How long a batch is tried again before its callers are told: within what a caller waits.
+/// How long a batch is tried again on a store that is away before its callers are told: within what a caller waits.
 const RETRY_TIME_MAX: Duration = Duration::from_secs(2);
+/// How long it is tried again on a store that answers, but is in contention: another replica's transaction was in the way,
+/// and the next try finds what it left.
+const CONTENDED_TIME_MAX: Duration = WAIT_TIME_MAX;
 /// First pause between tries: a deadlock's other side needs a commit's time.
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(2);
 /// Longest pause between tries: a database that came back is found within this.
@@ -185,6 +188,10 @@ impl Task {
                 Ok(_) => self.attempt(items, last, &mut unsure).await,
                 Err(error) => Err(error),
             };
+            let time_max = match &result {
+                Err(WriteError::Retry(_)) => CONTENDED_TIME_MAX,
+                _ => RETRY_TIME_MAX,
+            };
             match result {
                 Ok(()) => {
                     let done: Prepared = unsure.take().expect("a committed attempt left what became of it");
@@ -206,7 +213,7 @@ impl Task {
                 Err(WriteError::Fenced) => return Err(GivenUp::Fenced),
                 Err(error) => self.note(&error),
             }
-            if started.elapsed() + pause > RETRY_TIME_MAX {
+            if started.elapsed() + pause > time_max {
                 return Err(GivenUp::Away);
             }
             sleep(pause).await;

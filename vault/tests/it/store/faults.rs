@@ -496,12 +496,8 @@ impl Store for FaultyStore {
         self.inner.tenants().await
     }
 
-    async fn idempotent(
-        &self,
-        scope: &[u8; 32],
-        now: Timestamp,
-    ) -> Result<Option<IdempotencyRow>, StoreError> {
-        self.inner.idempotent(scope, now).await
+    async fn answers(&self, scopes: &[[u8; 32]]) -> Result<Vec<IdempotencyRow>, StoreError> {
+        self.inner.answers(scopes).await
     }
 
     async fn forget_idempotent(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
