@@ -12,6 +12,7 @@ mod list;
 mod log;
 mod migrate;
 mod names;
+mod reading;
 mod writer;
 
 use std::path::PathBuf;
@@ -24,10 +25,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use strongroom_domain::{AliasHash, BootId, ExportId, ForwardId, TenantId, Timestamp, TokenHash};
 use strongroom_sealing::Fingerprint;
 
-use super::Store;
-use super::decode::{
-    boot_columns, card_columns, forward_columns, idempotency_columns, postgres as read, tenant_columns,
-};
+use super::decode::{boot_columns, card_columns, forward_columns, postgres as read, tenant_columns};
 use super::encode::signed;
 use super::ends::{Due, DueCard, Kept};
 use super::error::StoreError;
@@ -35,10 +33,11 @@ use super::events::EventStore;
 use super::exports::postgres as exports;
 use super::list::{CardFilter, CardPage, CardPlace};
 use super::rows::{
-    AliasRow, BootRow, CardRow, ExportRow, ExportRunRow, ForwardRow, IdempotencyRow, StoredEntry, TenantRow,
+    AliasRow, BootRow, CardRow, ExportRow, ExportRunRow, ForwardRow, StoredEntry, TenantRow,
 };
 use super::schema::{self, SchemaError};
 use super::writer::Writer;
+use super::{Reading, Store};
 use crate::audit::{EntryId, InstanceId, Leaf};
 
 /// How long connecting, or waiting for a pooled connection, may take: a request waits on it.
@@ -171,17 +170,6 @@ impl Store for PostgresStore {
             .transpose()
     }
 
-    async fn cards(&self, tokens: &[TokenHash]) -> Result<Vec<CardRow>, StoreError> {
-        let hashes: Vec<&[u8]> = tokens.iter().map(|token| token.as_bytes().as_slice()).collect();
-        sqlx::query(concat!("SELECT ", card_columns!(), " FROM cards WHERE token_hash = ANY($1)"))
-            .bind(hashes)
-            .fetch_all(&self.readers)
-            .await?
-            .iter()
-            .map(read::card)
-            .collect()
-    }
-
     async fn list(
         &self,
         tenant: &TenantId,
@@ -191,20 +179,6 @@ impl Store for PostgresStore {
         now: Timestamp,
     ) -> Result<CardPage, StoreError> {
         list::page(&self.readers, tenant, filter, after, limit, now).await
-    }
-
-    async fn known(
-        &self,
-        tenant: &TenantId,
-        fingerprints: &[Fingerprint],
-    ) -> Result<Vec<(Fingerprint, CardRow)>, StoreError> {
-        let tokens = self.tokens_known(tenant, fingerprints).await?;
-        if tokens.is_empty() {
-            return Ok(Vec::new());
-        }
-        let hashes: Vec<TokenHash> = tokens.iter().map(|(_, token)| *token).collect();
-        let cards = self.cards(&hashes).await?;
-        Ok(super::known_cards(&tokens, cards))
     }
 
     async fn alike(
@@ -268,21 +242,6 @@ impl Store for PostgresStore {
     async fn tenants(&self) -> Result<Vec<TenantRow>, StoreError> {
         let sql = concat!("SELECT ", tenant_columns!(), " FROM tenants ORDER BY id");
         sqlx::query(sql).fetch_all(&self.readers).await?.iter().map(read::tenant).collect()
-    }
-
-    async fn answers(&self, scopes: &[[u8; 32]]) -> Result<Vec<IdempotencyRow>, StoreError> {
-        let scopes: Vec<&[u8]> = scopes.iter().map(<[u8; 32]>::as_slice).collect();
-        sqlx::query(concat!(
-            "SELECT ",
-            idempotency_columns!(),
-            " FROM idempotency_keys WHERE scope = ANY($1)"
-        ))
-        .bind(scopes)
-        .fetch_all(&self.readers)
-        .await?
-        .iter()
-        .map(read::idempotency)
-        .collect()
     }
 
     async fn forget_idempotent(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
@@ -404,6 +363,10 @@ impl Store for PostgresStore {
     async fn ping(&self) -> Result<(), StoreError> {
         sqlx::query("SELECT 1").execute(&self.readers).await?;
         Ok(())
+    }
+
+    async fn reading(&self) -> Result<Box<dyn Reading>, StoreError> {
+        Ok(Box::new(reading::PostgresReading::new(self.connection().await?)))
     }
 
     async fn writer(&self) -> Result<Box<dyn Writer>, StoreError> {

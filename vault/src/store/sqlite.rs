@@ -5,11 +5,13 @@
 
 mod ends;
 mod events;
+mod fold;
 mod keys;
 mod list;
 mod log;
 mod migrate;
 mod names;
+mod reading;
 mod writer;
 
 use std::fs::{File, OpenOptions};
@@ -22,14 +24,11 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
+use sqlx::{ConnectOptions as _, Connection as _};
 use strongroom_domain::{AliasHash, BootId, ExportId, ForwardId, TenantId, Timestamp, TokenHash};
 use strongroom_sealing::Fingerprint;
 
-use super::Store;
-use super::decode::{
-    boot_columns, card_columns, forward_columns, idempotency_columns, sqlite as read, tenant_columns,
-};
+use super::decode::{boot_columns, card_columns, forward_columns, sqlite as read, tenant_columns};
 use super::encode::signed;
 use super::ends::{Due, DueCard, Kept};
 use super::error::StoreError;
@@ -37,10 +36,11 @@ use super::events::EventStore;
 use super::exports::sqlite as exports;
 use super::list::{CardFilter, CardPage, CardPlace};
 use super::rows::{
-    AliasRow, BootRow, CardRow, ExportRow, ExportRunRow, ForwardRow, IdempotencyRow, StoredEntry, TenantRow,
+    AliasRow, BootRow, CardRow, ExportRow, ExportRunRow, ForwardRow, StoredEntry, TenantRow,
 };
 use super::schema::{self, SchemaError};
 use super::writer::Writer;
+use super::{Reading, Store};
 use crate::audit::{EntryId, InstanceId, Leaf};
 
 /// How long a statement waits for another writer: a commit takes milliseconds, a command line's import batch less than this.
@@ -51,9 +51,8 @@ const READERS: u32 = 2;
 const CACHE_KIB: &str = "-8192";
 /// The WAL file is cut back to this once it was folded into the database.
 const WAL_BYTES_KEPT: &str = "67108864";
-/// Pages of 4 KiB in the WAL before it is folded in: tokens are random, so each card writes an index page of its own,
-/// and a page that many cards wrote is folded in once. As large as what is kept of the file.
-const WAL_PAGES_MAX: &str = "16384";
+/// Pages of 4 KiB in the WAL before a commit has to fold it in, if [`fold`] did not keep up: 256 MiB.
+const WAL_PAGES_MAX: &str = "65536";
 /// Readable and writable by its owner, by nobody else.
 const FILE_MODE: u32 = 0o600;
 
@@ -146,7 +145,7 @@ fn rows_of_placeholders(rows: usize, columns: usize) -> String {
     text
 }
 
-/// How many rows the statement has that inserts this many: a power of two, so that there are few statements and each
+/// How many places the statement has that takes this many: a power of two, so that there are few statements and each
 /// is prepared once. What is too many is left null, and [`insert_sql`] passes over it.
 const fn rows_of_statement(rows: usize) -> usize {
     rows.next_power_of_two()
@@ -170,21 +169,6 @@ impl Store for SqliteStore {
             .transpose()
     }
 
-    async fn cards(&self, tokens: &[TokenHash]) -> Result<Vec<CardRow>, StoreError> {
-        if tokens.is_empty() {
-            return Ok(Vec::new());
-        }
-        let sql = format!(
-            concat!("SELECT ", card_columns!(), " FROM cards WHERE token_hash IN ({})"),
-            placeholders(tokens.len())
-        );
-        let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
-        for token in tokens {
-            query = query.bind(token.as_bytes().as_slice());
-        }
-        query.fetch_all(&self.readers).await?.iter().map(read::card).collect()
-    }
-
     async fn list(
         &self,
         tenant: &TenantId,
@@ -194,20 +178,6 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<CardPage, StoreError> {
         list::page(&self.readers, tenant, filter, after, limit, now).await
-    }
-
-    async fn known(
-        &self,
-        tenant: &TenantId,
-        fingerprints: &[Fingerprint],
-    ) -> Result<Vec<(Fingerprint, CardRow)>, StoreError> {
-        let tokens = self.tokens_known(tenant, fingerprints).await?;
-        if tokens.is_empty() {
-            return Ok(Vec::new());
-        }
-        let hashes: Vec<TokenHash> = tokens.iter().map(|(_, token)| *token).collect();
-        let cards = self.cards(&hashes).await?;
-        Ok(super::known_cards(&tokens, cards))
     }
 
     async fn alike(
@@ -272,18 +242,6 @@ impl Store for SqliteStore {
     async fn tenants(&self) -> Result<Vec<TenantRow>, StoreError> {
         let sql = concat!("SELECT ", tenant_columns!(), " FROM tenants ORDER BY id");
         sqlx::query(sql).fetch_all(&self.readers).await?.iter().map(read::tenant).collect()
-    }
-
-    async fn answers(&self, scopes: &[[u8; 32]]) -> Result<Vec<IdempotencyRow>, StoreError> {
-        let sql = format!(
-            concat!("SELECT ", idempotency_columns!(), " FROM idempotency_keys WHERE scope IN ({})"),
-            placeholders(scopes.len())
-        );
-        let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(scopes.len() == 1);
-        for scope in scopes {
-            query = query.bind(scope.as_slice());
-        }
-        query.fetch_all(&self.readers).await?.iter().map(read::idempotency).collect()
     }
 
     async fn forget_idempotent(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
@@ -407,14 +365,23 @@ impl Store for SqliteStore {
         Ok(())
     }
 
+    async fn reading(&self) -> Result<Box<dyn Reading>, StoreError> {
+        let options = self.connect.clone().read_only(true);
+        Ok(Box::new(reading::SqliteReading::new(SqliteConnection::connect_with(&options).await?)))
+    }
+
     async fn writer(&self) -> Result<Box<dyn Writer>, StoreError> {
-        Ok(Box::new(writer::SqliteWriter::new(SqliteConnection::connect_with(&self.connect).await?)))
+        let options = self.connect.clone().pragma("temp_store", "memory");
+        let connection = SqliteConnection::connect_with(&options).await?;
+        let folder = fold::Folder::start(self.connect.clone());
+        Ok(Box::new(writer::SqliteWriter::prepare(connection, folder).await?))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sqlx::AssertSqlSafe;
 
     #[tokio::test]
     async fn room_to_spare_in_a_statement_adds_no_row() {

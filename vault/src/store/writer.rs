@@ -30,8 +30,20 @@ pub trait Writer: Send {
     /// Writes a boot's row and its first entry, number 0, in a transaction of its own.
     async fn open_boot(&mut self, boot: &BootRow, leaf: &Leaf) -> Result<(), WriteError>;
 
-    /// The number of this boot's next entry, once every transaction that could change it has ended.
+    /// The number of this boot's next entry, once every transaction that could change it has ended. One whose connection
+    /// was given up and that has not begun yet comes too late after this: it finds the boot's row written since.
     async fn next_seq(&mut self, boot: BootId) -> Result<Option<u64>, WriteError>;
+
+    /// Makes a plain batch and its entries, numbered from `from`, durable in one step, if all of it can be
+    /// [`Committed::Done`] and `from` is the boot's next number. `false`: it cannot, nothing happened, and
+    /// [`Self::apply`] says why. After an error that leaves no doubt nothing happened either, and nothing is to be undone.
+    async fn at_once(
+        &mut self,
+        batch: &Batch<'_>,
+        boot: BootId,
+        from: u64,
+        leaves: &[Leaf],
+    ) -> Result<bool, WriteError>;
 
     /// Begins a transaction and makes a batch's changes. Says for each what became of it, in order.
     async fn apply(&mut self, batch: &Batch<'_>) -> Result<Vec<Committed>, WriteError>;
@@ -53,6 +65,15 @@ pub trait Writer: Send {
 
     /// Undoes everything since [`Self::apply`].
     async fn roll_back(&mut self) -> Result<(), WriteError>;
+}
+
+/// Where a boot's log must stand for a batch that is written at once.
+#[derive(Clone, Copy)]
+pub(super) struct BootAt {
+    pub(super) boot: BootId,
+    pub(super) seq: u64,
+    /// What [`Writer::next_seq`] changes: a statement that was given up and comes late finds another.
+    pub(super) written_at: i64,
 }
 
 /// The changes of one transaction by kind, each with its place in the answer. No two touch the same row.
@@ -206,6 +227,40 @@ impl<'a> Batch<'a> {
             batch.add(at, change);
         }
         batch
+    }
+
+    /// Whether it is of the kinds that come all the time, and may be written without asking first.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        // By name, so that a new kind of change is thought of here.
+        let Self {
+            now: _,
+            len: _,
+            uses,
+            inserts,
+            cards: _,
+            updates,
+            erasures,
+            restored,
+            destroyed,
+            forwards: _,
+            outcomes: _,
+            tenants,
+            keys,
+            exports,
+            near_ends,
+            replays,
+        } = self;
+        uses.is_empty()
+            && inserts.iter().all(|insert| insert.names.is_empty())
+            && (updates.is_empty() && erasures.is_empty() && restored.is_empty() && destroyed.is_empty())
+            && (tenants.is_empty() && keys.is_empty() && exports.is_empty())
+            && (near_ends.is_empty() && replays.is_empty())
+    }
+
+    /// The answers its cards are to leave under their idempotency scopes.
+    pub(super) fn answers(&self) -> Vec<&'a IdempotencyRow> {
+        self.inserts.iter().filter_map(|insert| insert.idempotency).collect()
     }
 
     fn add(&mut self, at: usize, change: &'a Change) {

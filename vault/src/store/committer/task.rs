@@ -221,7 +221,8 @@ impl Task {
         }
     }
 
-    /// Begins, changes, writes entries, commits. Afterwards `unsure` says what became of the changes if they are in.
+    /// Changes, writes entries, commits: at once, if that may be. Afterwards `unsure` says what became of the changes if
+    /// they are in.
     async fn attempt(
         &mut self,
         items: &[Item],
@@ -230,7 +231,31 @@ impl Task {
     ) -> Result<(), WriteError> {
         *unsure = None;
         let mut writer = self.writer.take().ok_or(WriteError::Lost(StoreError::Away("not connected")))?;
-        let prepared = match self.prepare(writer.as_mut(), items, last).await {
+        let uses = self.uses.due(last);
+        let batch = Batch::of(items.iter().map(|item| &item.change), self.clock.now(), &uses);
+        let became = vec![Committed::Done; batch.len];
+        if batch.is_plain() && self.events(items, &became).is_empty() {
+            let leaves = self.leaves(items, &became);
+            self.expect(&leaves);
+            *unsure = Some(Prepared { became, uses: Vec::new() });
+            let written = within(writer.at_once(&batch, self.identity.boot, self.next_seq, &leaves)).await;
+            if !matches!(written, Ok(false)) {
+                return self.end(written.map(|_| ()), writer, unsure);
+            }
+            (*unsure, self.next_seq_if_in) = (None, None);
+        }
+        self.in_steps(writer, &batch, items, unsure).await
+    }
+
+    /// Begins, changes, writes entries, commits.
+    async fn in_steps(
+        &mut self,
+        mut writer: Box<dyn Writer>,
+        batch: &Batch<'_>,
+        items: &[Item],
+        unsure: &mut Option<Prepared>,
+    ) -> Result<(), WriteError> {
+        let prepared = match self.prepare(writer.as_mut(), batch, items).await {
             Ok(prepared) => prepared,
             Err(error) => {
                 let alive = !matches!(error, WriteError::Lost(_) | WriteError::InDoubt(_));
@@ -240,52 +265,68 @@ impl Task {
                 return Err(error);
             }
         };
-        let Some(next) = self.next_seq_if_in else {
+        if self.next_seq_if_in.is_none() {
             // Nothing happened, so there is nothing to make durable.
             within(writer.roll_back()).await?;
             self.writer = Some(writer);
             *unsure = Some(Prepared { uses: Vec::new(), ..prepared });
             return Ok(());
-        };
+        }
         *unsure = Some(prepared);
-        match within(writer.commit()).await {
+        let committed = within(writer.commit()).await;
+        let is_undone = !matches!(committed, Ok(()) | Err(WriteError::Lost(_) | WriteError::InDoubt(_)));
+        if is_undone && within(writer.roll_back()).await.is_err() {
+            (*unsure, self.next_seq_if_in) = (None, None);
+            return committed;
+        }
+        self.end(committed, writer, unsure)
+    }
+
+    /// What a commit's answer means for what is known.
+    fn end(
+        &mut self,
+        committed: Result<(), WriteError>,
+        writer: Box<dyn Writer>,
+        unsure: &mut Option<Prepared>,
+    ) -> Result<(), WriteError> {
+        match committed {
             Ok(()) => {
-                (self.next_seq, self.next_seq_if_in) = (next, None);
+                self.next_seq = self.next_seq_if_in.take().unwrap_or(self.next_seq);
                 self.writer = Some(writer);
                 Ok(())
             }
             Err(WriteError::Lost(source) | WriteError::InDoubt(source)) => Err(WriteError::InDoubt(source)),
             Err(undone) => {
                 (*unsure, self.next_seq_if_in) = (None, None);
-                if within(writer.roll_back()).await.is_ok() {
-                    self.writer = Some(writer);
-                }
+                self.writer = Some(writer);
                 Err(undone)
             }
         }
+    }
+
+    /// Notes the next number as it is if these entries are in.
+    fn expect(&mut self, leaves: &[Leaf]) {
+        self.next_seq_if_in = (!leaves.is_empty()).then(|| self.next_seq + leaves.len() as u64);
     }
 
     /// Everything of a transaction but its end. Leaves in `next_seq_if_in` the next number, if entries were written.
     async fn prepare(
         &mut self,
         writer: &mut dyn Writer,
+        batch: &Batch<'_>,
         items: &[Item],
-        last: bool,
     ) -> Result<Prepared, WriteError> {
-        let now = self.clock.now();
-        let uses = self.uses.due(last);
-        let batch = Batch::of(items.iter().map(|item| &item.change), now, &uses);
-        let became = within(writer.apply(&batch)).await?;
+        let became = within(writer.apply(batch)).await?;
         let events = self.events(items, &became);
         if !events.is_empty() {
             within(writer.tell(&self.outbox, &events)).await?;
         }
         let leaves = self.leaves(items, &became);
         if !leaves.is_empty() {
-            within(writer.append(self.identity.boot, self.next_seq, &leaves, now)).await?;
-            self.next_seq_if_in = Some(self.next_seq + leaves.len() as u64);
+            within(writer.append(self.identity.boot, self.next_seq, &leaves, batch.now)).await?;
         }
-        Ok(Prepared { became, uses })
+        self.expect(&leaves);
+        Ok(Prepared { became, uses: batch.uses.to_vec() })
     }
 
     /// What is told of what happened; nothing where nobody listens.

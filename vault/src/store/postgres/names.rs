@@ -1,35 +1,14 @@
 //! Reads of fingerprints and aliases.
 
-use sqlx::Row as _;
 use strongroom_domain::{AliasHash, TenantId, TokenHash};
 use strongroom_sealing::Fingerprint;
 
 use super::PostgresStore;
-use crate::store::decode::{alias_columns, bytes32, card_columns, postgres as read};
+use crate::store::decode::{alias_columns, card_columns, postgres as read};
 use crate::store::error::StoreError;
 use crate::store::rows::{AliasRow, CardRow};
 
 impl PostgresStore {
-    /// The cards these fingerprints lead to, by their tokens.
-    pub(super) async fn tokens_known(
-        &self,
-        tenant: &TenantId,
-        fingerprints: &[Fingerprint],
-    ) -> Result<Vec<(Fingerprint, TokenHash)>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT fingerprint, token_hash FROM fingerprints WHERE tenant = $1 AND fingerprint = ANY($2)",
-        )
-        .bind(tenant.as_str())
-        .bind(fingerprints.iter().map(|digest| digest.as_bytes().as_slice()).collect::<Vec<_>>())
-        .fetch_all(&self.readers)
-        .await?;
-        let pair = |row: &sqlx::postgres::PgRow| {
-            let fingerprint = Fingerprint::from_bytes(bytes32(row.try_get(0)?)?);
-            Ok((fingerprint, TokenHash::from_bytes(bytes32(row.try_get(1)?)?)))
-        };
-        rows.iter().map(pair).collect()
-    }
-
     /// Cards with this fingerprint, oldest first.
     pub(super) async fn cards_alike(
         &self,

@@ -1,5 +1,6 @@
 //! Batches as Postgres statements: arrays in, one statement for each kind of change.
 
+mod at_once;
 mod cards;
 mod ends;
 mod events;
@@ -20,16 +21,20 @@ use crate::store::error::{StoreError, WriteError};
 use crate::store::exports::postgres as exports;
 use crate::store::outbox::{CardEvent, Outbox};
 use crate::store::rows::BootRow;
-use crate::store::writer::{Batch, Writer};
+use crate::store::writer::{Batch, BootAt, Writer};
 
 /// The writing connection.
 pub(super) struct PostgresWriter {
     connection: PgConnection,
+    /// When the boot's row was last written, as far as is known to be durable: what [`at_once`] goes by.
+    written_at: i64,
+    /// The same, once the open transaction is committed.
+    written_at_if_in: Option<i64>,
 }
 
 impl PostgresWriter {
     pub(super) fn new(connection: PgConnection) -> Self {
-        Self { connection }
+        Self { connection, written_at: 0, written_at_if_in: None }
     }
 }
 
@@ -48,18 +53,37 @@ impl Writer for PostgresWriter {
             .execute(&mut self.connection)
             .await
             .map_err(failed)?;
+        self.written_at = boot.started_at.unix_micros();
         Ok(())
     }
 
     async fn next_seq(&mut self, boot: BootId) -> Result<Option<u64>, WriteError> {
-        // The lock waits for a commit whose answer was lost: after it, the answer is final.
-        let next: Option<i64> =
-            sqlx::query_scalar("SELECT next_seq FROM audit_boots WHERE boot_id = $1 FOR UPDATE")
-                .bind(boot.as_uuid())
-                .fetch_optional(&mut self.connection)
-                .await
-                .map_err(failed)?;
-        Ok(next.map(i64::unsigned_abs))
+        // It waits for a commit whose answer was lost: after it, the answer is final.
+        let sql = "UPDATE audit_boots SET written_at = written_at + 1 WHERE boot_id = $1 RETURNING next_seq, written_at";
+        let rows: Vec<(i64, i64)> =
+            sqlx::query_as(sql).bind(boot.as_uuid()).fetch_all(&mut self.connection).await.map_err(failed)?;
+        let Some((next, written_at)) = rows.first() else { return Ok(None) };
+        self.written_at = *written_at;
+        Ok(Some(next.unsigned_abs()))
+    }
+
+    async fn at_once(
+        &mut self,
+        batch: &Batch<'_>,
+        boot: BootId,
+        from: u64,
+        leaves: &[Leaf],
+    ) -> Result<bool, WriteError> {
+        let boot = BootAt { boot, seq: from, written_at: self.written_at };
+        match at_once::write(&mut self.connection, batch, boot, leaves).await.map_err(failed) {
+            Ok(true) => {
+                self.written_at = batch.now.unix_micros();
+                Ok(true)
+            }
+            // COMMIT was part of it.
+            Err(WriteError::Lost(source)) => Err(WriteError::InDoubt(source)),
+            other => other,
+        }
     }
 
     async fn apply(&mut self, batch: &Batch<'_>) -> Result<Vec<Committed>, WriteError> {
@@ -93,12 +117,16 @@ impl Writer for PostgresWriter {
         .execute(&mut self.connection)
         .await
         .map_err(failed)?;
+        self.written_at_if_in = Some(now.unix_micros());
         if written.rows_affected() == leaves.len() as u64 { Ok(()) } else { Err(WriteError::Fenced) }
     }
 
     async fn commit(&mut self) -> Result<(), WriteError> {
         match sqlx::raw_sql("COMMIT").execute(&mut self.connection).await {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                self.written_at = self.written_at_if_in.take().unwrap_or(self.written_at);
+                Ok(())
+            }
             // An answer of one of these classes to COMMIT says the transaction was undone; anything else says nothing.
             Err(error) => Err(match failed(error) {
                 WriteError::Lost(source) => WriteError::InDoubt(source),

@@ -1,37 +1,15 @@
 //! Reads of fingerprints and aliases.
 
-use sqlx::{AssertSqlSafe, Row as _};
-use strongroom_domain::{AliasHash, TenantId, TokenHash};
+use sqlx::AssertSqlSafe;
+use strongroom_domain::{AliasHash, TenantId};
 use strongroom_sealing::Fingerprint;
 
 use super::{SqliteStore, placeholders};
-use crate::store::decode::{alias_columns, bytes32, card_columns, sqlite as read};
+use crate::store::decode::{alias_columns, card_columns, sqlite as read};
 use crate::store::error::StoreError;
 use crate::store::rows::{AliasRow, CardRow};
 
 impl SqliteStore {
-    /// The cards these fingerprints lead to, by their tokens.
-    pub(super) async fn tokens_known(
-        &self,
-        tenant: &TenantId,
-        fingerprints: &[Fingerprint],
-    ) -> Result<Vec<(Fingerprint, TokenHash)>, StoreError> {
-        let sql = format!(
-            "SELECT fingerprint, token_hash FROM fingerprints WHERE tenant = ? AND fingerprint IN ({})",
-            placeholders(fingerprints.len())
-        );
-        let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(false).bind(tenant.as_str());
-        for fingerprint in fingerprints {
-            query = query.bind(fingerprint.as_bytes().as_slice());
-        }
-        let rows = query.fetch_all(&self.readers).await?;
-        let pair = |row: &sqlx::sqlite::SqliteRow| {
-            let fingerprint = Fingerprint::from_bytes(bytes32(row.try_get(0)?)?);
-            Ok((fingerprint, TokenHash::from_bytes(bytes32(row.try_get(1)?)?)))
-        };
-        rows.iter().map(pair).collect()
-    }
-
     /// Cards with this fingerprint, oldest first.
     pub(super) async fn cards_alike(
         &self,

@@ -2,6 +2,7 @@
 //!
 //! A transaction begins with the file's write lock, so what it reads first cannot change before it commits.
 
+mod at_once;
 mod cards;
 mod ends;
 mod events;
@@ -15,6 +16,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteConnection;
 use strongroom_domain::{BootId, Timestamp};
 
+use super::fold::Folder;
 use super::{insert_sql, keys, rows_of_statement};
 use crate::audit::Leaf;
 use crate::store::change::Committed;
@@ -23,7 +25,7 @@ use crate::store::error::{StoreError, WriteError};
 use crate::store::exports::sqlite as exports;
 use crate::store::outbox::{CardEvent, Outbox};
 use crate::store::rows::BootRow;
-use crate::store::writer::{Batch, Writer};
+use crate::store::writer::{Batch, BootAt, Writer};
 
 /// Most rows of one statement: SQLite takes 32,766 parameters, the widest row has 16, and prepared statements of every
 /// size below stay in memory. A power of two.
@@ -32,11 +34,21 @@ const STATEMENT_ROWS_MAX: usize = 256;
 /// The writing connection.
 pub(super) struct SqliteWriter {
     connection: SqliteConnection,
+    folder: Folder,
+    /// When the boot's row was last written, as far as is known to be durable: what [`at_once`] goes by.
+    written_at: i64,
+    /// The same once the open transaction is committed, and how many changes it has.
+    if_in: (Option<i64>, usize),
 }
 
 impl SqliteWriter {
-    pub(super) fn new(connection: SqliteConnection) -> Self {
-        Self { connection }
+    /// A connection with what [`at_once`] needs on it.
+    pub(super) async fn prepare(
+        mut connection: SqliteConnection,
+        folder: Folder,
+    ) -> Result<Self, sqlx::Error> {
+        sqlx::raw_sql(at_once::SETUP).execute(&mut connection).await?;
+        Ok(Self { connection, folder, written_at: 0, if_in: (None, 0) })
     }
 
     async fn run(&mut self, sql: &'static str) -> Result<(), WriteError> {
@@ -66,17 +78,36 @@ impl Writer for SqliteWriter {
 
     async fn next_seq(&mut self, boot: BootId) -> Result<Option<u64>, WriteError> {
         // The write lock waits for a commit whose answer was lost: after it, the answer is final.
-        self.run("BEGIN IMMEDIATE").await?;
-        let next: Option<i64> = sqlx::query_scalar("SELECT next_seq FROM audit_boots WHERE boot_id = ?1")
-            .bind(boot.as_uuid())
-            .fetch_optional(&mut self.connection)
-            .await
-            .map_err(failed)?;
-        self.run("ROLLBACK").await?;
-        Ok(next.map(i64::unsigned_abs))
+        let sql = "UPDATE audit_boots SET written_at = written_at + 1 WHERE boot_id = ?1 RETURNING next_seq, written_at";
+        let rows: Vec<(i64, i64)> =
+            sqlx::query_as(sql).bind(boot.as_uuid()).fetch_all(&mut self.connection).await.map_err(failed)?;
+        let Some((next, written_at)) = rows.first() else { return Ok(None) };
+        self.written_at = *written_at;
+        Ok(Some(next.unsigned_abs()))
+    }
+
+    async fn at_once(
+        &mut self,
+        batch: &Batch<'_>,
+        boot: BootId,
+        from: u64,
+        leaves: &[Leaf],
+    ) -> Result<bool, WriteError> {
+        let boot = BootAt { boot, seq: from, written_at: self.written_at };
+        match at_once::write(&mut self.connection, batch, boot, leaves).await.map_err(failed) {
+            Ok(true) => {
+                self.written_at = batch.now.unix_micros();
+                self.folder.wrote(batch.len);
+                Ok(true)
+            }
+            // COMMIT was part of it.
+            Err(WriteError::Lost(source)) => Err(WriteError::InDoubt(source)),
+            other => other,
+        }
     }
 
     async fn apply(&mut self, batch: &Batch<'_>) -> Result<Vec<Committed>, WriteError> {
+        self.if_in = (None, batch.len + batch.cards.len());
         self.all_of(batch).await.map_err(failed)
     }
 
@@ -104,6 +135,7 @@ impl Writer for SqliteWriter {
         if moved.rows_affected() != 1 {
             return Err(WriteError::Fenced);
         }
+        self.if_in.0 = Some(now.unix_micros());
         let mut seq = signed(from);
         for leaves in leaves.chunks(STATEMENT_ROWS_MAX) {
             let rows = rows_of_statement(leaves.len());
@@ -122,6 +154,12 @@ impl Writer for SqliteWriter {
     async fn commit(&mut self) -> Result<(), WriteError> {
         match self.run("COMMIT").await {
             Err(WriteError::Lost(source)) => Err(WriteError::InDoubt(source)),
+            Ok(()) => {
+                let (written_at, changes) = std::mem::take(&mut self.if_in);
+                self.written_at = written_at.unwrap_or(self.written_at);
+                self.folder.wrote(changes);
+                Ok(())
+            }
             other => other,
         }
     }

@@ -17,7 +17,7 @@ use strongroom_vault::store::keys::{KeyScope, KeyStore, KeyStoreError, Purpose, 
 use strongroom_vault::store::log::{Extension, KeptCheckpoint, Lease, LogHead, LogStore};
 use strongroom_vault::store::{
     AliasRow, Batch, BootRow, CardEvent, CardFilter, CardPage, CardPlace, CardRow, CommitError, Committed,
-    Due, DueCard, EventStore, ExportRow, ExportRunRow, ForwardRow, IdempotencyRow, Kept, Outbox, Store,
+    Due, DueCard, EventStore, ExportRow, ExportRunRow, ForwardRow, Kept, Outbox, Reading, Store,
     StoreError, StoredEntry, TenantRow, WriteError, Writer,
 };
 
@@ -25,10 +25,12 @@ use super::ground::{Ground, HOLD, TestKeys};
 
 super::both! {
     a_commit_whose_answer_is_lost_is_looked_up;
+    a_commit_in_steps_whose_answer_is_lost_is_looked_up;
     a_commit_that_ends_late_is_waited_for;
     a_broken_step_is_tried_again;
     a_store_that_stays_away_is_told_in_time;
     sixty_four_writers_through_every_fault;
+    sixty_four_writers_in_steps_through_every_fault;
     a_reaper_through_every_fault_ends_each_card_once;
 }
 
@@ -57,13 +59,25 @@ pub(crate) enum Fault {
 pub(crate) struct FaultyStore {
     inner: Arc<dyn Store>,
     faults: Arc<Mutex<VecDeque<Fault>>>,
+    /// Whether nothing is written at once.
+    in_steps: bool,
 }
 
 impl FaultyStore {
     /// Puts a store with these faults in the ground's place.
     pub(crate) fn under(ground: &mut Ground, faults: &[Fault]) -> Arc<Mutex<VecDeque<Fault>>> {
+        Self::put(ground, faults, false)
+    }
+
+    /// The same, and every transaction takes the long way.
+    fn under_in_steps(ground: &mut Ground, faults: &[Fault]) -> Arc<Mutex<VecDeque<Fault>>> {
+        Self::put(ground, faults, true)
+    }
+
+    fn put(ground: &mut Ground, faults: &[Fault], in_steps: bool) -> Arc<Mutex<VecDeque<Fault>>> {
         let faults: Arc<Mutex<VecDeque<Fault>>> = Arc::new(Mutex::new(faults.iter().copied().collect()));
-        ground.store = Arc::new(Self { inner: Arc::clone(&ground.store), faults: Arc::clone(&faults) });
+        let inner = Arc::clone(&ground.store);
+        ground.store = Arc::new(Self { inner, faults: Arc::clone(&faults), in_steps });
         faults
     }
 }
@@ -72,13 +86,24 @@ struct FaultyWriter {
     inner: Option<Box<dyn Writer>>,
     faults: Arc<Mutex<VecDeque<Fault>>>,
     fault: Fault,
+    /// Whether the transaction has met its fault already.
+    has_begun: bool,
+    in_steps: bool,
 }
 
 fn lost() -> WriteError {
     WriteError::Lost(StoreError::Away("a fault of the test"))
 }
 
+fn in_doubt() -> WriteError {
+    WriteError::InDoubt(StoreError::Away("a fault of the test"))
+}
+
 impl FaultyWriter {
+    fn next_fault(&self) -> Fault {
+        self.faults.lock().unwrap().pop_front().unwrap_or(Fault::None)
+    }
+
     fn inner(&mut self) -> Result<&mut Box<dyn Writer>, WriteError> {
         self.inner.as_mut().ok_or_else(lost)
     }
@@ -94,8 +119,42 @@ impl Writer for FaultyWriter {
         self.inner()?.next_seq(boot).await
     }
 
+    async fn at_once(
+        &mut self,
+        batch: &Batch<'_>,
+        boot: BootId,
+        from: u64,
+        leaves: &[Leaf],
+    ) -> Result<bool, WriteError> {
+        if self.in_steps {
+            return Ok(false);
+        }
+        self.fault = self.next_fault();
+        self.has_begun = true;
+        match self.fault {
+            Fault::Retry => Err(WriteError::Retry("a fault of the test")),
+            Fault::LostAtApply | Fault::LostAtAppend | Fault::LostBeforeCommit => {
+                self.inner = None;
+                Err(in_doubt())
+            }
+            Fault::LostAfterCommit => {
+                let done = self.inner()?.at_once(batch, boot, from, leaves).await?;
+                self.inner = None;
+                if done { Err(in_doubt()) } else { Err(lost()) }
+            }
+            Fault::LateCommit => {
+                self.inner()?.apply(batch).await?;
+                self.inner()?.append(boot, from, leaves, batch.now).await?;
+                self.commit().await.map(|()| true)
+            }
+            _ => self.inner()?.at_once(batch, boot, from, leaves).await,
+        }
+    }
+
     async fn apply(&mut self, batch: &Batch<'_>) -> Result<Vec<Committed>, WriteError> {
-        self.fault = self.faults.lock().unwrap().pop_front().unwrap_or(Fault::None);
+        if !std::mem::take(&mut self.has_begun) {
+            self.fault = self.next_fault();
+        }
         match self.fault {
             Fault::LostAtApply => {
                 self.inner = None;
@@ -128,7 +187,6 @@ impl Writer for FaultyWriter {
     }
 
     async fn commit(&mut self) -> Result<(), WriteError> {
-        let in_doubt = || WriteError::InDoubt(StoreError::Away("a fault of the test"));
         match self.fault {
             Fault::LostBeforeCommit => {
                 self.inner = None;
@@ -156,8 +214,19 @@ impl Writer for FaultyWriter {
     }
 }
 
+const LOST_ANSWERS: [Fault; 3] = [Fault::LostAfterCommit, Fault::LostBeforeCommit, Fault::None];
+
 async fn a_commit_whose_answer_is_lost_is_looked_up(mut ground: Ground) {
-    FaultyStore::under(&mut ground, &[Fault::LostAfterCommit, Fault::LostBeforeCommit, Fault::None]);
+    FaultyStore::under(&mut ground, &LOST_ANSWERS);
+    look_up_lost_answers(ground).await;
+}
+
+async fn a_commit_in_steps_whose_answer_is_lost_is_looked_up(mut ground: Ground) {
+    FaultyStore::under_in_steps(&mut ground, &LOST_ANSWERS);
+    look_up_lost_answers(ground).await;
+}
+
+async fn look_up_lost_answers(ground: Ground) {
     let (committer, _task, boot) = ground.committer().await;
     let key = ground.key("acme").await;
     for _ in 0..2 {
@@ -220,10 +289,20 @@ async fn a_store_that_stays_away_is_told_in_time(mut ground: Ground) {
 }
 
 async fn sixty_four_writers_through_every_fault(mut ground: Ground) {
+    FaultyStore::under(&mut ground, &every_fault().repeat(4));
+    sixty_four_writers(ground).await;
+}
+
+async fn sixty_four_writers_in_steps_through_every_fault(mut ground: Ground) {
+    FaultyStore::under_in_steps(&mut ground, &every_fault().repeat(4));
+    sixty_four_writers(ground).await;
+}
+
+fn every_fault() -> [Fault; 16] {
     use Fault::{
         Away, LateCommit, LostAfterCommit, LostAtAppend, LostAtApply, LostBeforeCommit, None, Retry,
     };
-    let one_round = [
+    [
         None,
         Retry,
         None,
@@ -240,8 +319,10 @@ async fn sixty_four_writers_through_every_fault(mut ground: Ground) {
         LostAfterCommit,
         LostAfterCommit,
         None,
-    ];
-    FaultyStore::under(&mut ground, &one_round.repeat(4));
+    ]
+}
+
+async fn sixty_four_writers(ground: Ground) {
     let (committer, task, _) = ground.committer().await;
     let key = ground.key("acme").await;
     let ground = Arc::new(ground);
@@ -416,15 +497,16 @@ impl Store for FaultyStore {
             }
         }
         let inner = Some(self.inner.writer().await?);
-        Ok(Box::new(FaultyWriter { inner, faults: Arc::clone(&self.faults), fault: Fault::None }))
+        let (faults, in_steps) = (Arc::clone(&self.faults), self.in_steps);
+        Ok(Box::new(FaultyWriter { inner, faults, fault: Fault::None, has_begun: false, in_steps }))
     }
 
     async fn card(&self, tenant: &TenantId, token: TokenHash) -> Result<Option<CardRow>, StoreError> {
         self.inner.card(tenant, token).await
     }
 
-    async fn cards(&self, tokens: &[TokenHash]) -> Result<Vec<CardRow>, StoreError> {
-        self.inner.cards(tokens).await
+    async fn reading(&self) -> Result<Box<dyn Reading>, StoreError> {
+        self.inner.reading().await
     }
 
     async fn list(
@@ -436,14 +518,6 @@ impl Store for FaultyStore {
         now: Timestamp,
     ) -> Result<CardPage, StoreError> {
         self.inner.list(tenant, filter, after, limit, now).await
-    }
-
-    async fn known(
-        &self,
-        tenant: &TenantId,
-        fingerprints: &[Fingerprint],
-    ) -> Result<Vec<(Fingerprint, CardRow)>, StoreError> {
-        self.inner.known(tenant, fingerprints).await
     }
 
     async fn alike(
@@ -494,10 +568,6 @@ impl Store for FaultyStore {
 
     async fn tenants(&self) -> Result<Vec<TenantRow>, StoreError> {
         self.inner.tenants().await
-    }
-
-    async fn answers(&self, scopes: &[[u8; 32]]) -> Result<Vec<IdempotencyRow>, StoreError> {
-        self.inner.answers(scopes).await
     }
 
     async fn forget_idempotent(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {

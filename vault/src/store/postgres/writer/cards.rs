@@ -150,27 +150,33 @@ pub(super) async fn remember(
     answers: &[&IdempotencyRow],
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
-    let held = sqlx::query(
+    let insert = sqlx::query(
         "INSERT INTO idempotency_keys AS held (scope, digest, status, answer, expires_at) \
          SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::int4[], $4::bytea[], $5::int8[]) AS item (scope, digest, \
          status, answer, forget_at) ORDER BY scope \
          ON CONFLICT (scope) DO UPDATE SET digest = excluded.digest, status = excluded.status, \
          answer = excluded.answer, expires_at = excluded.expires_at WHERE held.expires_at <= $6",
-    )
-    .bind(answers.iter().map(|row| row.scope.as_slice()).collect::<Vec<_>>())
-    .bind(answers.iter().map(|row| row.digest.as_slice()).collect::<Vec<_>>())
-    .bind(answers.iter().map(|row| i32::from(row.status)).collect::<Vec<_>>())
-    .bind(answers.iter().map(|row| row.answer.as_slice()).collect::<Vec<_>>())
-    .bind(answers.iter().map(|row| row.expires_at.unix_micros()).collect::<Vec<_>>())
-    .bind(now.unix_micros())
-    .execute(connection)
-    .await?;
+    );
+    let held = bind_answers(insert, answers).bind(now.unix_micros()).execute(connection).await?;
     // Taken since it was looked for: begin again, and it is found.
     if held.rows_affected() == answers.len() as u64 { Ok(()) } else { Err(sqlx::Error::RowNotFound) }
 }
 
-/// The first 16 parameters of a statement that adds cards.
-fn bind_cards<'q>(
+/// The 5 parameters of answers.
+pub(super) fn bind_answers<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    answers: &[&'q IdempotencyRow],
+) -> Query<'q, Postgres, PgArguments> {
+    query
+        .bind(answers.iter().map(|row| row.scope.as_slice()).collect::<Vec<_>>())
+        .bind(answers.iter().map(|row| row.digest.as_slice()).collect::<Vec<_>>())
+        .bind(answers.iter().map(|row| i32::from(row.status)).collect::<Vec<_>>())
+        .bind(answers.iter().map(|row| row.answer.as_slice()).collect::<Vec<_>>())
+        .bind(answers.iter().map(|row| row.expires_at.unix_micros()).collect::<Vec<_>>())
+}
+
+/// The 16 parameters of cards.
+pub(super) fn bind_cards<'q>(
     query: Query<'q, Postgres, PgArguments>,
     cards: &[&NewCard<'q>],
 ) -> Query<'q, Postgres, PgArguments> {

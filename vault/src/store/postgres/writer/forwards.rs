@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use sqlx::Row as _;
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgArguments, PgConnection, Postgres};
+use sqlx::query::Query;
 use uuid::Uuid;
 
 use crate::store::change::Committed;
@@ -22,7 +23,16 @@ SELECT * FROM unnest(
 
 /// Adds forwards.
 pub(super) async fn open(connection: &mut PgConnection, forwards: &[&ForwardRow]) -> Result<(), sqlx::Error> {
-    sqlx::query(OPEN)
+    bind_forwards(sqlx::query(OPEN), forwards).execute(connection).await?;
+    Ok(())
+}
+
+/// The 15 parameters of forwards.
+pub(super) fn bind_forwards<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    forwards: &[&'q ForwardRow],
+) -> Query<'q, Postgres, PgArguments> {
+    query
         .bind(all(forwards, |forward| forward.id.as_uuid()))
         .bind(all(forwards, |forward| forward.tenant.as_str()))
         .bind(all(forwards, |forward| forward.proxy.as_str()))
@@ -38,9 +48,6 @@ pub(super) async fn open(connection: &mut PgConnection, forwards: &[&ForwardRow]
         .bind(all(forwards, |forward| forward.opened_at.unix_micros()))
         .bind(all(forwards, |forward| micros(forward.closed_at)))
         .bind(all(forwards, |forward| forward.outcome.as_ref().and_then(outcome)))
-        .execute(connection)
-        .await?;
-    Ok(())
 }
 
 fn all<'a, T>(forwards: &[&'a ForwardRow], of: impl Fn(&'a ForwardRow) -> T) -> Vec<T> {
@@ -61,14 +68,7 @@ pub(super) async fn tell(
     told: &[Told<'_>],
     became: &mut [Committed],
 ) -> Result<(), sqlx::Error> {
-    let written = sqlx::query(TELL)
-        .bind(told.iter().map(|told| told.id.as_uuid()).collect::<Vec<_>>())
-        .bind(told.iter().map(|told| told.proxy.as_str()).collect::<Vec<_>>())
-        .bind(told.iter().map(|told| told.state.as_str()).collect::<Vec<_>>())
-        .bind(told.iter().map(|told| outcome(told.outcome)).collect::<Vec<_>>())
-        .bind(told.iter().map(|told| told.time.unix_micros()).collect::<Vec<_>>())
-        .fetch_all(&mut *connection)
-        .await?;
+    let written = bind_told(sqlx::query(TELL), told).fetch_all(&mut *connection).await?;
     if written.len() == told.len() {
         return Ok(());
     }
@@ -85,4 +85,17 @@ pub(super) async fn tell(
         became[told.at] = if own { Committed::Conflict } else { Committed::Missing };
     }
     Ok(())
+}
+
+/// The 5 parameters of outcomes.
+pub(super) fn bind_told<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    told: &[Told<'q>],
+) -> Query<'q, Postgres, PgArguments> {
+    query
+        .bind(told.iter().map(|told| told.id.as_uuid()).collect::<Vec<_>>())
+        .bind(told.iter().map(|told| told.proxy.as_str()).collect::<Vec<_>>())
+        .bind(told.iter().map(|told| told.state.as_str()).collect::<Vec<_>>())
+        .bind(told.iter().map(|told| outcome(told.outcome)).collect::<Vec<_>>())
+        .bind(told.iter().map(|told| told.time.unix_micros()).collect::<Vec<_>>())
 }

@@ -94,9 +94,10 @@ async fn add(connection: &mut SqliteConnection, items: &[&NewCard<'_>]) -> Resul
     Ok(())
 }
 
-fn bind<'q>(
+/// The 16 values of a card's row.
+pub(super) fn bind<'q>(
     query: Query<'q, Sqlite, SqliteArguments>,
-    item: &NewCard<'q>,
+    item: &NewCard<'_>,
 ) -> Query<'q, Sqlite, SqliteArguments> {
     let card = item.card;
     query

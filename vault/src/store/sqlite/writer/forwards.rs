@@ -1,7 +1,8 @@
 //! Forwards of one batch.
 
 use sqlx::AssertSqlSafe;
-use sqlx::sqlite::SqliteConnection;
+use sqlx::query::Query;
+use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
 
 use super::STATEMENT_ROWS_MAX;
 use crate::store::change::Committed;
@@ -20,26 +21,34 @@ pub(super) async fn open(
                     attributes, state, opened_at, closed_at, outcome)";
         let mut query = sqlx::query(AssertSqlSafe(insert_sql(into, 15, rows_of_statement(forwards.len()))));
         for forward in forwards {
-            query = query
-                .bind(forward.id.as_uuid())
-                .bind(forward.tenant.as_str())
-                .bind(forward.proxy.as_str())
-                .bind(forward.caller.as_str())
-                .bind(forward.route.as_str())
-                .bind(forward.account.as_str())
-                .bind(forward.method.as_str())
-                .bind(forward.path.as_str())
-                .bind(forward.host.as_str())
-                .bind(token_refs(forward))
-                .bind(attributes(forward))
-                .bind(forward.state.as_str())
-                .bind(forward.opened_at.unix_micros())
-                .bind(micros(forward.closed_at))
-                .bind(forward.outcome.as_ref().and_then(outcome));
+            query = bind(query, forward);
         }
         query.execute(&mut *connection).await?;
     }
     Ok(())
+}
+
+/// The 15 values of a forward's row.
+pub(super) fn bind<'q>(
+    query: Query<'q, Sqlite, SqliteArguments>,
+    forward: &ForwardRow,
+) -> Query<'q, Sqlite, SqliteArguments> {
+    query
+        .bind(forward.id.as_uuid())
+        .bind(forward.tenant.as_str())
+        .bind(forward.proxy.as_str())
+        .bind(forward.caller.as_str())
+        .bind(forward.route.as_str())
+        .bind(forward.account.as_str())
+        .bind(forward.method.as_str())
+        .bind(forward.path.as_str())
+        .bind(forward.host.as_str())
+        .bind(token_refs(forward))
+        .bind(attributes(forward))
+        .bind(forward.state.as_str())
+        .bind(forward.opened_at.unix_micros())
+        .bind(micros(forward.closed_at))
+        .bind(forward.outcome.as_ref().and_then(outcome))
 }
 
 /// Writes an outcome, once; one that a sweep wrote for a silent proxy (`unknown`, without details) gives way.
