@@ -29,6 +29,7 @@ use crate::config::VaultConfig;
 use crate::events::{self, DestinationError, Events};
 use crate::http;
 use crate::operation::export::Exports;
+use crate::operation::forward::RecentForwards;
 use crate::operation::limits::Limits;
 use crate::operation::limits::guesses::Guesses;
 use crate::operation::reaper::Reaper;
@@ -159,6 +160,7 @@ impl App {
             guesses,
             exports: Exports::new(config.export, config.environment),
             tenants: Directory::new(Arc::clone(&clock)),
+            recent_forwards: RecentForwards::default(),
             in_flight: InFlight::default(),
             reaper,
             retention,

@@ -65,8 +65,10 @@ pub struct Vault {
     pub exports: export::Exports,
     /// Numbers tried on tenants that deduplicate.
     pub guesses: limits::guesses::Guesses,
-    /// Tenants, read at most once a second each.
+    /// Tenants, each read at most twice a second.
     pub tenants: tenant::Directory,
+    /// Forwards whose outcomes are to come.
+    pub recent_forwards: forward::RecentForwards,
     /// Requests in flight by idempotency key.
     pub in_flight: idempotency::InFlight,
     /// What time does to cards.
@@ -162,7 +164,7 @@ impl Vault {
 
     /// A tenant, if it is there.
     pub(crate) async fn tenant(&self, id: &TenantId) -> Result<Option<Arc<TenantRow>>, OperationError> {
-        Ok(self.tenants.find(id, &*self.store).await?)
+        Ok(self.tenants.find(id, &self.store).await?)
     }
 
     /// What policy needs to know of a tenant.

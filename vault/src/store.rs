@@ -47,8 +47,6 @@ pub use schema::{SchemaError, schema_version};
 pub use sqlite::SqliteStore;
 pub use writer::{Batch, Writer};
 
-use std::collections::HashMap;
-
 use async_trait::async_trait;
 use strongroom_domain::{AliasHash, BootId, ExportId, ForwardId, TenantId, Timestamp, TokenHash};
 use strongroom_sealing::Fingerprint;
@@ -57,8 +55,26 @@ use self::keys::KeyStore;
 use self::log::LogStore;
 use crate::audit::{EntryId, InstanceId, Leaf};
 
-/// Most tokens of one [`Store::cards`]: one answer stays below a megabyte.
+/// Most keys of one read: one answer stays below a megabyte.
 pub const CARDS_READ_MAX: usize = 1_024;
+
+/// A connection that reads what many requests ask for. After an error it is dropped.
+#[async_trait]
+pub trait Reading: Send {
+    /// The cards of these tokens, of whatever tenant, in no order. At most [`CARDS_READ_MAX`].
+    async fn cards(&mut self, tokens: &[TokenHash]) -> Result<Vec<CardRow>, StoreError>;
+
+    /// The cards these fingerprints of one tenant lead to, each with its fingerprint; hidden and expired ones as they
+    /// are. At most [`CARDS_READ_MAX`].
+    async fn known(
+        &mut self,
+        tenant: &TenantId,
+        fingerprints: &[Fingerprint],
+    ) -> Result<Vec<(Fingerprint, CardRow)>, StoreError>;
+
+    /// What was answered under these idempotency scopes, also if its time is over. At most [`CARDS_READ_MAX`].
+    async fn answers(&mut self, scopes: &[[u8; 32]]) -> Result<Vec<IdempotencyRow>, StoreError>;
+}
 
 /// The store. Object safe: `Arc<dyn Store>`. Writes go through a [`Committer`].
 #[async_trait]
@@ -66,8 +82,14 @@ pub trait Store: KeyStore + LogStore + Send + Sync {
     /// One tenant's card. Hidden and expired cards are returned as they are; another tenant's is `None`.
     async fn card(&self, tenant: &TenantId, token: TokenHash) -> Result<Option<CardRow>, StoreError>;
 
-    /// The cards of these tokens, of whatever tenant, in no order. At most [`CARDS_READ_MAX`].
-    async fn cards(&self, tokens: &[TokenHash]) -> Result<Vec<CardRow>, StoreError>;
+    /// A connection that reads, for whoever reads all the time: a pool would ask the database whether it is there after
+    /// each read.
+    async fn reading(&self) -> Result<Box<dyn Reading>, StoreError>;
+
+    /// [`Reading::cards`] over a connection of its own.
+    async fn cards(&self, tokens: &[TokenHash]) -> Result<Vec<CardRow>, StoreError> {
+        self.reading().await?.cards(tokens).await
+    }
 
     /// A page of a tenant's cards, newest first, beginning after a place. Hidden cards and those expired at `now` are not
     /// among them.
@@ -80,13 +102,14 @@ pub trait Store: KeyStore + LogStore + Send + Sync {
         now: Timestamp,
     ) -> Result<CardPage, StoreError>;
 
-    /// The cards these fingerprints of one tenant lead to, each with its fingerprint; hidden and expired ones as they
-    /// are. At most [`CARDS_READ_MAX`].
+    /// [`Reading::known`] over a connection of its own.
     async fn known(
         &self,
         tenant: &TenantId,
         fingerprints: &[Fingerprint],
-    ) -> Result<Vec<(Fingerprint, CardRow)>, StoreError>;
+    ) -> Result<Vec<(Fingerprint, CardRow)>, StoreError> {
+        self.reading().await?.known(tenant, fingerprints).await
+    }
 
     /// One tenant's cards with this fingerprint, oldest first.
     async fn alike(
@@ -128,16 +151,14 @@ pub trait Store: KeyStore + LogStore + Send + Sync {
     /// Every tenant, by name.
     async fn tenants(&self) -> Result<Vec<TenantRow>, StoreError>;
 
-    /// What was answered under these idempotency scopes, also if its time is over. At most [`CARDS_READ_MAX`].
-    async fn answers(&self, scopes: &[[u8; 32]]) -> Result<Vec<IdempotencyRow>, StoreError>;
-
     /// What was answered under this idempotency scope, if its time is not over at `now`.
     async fn idempotent(
         &self,
         scope: &[u8; 32],
         now: Timestamp,
     ) -> Result<Option<IdempotencyRow>, StoreError> {
-        Ok(self.answers(&[*scope]).await?.into_iter().find(|row| row.expires_at > now))
+        let held = self.reading().await?.answers(&[*scope]).await?;
+        Ok(held.into_iter().find(|row| row.expires_at > now))
     }
 
     /// Removes answers whose time was over at `before`, oldest first. Gives how many.
@@ -184,11 +205,4 @@ pub trait Store: KeyStore + LogStore + Send + Sync {
 
     /// A connection that writes. For the [`Committer`] alone.
     async fn writer(&self) -> Result<Box<dyn Writer>, StoreError>;
-}
-
-/// Each fingerprint's card, if it is there.
-fn known_cards(tokens: &[(Fingerprint, TokenHash)], cards: Vec<CardRow>) -> Vec<(Fingerprint, CardRow)> {
-    let mut cards: HashMap<TokenHash, CardRow> =
-        cards.into_iter().map(|card| (card.token.hash(), card)).collect();
-    tokens.iter().filter_map(|(fingerprint, token)| Some((*fingerprint, cards.remove(token)?))).collect()
 }

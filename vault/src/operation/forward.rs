@@ -6,6 +6,8 @@
 //! Trusts: the store for availability only; a record it altered does not open.
 //! Upholds: C-04, C-05, C-08, C-09, C-13.
 
+mod recent;
+
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use strongroom_domain::route::{Attribute, AttributeSet};
 use strongroom_domain::{ForwardId, Problem, ProblemKind, TenantId, TokenHash, WorkloadId};
 use strongroom_sealing::{CardSecrets, KeyScope, Purpose, SealContext, open};
 
+pub use self::recent::RecentForwards;
 use super::card::{is_live, owner};
 use super::{Asking, OperationError, Vault, policy_of};
 use crate::audit::{Actor, Destination, Draft, Event, KeyRef, Object, Outcome};
@@ -221,7 +224,10 @@ impl Vault {
             .commit(Change::OpenForward { forward: Box::new(forward), entries: entries.collect() })
             .await?
         {
-            Committed::Done => Ok(tenant),
+            Committed::Done => {
+                self.recent_forwards.remember(id, asking.caller.workload.clone(), tenant.clone());
+                Ok(tenant)
+            }
             Committed::Replay(_) | Committed::KeyNotActive | Committed::Conflict | Committed::Missing => {
                 Err(OperationError::Defect("a new forward was already there"))
             }
@@ -266,8 +272,11 @@ impl Vault {
         ended: Ended,
     ) -> Result<(), OperationError> {
         let id = *permit.subject();
-        let row = self.own_forward(asking, id).await?;
-        let object = Object::Forward { id, tenant: Some(row.tenant) };
+        let tenant = match self.recent_forwards.tenant_of(id, &asking.caller.workload) {
+            Some(tenant) => tenant,
+            None => self.own_forward(asking, id).await?.tenant,
+        };
+        let object = Object::Forward { id, tenant: Some(tenant) };
         let entry = Self::allowed(asking, Event::ForwardOutcome, permit.decision(), object)
             .because(ended.state.as_str())
             .asserted_by(asking.caller.workload.clone());
@@ -290,6 +299,7 @@ impl Vault {
                 if was_not_sent {
                     self.cvcs.give_back(id);
                 }
+                self.recent_forwards.forget(id);
                 Ok(())
             }
             Committed::Missing => Err(OperationError::UnknownForward),

@@ -23,10 +23,11 @@ const BELIEVED: Duration = Duration::from_secs(1);
 /// Most tenants remembered; far more than are active within one second.
 const REMEMBERED_MAX: usize = 10_000;
 
-/// Tenants by name, each read at most once a second.
+/// Tenants by name, each read at most twice a second and by one request at a time.
+#[derive(Clone)]
 pub struct Directory {
     clock: Arc<dyn Clock>,
-    seen: Mutex<HashMap<TenantId, Seen>>,
+    seen: Arc<Mutex<HashMap<TenantId, Seen>>>,
 }
 
 /// What is known of one name.
@@ -34,62 +35,96 @@ pub struct Directory {
 struct Seen {
     /// When it was read, and what was there.
     read: Option<(Timestamp, Option<Arc<TenantRow>>)>,
-    /// Held by the one request that reads it anew; the others wait for what it finds.
-    turn: Arc<tokio::sync::Mutex<()>>,
+    turn: Turn,
+}
+
+/// Held by whoever reads a name anew; the others wait for what is found.
+type Turn = Arc<tokio::sync::Mutex<()>>;
+
+/// What a name's row is worth.
+enum Standing {
+    Believed(Option<Arc<TenantRow>>),
+    /// Believed, and soon no more: somebody should read it, and nobody need wait.
+    Ageing(Option<Arc<TenantRow>>, Turn),
+    Unknown(Turn),
 }
 
 impl Directory {
     /// Nothing read yet.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, seen: Mutex::default() }
+        Self { clock, seen: Arc::default() }
     }
 
     pub(crate) async fn find(
         &self,
         id: &TenantId,
-        store: &dyn Store,
+        store: &Arc<dyn Store>,
     ) -> Result<Option<Arc<TenantRow>>, StoreError> {
-        let turn = match self.believed(id) {
-            Ok(row) => return Ok(row),
-            Err(turn) => turn,
+        let turn = match self.standing(id) {
+            Standing::Believed(row) => return Ok(row),
+            Standing::Ageing(row, turn) => {
+                self.read_ahead(id, turn, store);
+                return Ok(row);
+            }
+            Standing::Unknown(turn) => turn,
         };
         let _turn = turn.lock().await;
-        if let Ok(row) = self.believed(id) {
-            return Ok(row);
+        match self.standing(id) {
+            Standing::Believed(row) | Standing::Ageing(row, _) => Ok(row),
+            Standing::Unknown(_) => self.read(id, &turn, store.as_ref()).await,
         }
+    }
+
+    /// Reads a row beside the requests that still believe the one before.
+    fn read_ahead(&self, id: &TenantId, turn: Turn, store: &Arc<dyn Store>) {
+        let Ok(held) = Arc::clone(&turn).try_lock_owned() else { return };
+        let (directory, id, store) = (self.clone(), id.clone(), Arc::clone(store));
+        tokio::spawn(async move {
+            let _held = held;
+            // Who needs it next is told if it cannot be read.
+            drop(directory.read(&id, &turn, store.as_ref()).await);
+        });
+    }
+
+    async fn read(
+        &self,
+        id: &TenantId,
+        turn: &Turn,
+        store: &dyn Store,
+    ) -> Result<Option<Arc<TenantRow>>, StoreError> {
         let now = self.clock.now();
         let row = store.tenant(id).await?.map(Arc::new);
-        // Not if it was forgotten meanwhile: it changed.
-        let mut all = self.lock();
-        if let Some(seen) = all.get_mut(id).filter(|seen| Arc::ptr_eq(&seen.turn, &turn)) {
+        // Not kept if it was forgotten meanwhile: it changed.
+        if let Some(seen) = self.lock().get_mut(id).filter(|seen| Arc::ptr_eq(&seen.turn, turn)) {
             seen.read = Some((now, row.clone()));
         }
-        drop(all);
         Ok(row)
     }
 
-    /// What was read a moment ago, or whose turn it is to read.
-    fn believed(&self, id: &TenantId) -> Result<Option<Arc<TenantRow>>, Arc<tokio::sync::Mutex<()>>> {
+    fn standing(&self, id: &TenantId) -> Standing {
         let now = self.clock.now();
-        let is_fresh = |seen: &Seen| seen.read.as_ref().is_some_and(|(at, _)| now.since(*at) < BELIEVED);
+        let is_younger = |seen: &Seen, than| seen.read.as_ref().is_some_and(|(at, _)| now.since(*at) < than);
         let mut all = self.lock();
         if let Some(seen) = all.get(id) {
             return match &seen.read {
-                Some((_, row)) if is_fresh(seen) => Ok(row.clone()),
-                _ => Err(Arc::clone(&seen.turn)),
+                Some((_, row)) if is_younger(seen, BELIEVED / 2) => Standing::Believed(row.clone()),
+                Some((_, row)) if is_younger(seen, BELIEVED) => {
+                    Standing::Ageing(row.clone(), Arc::clone(&seen.turn))
+                }
+                _ => Standing::Unknown(Arc::clone(&seen.turn)),
             };
         }
         if all.len() >= REMEMBERED_MAX {
             // Those that are being read are in others' hands.
-            all.retain(|_, seen| is_fresh(seen) || Arc::strong_count(&seen.turn) > 1);
+            all.retain(|_, seen| is_younger(seen, BELIEVED) || Arc::strong_count(&seen.turn) > 1);
         }
         let seen = Seen::default();
         let turn = Arc::clone(&seen.turn);
         if all.len() < REMEMBERED_MAX {
             all.insert(id.clone(), seen);
         }
-        Err(turn)
+        Standing::Unknown(turn)
     }
 
     fn forget(&self, id: &TenantId) {
