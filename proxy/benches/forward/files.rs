@@ -10,7 +10,6 @@ use strongroom_domain::Random as _;
 use strongroom_perimeter::chance::SystemRandom;
 
 use super::Failure;
-use super::world::StoreKind;
 
 /// The route of the sandbox PSP, one call of it.
 const ROUTE: &str = r#"
@@ -64,12 +63,12 @@ pub(crate) fn policies(folder: &Path, psp: SocketAddr) -> Result<(), Failure> {
 /// The vault's configuration: defaults, but limits per principal that one loaded identity does not reach.
 pub(crate) fn vault(
     folder: &Path,
-    store: &StoreKind,
+    postgres: Option<&Path>,
     [api, ops]: [SocketAddr; 2],
 ) -> Result<PathBuf, Failure> {
-    let store = match store {
-        StoreKind::Sqlite => format!("driver = \"sqlite\"\npath = {:?}", folder.join("vault.db")),
-        StoreKind::Postgres(socket) => format!(
+    let store = match postgres {
+        None => format!("driver = \"sqlite\"\npath = {:?}", folder.join("vault.db")),
+        Some(socket) => format!(
             "driver = \"postgres\"\nhost = {socket:?}\nuser = \"strongroom\"\ndatabase = \"postgres\"\ntls = \"off\""
         ),
     };

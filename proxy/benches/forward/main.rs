@@ -10,6 +10,8 @@
 mod files;
 mod line;
 mod load;
+#[path = "../../../vault/benches/throughput/postgres.rs"]
+mod postgres;
 mod process;
 mod report;
 mod world;
@@ -25,8 +27,9 @@ use world::{StoreKind, World};
 /// Anything that ends the run.
 type Failure = Box<dyn Error + Send + Sync>;
 
-const USAGE: &str = "flags: --seconds N (60), --connections 16,64, --rate N (200), --store sqlite,postgres=SOCKET_FOLDER, \
-     --programs FOLDER (of strongroom-vault and examples/psp; built if absent)";
+const USAGE: &str = "flags: --seconds N (60; each way of each load), --connections 1,16,64 (closed loops; none: -), --rate N (200; the open loop), \
+     --store sqlite,postgres (each with a server of its own, or postgres=SOCKET_FOLDER of one that runs), \
+     --programs FOLDER (of strongroom-vault and examples/psp; built if absent), --proxy FILE (instead of this build's)";
 /// Proxy and PSP take turns this often in one measurement.
 const TURNS: u32 = 5;
 /// Connections that an open-loop run may use.
@@ -38,6 +41,7 @@ struct Flags {
     rate: u32,
     stores: Vec<StoreKind>,
     programs: Option<PathBuf>,
+    proxy: PathBuf,
 }
 
 fn main() -> ExitCode {
@@ -58,11 +62,14 @@ fn run() -> Result<bool, Failure> {
     let programs = flags.programs.map_or_else(world::build, Ok)?;
     let (mut rows, mut good) = (Vec::new(), true);
     for store in &flags.stores {
-        let world = World::start(store, &programs)?;
+        let world = World::start(store, &programs, &flags.proxy)?;
+        if let Some(settings) = world.store_settings()? {
+            report::line(&settings);
+        }
         let mut paces: Vec<Pace> =
             flags.connections.iter().map(|connections| Pace::Closed(*connections)).collect();
         paces.push(Pace::Open { rate: flags.rate, connections: OPEN_LOOP_CONNECTIONS });
-        load::take_turns(&world, paces[0], Duration::from_secs(1))?; // connections, key caches
+        load::take_turns(&world, Pace::Closed(16), Duration::from_secs(1))?; // connections, key caches
         for pace in paces {
             let before = world.cpu_seconds()?;
             let measured = load::take_turns(&world, pace, flags.time / TURNS)?;
@@ -79,10 +86,11 @@ fn run() -> Result<bool, Failure> {
 fn flags() -> Result<Flags, Failure> {
     let mut flags = Flags {
         time: Duration::from_secs(60),
-        connections: vec![16, 64],
+        connections: vec![1, 16, 64],
         rate: 200,
-        stores: vec![StoreKind::Sqlite],
+        stores: vec![StoreKind::Sqlite, StoreKind::Postgres(None)],
         programs: None,
+        proxy: env!("CARGO_BIN_EXE_strongroom-proxy").into(),
     };
     let mut given = std::env::args().skip(1).filter(|flag| flag != "--bench");
     while let Some(flag) = given.next() {
@@ -90,6 +98,8 @@ fn flags() -> Result<Flags, Failure> {
         match flag.as_str() {
             "--seconds" => flags.time = Duration::from_secs(value.parse()?),
             "--programs" => flags.programs = Some(value.into()),
+            "--proxy" => flags.proxy = value.into(),
+            "--connections" if value == "-" => flags.connections = Vec::new(),
             "--rate" => flags.rate = value.parse()?,
             "--connections" => {
                 flags.connections = value.split(',').map(str::parse).collect::<Result<_, _>>()?
@@ -104,7 +114,8 @@ fn flags() -> Result<Flags, Failure> {
 fn store(text: &str) -> Result<StoreKind, Failure> {
     match text.split_once('=') {
         None if text == "sqlite" => Ok(StoreKind::Sqlite),
-        Some(("postgres", folder)) => Ok(StoreKind::Postgres(folder.into())),
+        None if text == "postgres" => Ok(StoreKind::Postgres(None)),
+        Some(("postgres", folder)) => Ok(StoreKind::Postgres(Some(folder.into()))),
         _ => Err(USAGE.into()),
     }
 }

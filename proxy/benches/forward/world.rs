@@ -12,7 +12,7 @@ use tokio_rustls::TlsConnector;
 
 use super::line::Line;
 use super::process::Process;
-use super::{Failure, Way, files};
+use super::{Failure, Way, files, postgres};
 
 /// Cards sent in turn, so that no token is the hot one.
 const CARDS: u64 = 1_000;
@@ -21,8 +21,9 @@ const CARDS: u64 = 1_000;
 #[derive(Clone, Debug)]
 pub(crate) enum StoreKind {
     Sqlite,
-    /// A running Postgres with an empty database `postgres`, role `strongroom`: the folder of its socket.
-    Postgres(PathBuf),
+    /// A Postgres of its own; or one that runs, with an empty database `postgres` and the role `strongroom`: the folder of
+    /// its socket.
+    Postgres(Option<PathBuf>),
 }
 
 impl fmt::Display for StoreKind {
@@ -63,11 +64,12 @@ pub(crate) struct World {
     to_psp: TlsConnector,
     proxy_address: SocketAddr,
     psp_address: SocketAddr,
+    server: Option<postgres::Server>,
     _folder: tempfile::TempDir,
 }
 
 impl World {
-    pub(crate) fn start(store: &StoreKind, programs: &Path) -> Result<Self, Failure> {
+    pub(crate) fn start(store: &StoreKind, programs: &Path, proxy: &Path) -> Result<Self, Failure> {
         let temporary = tempfile::Builder::new().prefix("strongroom-bench-").tempdir_in("/tmp")?;
         let folder = temporary.path();
         let mut psp = Process::start(
@@ -81,7 +83,16 @@ impl World {
 
         let [vault_api, vault_ops, forward, proxy_ops] = [(); 4].map(|()| files::free_address());
         let (vault_api, proxy_address) = (vault_api?, forward?);
-        let config = files::vault(folder, store, [vault_api, vault_ops?])?;
+        let server = match store {
+            StoreKind::Postgres(None) => Some(postgres::Server::start()?),
+            StoreKind::Postgres(Some(_)) | StoreKind::Sqlite => None,
+        };
+        let socket = match (store, &server) {
+            (_, Some(server)) => Some(server.socket_folder()),
+            (StoreKind::Postgres(folder), None) => folder.as_deref(),
+            (StoreKind::Sqlite, None) => None,
+        };
+        let config = files::vault(folder, socket, [vault_api, vault_ops?])?;
         let program = programs.join("strongroom-vault");
         let migrated = Command::new(&program).args(["migrate", "--config"]).arg(&config).output()?;
         if !migrated.status.success() {
@@ -91,8 +102,7 @@ impl World {
         let vault = vault.listening(vault_api)?;
         let cards = stock(folder, vault_api)?;
         let config = files::proxy(folder, [proxy_address, proxy_ops?], vault_api)?;
-        let program = env!("CARGO_BIN_EXE_strongroom-proxy");
-        let proxy = Process::start(Command::new(program).args(["serve", "--config"]).arg(&config))?;
+        let proxy = Process::start(Command::new(proxy).args(["serve", "--config"]).arg(&config))?;
         Ok(Self {
             proxy: proxy.listening(proxy_address)?,
             vault,
@@ -102,8 +112,14 @@ impl World {
             to_psp: connector(folder, "orchestrator", "psp-ca.pem")?,
             proxy_address,
             psp_address,
+            server,
             _folder: temporary,
         })
+    }
+
+    /// What an acknowledgement of the store means, if it can be asked.
+    pub(crate) fn store_settings(&self) -> Result<Option<String>, Failure> {
+        self.server.as_ref().map(postgres::Server::settings).transpose()
     }
 
     pub(crate) async fn connect(&self, way: Way) -> std::io::Result<Line> {
