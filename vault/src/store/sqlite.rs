@@ -49,6 +49,8 @@ const BUSY_TIME_MAX: Duration = Duration::from_secs(4);
 const READERS: u32 = 2;
 /// Page cache of one connection in KiB (SQLite takes it negative).
 const CACHE_KIB: &str = "-8192";
+/// The same of a connection that reads all the time: the system has the file's pages in memory too.
+const READING_CACHE_KIB: &str = "-2048";
 /// The WAL file is cut back to this once it was folded into the database.
 const WAL_BYTES_KEPT: &str = "67108864";
 /// Pages of 4 KiB in the WAL before a commit has to fold it in, if [`fold`] did not keep up: 256 MiB.
@@ -366,7 +368,7 @@ impl Store for SqliteStore {
     }
 
     async fn reading(&self) -> Result<Box<dyn Reading>, StoreError> {
-        let options = self.connect.clone().read_only(true);
+        let options = self.connect.clone().read_only(true).pragma("cache_size", READING_CACHE_KIB);
         Ok(Box::new(reading::SqliteReading::new(SqliteConnection::connect_with(&options).await?)))
     }
 
