@@ -226,7 +226,7 @@ impl World {
             vault: VaultConfig {
                 urls,
                 tls: client_tls(&house, &house.client("proxy")),
-                open_timeout_ms: 1_000,
+                open_timeout_ms: 5_000, // a busy machine is no vault that hangs
             },
             limits: LimitsConfig::default(),
             telemetry: toml::from_str("").unwrap(),

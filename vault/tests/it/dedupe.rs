@@ -104,11 +104,11 @@ async fn an_erased_or_expired_card_is_never_given_again() {
     let first = create(&vault, json!({ "number": VISA })).await;
     let path = format!("{CARDS}/{}", first["token"].as_str().unwrap());
     assert_eq!(vault.send("orchestrator", "DELETE", &path, None).await.status(), 204);
-    let soon = SystemTime::in_seconds(2);
+    let soon = SystemTime::in_seconds(5);
     let second = create(&vault, json!({ "number": VISA, "expires_at": soon })).await;
     assert_ne!(second["token"], first["token"]);
     assert_eq!(create(&vault, json!({ "number": VISA })).await["token"], second["token"]);
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_millis(5_100)).await;
     let third = create(&vault, json!({ "number": VISA })).await;
     assert!(third["token"] != second["token"] && third["token"] != first["token"]);
     assert_eq!(create(&vault, json!({ "number": VISA })).await["token"], third["token"]);

@@ -214,7 +214,14 @@ async fn cancelled_requests_leave_no_fingerprint_without_its_card() {
         // Gone at any moment between asking and the answer.
         let _ = tokio::time::timeout(Duration::from_micros(100 * (n % 50)), request).await;
     }
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    // What was begun goes on to its end.
+    let (mut seen, mut unchanged) = (0, 0);
+    while unchanged < 5 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let now = count(&vault, "SELECT count(*) FROM cards").await;
+        unchanged = if now == seen { unchanged + 1 } else { 0 };
+        seen = now;
+    }
     let orphans = "SELECT count(*) FROM fingerprints WHERE token_hash NOT IN (SELECT token_hash FROM cards)";
     assert_eq!(count(&vault, orphans).await, 0);
     let cards = count(&vault, "SELECT count(*) FROM cards").await;
@@ -234,11 +241,11 @@ async fn an_expired_card_is_gone_before_anybody_reads_it() {
     let vault = deduplicating().await;
     let soon = {
         use strongroom_domain::Clock as _;
-        serde_json::to_value(strongroom_perimeter::clock::SystemClock.now().plus(Duration::from_secs(2)))
+        serde_json::to_value(strongroom_perimeter::clock::SystemClock.now().plus(Duration::from_secs(5)))
             .unwrap()
     };
     let first = token(&vault, json!({ "number": VISA, "cvc": "123", "expires_at": soon })).await;
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_millis(5_100)).await;
     let path = format!("{CARDS}/{first}");
     assert_eq!(vault.forward(&first, &["number"]).await.status(), 404);
     assert_eq!(vault.send("orchestrator", "GET", &path, None).await.status(), 404);

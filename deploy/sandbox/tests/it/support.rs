@@ -99,6 +99,6 @@ impl Setting {
 async fn start_psp(folder: &Path, pki: &Pki, clock: &Arc<HandClock>) -> Psp {
     let mut config = PspConfig::new(pki.server(Server::Psp).unwrap(), folder.join("psp"));
     config.api_key = Some(API_KEY.to_owned());
-    config.slow = std::time::Duration::from_millis(400);
+    config.slow = std::time::Duration::from_millis(1_500);
     Psp::start(config, clock.clone(), Arc::new(SystemRandom)).await.unwrap()
 }

@@ -96,7 +96,7 @@ async fn unreachable_in_time(kms: &AwsKms, what: &str) {
     let error = kms.unwrap(&context(), &[1; 100], "").await.unwrap_err();
     assert_eq!(error, KmsError::Unreachable, "{what}");
     let took = start.elapsed();
-    assert!(took < limits().operation_timeout + Duration::from_secs(1), "{what} took {took:?}");
+    assert!(took < limits().operation_timeout + Duration::from_secs(20), "{what} took {took:?}");
 }
 
 #[tokio::test]

@@ -80,7 +80,13 @@ pub(crate) fn config(endpoint: &str, key: &str) -> AwsKmsConfig {
             access_key_id: ACCESS_KEY_ID.to_owned(),
             secret_access_key: SecretString::from("not a secret"),
         },
-        limits: AwsKmsLimits { attempt_timeout: Duration::from_secs(10), ..limits() },
+        // A busy machine is no ill KMS.
+        limits: AwsKmsLimits {
+            connect_timeout: Duration::from_secs(10),
+            attempt_timeout: Duration::from_secs(10),
+            operation_timeout: Duration::from_secs(30),
+            ..limits()
+        },
     }
 }
 

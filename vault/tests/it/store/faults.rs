@@ -34,6 +34,9 @@ super::both! {
     a_reaper_through_every_fault_ends_each_card_once;
 }
 
+/// Longer than any answer takes on a busy machine; what is never answered is found all the same.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// What happens to one transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fault {
@@ -276,13 +279,14 @@ async fn a_store_that_stays_away_is_told_in_time(mut ground: Ground) {
     }
     // Nobody can know: it is in, and its caller is told to ask again.
     let change = ground.insert(ground.card("acme", key), None);
-    let told = tokio::time::timeout(Duration::from_secs(5), committer.commit(change)).await;
+    let told = tokio::time::timeout(PATIENCE, committer.commit(change)).await;
     assert_eq!(told, Ok(Err(CommitError::Unavailable)));
-    let told = tokio::time::timeout(Duration::from_secs(2), committer.commit(ground.note())).await;
+    let told = tokio::time::timeout(PATIENCE, committer.commit(ground.note())).await;
     assert_eq!(told, Ok(Err(CommitError::Unavailable)));
     faults.lock().unwrap().clear();
-    tokio::time::sleep(Duration::from_millis(700)).await;
-    assert_eq!(committer.commit(ground.note()).await, Ok(Committed::Done));
+    while committer.commit(ground.note()).await != Ok(Committed::Done) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     let found = check(ground.store.as_ref(), &TestKeys).await.unwrap();
     assert_eq!((found.entries, found.first_bad), (3, None));
     assert_eq!(ground.count("cards").await, 1);
