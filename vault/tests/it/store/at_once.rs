@@ -83,7 +83,10 @@ async fn what_cannot_be_done_as_a_whole_is_not_begun(ground: Ground) {
     let change = good();
     let batch = Batch::of(std::iter::once(&change), ground.clock_now(), &[]);
     for from in [next - 1, next + 1] {
-        assert!(!writer.at_once(&batch, boot, from, &[leaf.clone()]).await.unwrap(), "another number");
+        assert!(
+            !writer.at_once(&batch, boot, from, std::slice::from_ref(&leaf)).await.unwrap(),
+            "another number"
+        );
     }
     assert_eq!((ground.count("cards").await, ground.count("forwards").await), (1, 1));
     assert_eq!(log_of(&ground, boot).await.0, next);
