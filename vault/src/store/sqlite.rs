@@ -35,9 +35,7 @@ use super::error::StoreError;
 use super::events::EventStore;
 use super::exports::sqlite as exports;
 use super::list::{CardFilter, CardPage, CardPlace};
-use super::rows::{
-    AliasRow, BootRow, CardRow, ExportRow, ExportRunRow, ForwardRow, StoredEntry, TenantRow,
-};
+use super::rows::{AliasRow, BootRow, CardRow, ExportRow, ExportRunRow, ForwardRow, StoredEntry, TenantRow};
 use super::schema::{self, SchemaError};
 use super::writer::Writer;
 use super::{Reading, Store};

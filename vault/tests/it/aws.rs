@@ -5,7 +5,7 @@
 
 #[path = "../../sealing/tests/it/emulator.rs"]
 #[expect(dead_code, reason = "sealing's own tests use the other server too")]
-mod emulator;
+pub(crate) mod emulator;
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};

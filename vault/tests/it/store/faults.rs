@@ -17,8 +17,8 @@ use strongroom_vault::store::keys::{KeyScope, KeyStore, KeyStoreError, Purpose, 
 use strongroom_vault::store::log::{Extension, KeptCheckpoint, Lease, LogHead, LogStore};
 use strongroom_vault::store::{
     AliasRow, Batch, BootRow, CardEvent, CardFilter, CardPage, CardPlace, CardRow, CommitError, Committed,
-    Due, DueCard, EventStore, ExportRow, ExportRunRow, ForwardRow, Kept, Outbox, Reading, Store,
-    StoreError, StoredEntry, TenantRow, WriteError, Writer,
+    Due, DueCard, EventStore, ExportRow, ExportRunRow, ForwardRow, Kept, Outbox, Reading, Store, StoreError,
+    StoredEntry, TenantRow, WriteError, Writer,
 };
 
 use super::ground::{Ground, HOLD, TestKeys};

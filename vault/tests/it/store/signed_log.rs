@@ -16,10 +16,7 @@ use strongroom_vault::store::log::{Extension, LogHead};
 use super::both;
 use super::faults::{Fault, FaultyStore};
 use super::ground::Ground;
-
-#[path = "../../../sealing/tests/it/emulator.rs"]
-#[expect(dead_code, reason = "only the Python environment is of use here")]
-mod emulator;
+use crate::aws::emulator;
 
 /// A lease is over by then.
 const LONG: Duration = Duration::from_secs(60);
