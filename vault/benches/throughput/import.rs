@@ -45,7 +45,7 @@ impl Import<'_> {
         let few = Range { name: "few", from: 0, count: (self.cards / 100).max(1) };
         let many = Range { name: "many", from: few.count, count: self.cards };
         let source = self.write(few)?;
-        let used = Importer::start(&self, few.name, &source)?.to_the_end(&self)?;
+        let used = Importer::start(&self, few.name, &source)?.finish(&self)?;
         self.report.line(&format!(
             "{}: {} cards first, {:.1} s",
             self.store,

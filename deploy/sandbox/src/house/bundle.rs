@@ -12,49 +12,51 @@ use sha2::{Digest, Sha256};
 use super::HouseError;
 use super::folder::{self, write};
 
+macro_rules! shipped {
+    ($($path:literal,)*) => {
+        &[$(($path, include_str!(concat!("../../../../policies/", $path))),)*]
+    };
+}
+
 /// What the vault cannot be without: path inside the bundle, text.
-const SHIPPED: &[(&str, &str)] = &[
-    ("bundle.toml", include_str!("../../../../policies/bundle.toml")),
-    ("schema.cedarschema", include_str!("../../../../policies/schema.cedarschema")),
-    ("checkout.cedar", include_str!("../../../../policies/checkout.cedar")),
-    ("custody.cedar", include_str!("../../../../policies/custody.cedar")),
-    ("export.cedar", include_str!("../../../../policies/export.cedar")),
-    ("guardrails.cedar", include_str!("../../../../policies/guardrails.cedar")),
-    ("orchestration.cedar", include_str!("../../../../policies/orchestration.cedar")),
-    ("platform.cedar", include_str!("../../../../policies/platform.cedar")),
-    ("proxy.cedar", include_str!("../../../../policies/proxy.cedar")),
-    ("security.cedar", include_str!("../../../../policies/security.cedar")),
-    ("workloads.json", include_str!("../../../../policies/workloads.json")),
-    ("routes/adyen.toml", include_str!("../../../../policies/routes/adyen.toml")),
-    ("routes/checkout.toml", include_str!("../../../../policies/routes/checkout.toml")),
-    ("routes/braintree.toml", include_str!("../../../../policies/routes/braintree.toml")),
-    ("routes/braintree-graphql.toml", include_str!("../../../../policies/routes/braintree-graphql.toml")),
-    ("routes/mastercard.toml", include_str!("../../../../policies/routes/mastercard.toml")),
-    ("routes/shift4.toml", include_str!("../../../../policies/routes/shift4.toml")),
-    ("routes/stripe.toml", include_str!("../../../../policies/routes/stripe.toml")),
-    ("routes/worldpay-access.toml", include_str!("../../../../policies/routes/worldpay-access.toml")),
-    ("routes/worldpay-wpg.toml", include_str!("../../../../policies/routes/worldpay-wpg.toml")),
-    ("accounts/adyen/default.toml", include_str!("../../../../policies/accounts/adyen/default.toml")),
-    ("accounts/checkout/default.toml", include_str!("../../../../policies/accounts/checkout/default.toml")),
-    ("accounts/braintree/default.toml", include_str!("../../../../policies/accounts/braintree/default.toml")),
-    (
-        "accounts/braintree-graphql/default.toml",
-        include_str!("../../../../policies/accounts/braintree-graphql/default.toml"),
-    ),
-    (
-        "accounts/mastercard/default.toml",
-        include_str!("../../../../policies/accounts/mastercard/default.toml"),
-    ),
-    ("accounts/shift4/default.toml", include_str!("../../../../policies/accounts/shift4/default.toml")),
-    ("accounts/stripe/default.toml", include_str!("../../../../policies/accounts/stripe/default.toml")),
-    (
-        "accounts/worldpay-access/default.toml",
-        include_str!("../../../../policies/accounts/worldpay-access/default.toml"),
-    ),
-    (
-        "accounts/worldpay-wpg/default.toml",
-        include_str!("../../../../policies/accounts/worldpay-wpg/default.toml"),
-    ),
+const SHIPPED: &[(&str, &str)] = shipped![
+    "bundle.toml",
+    "schema.cedarschema",
+    "checkout.cedar",
+    "custody.cedar",
+    "export.cedar",
+    "guardrails.cedar",
+    "orchestration.cedar",
+    "platform.cedar",
+    "proxy.cedar",
+    "security.cedar",
+    "workloads.json",
+    "routes/adyen.toml",
+    "routes/braintree-graphql.toml",
+    "routes/braintree.toml",
+    "routes/checkout.toml",
+    "routes/cybersource.toml",
+    "routes/dlocal.toml",
+    "routes/fiserv.toml",
+    "routes/mastercard.toml",
+    "routes/rapyd.toml",
+    "routes/shift4.toml",
+    "routes/stripe.toml",
+    "routes/worldpay-access.toml",
+    "routes/worldpay-wpg.toml",
+    "accounts/adyen/default.toml",
+    "accounts/braintree-graphql/default.toml",
+    "accounts/braintree/default.toml",
+    "accounts/checkout/default.toml",
+    "accounts/cybersource/default.toml",
+    "accounts/dlocal/default.toml",
+    "accounts/fiserv/default.toml",
+    "accounts/mastercard/default.toml",
+    "accounts/rapyd/default.toml",
+    "accounts/shift4/default.toml",
+    "accounts/stripe/default.toml",
+    "accounts/worldpay-access/default.toml",
+    "accounts/worldpay-wpg/default.toml",
 ];
 
 /// The account at the sandbox PSP.

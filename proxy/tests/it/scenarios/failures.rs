@@ -116,7 +116,7 @@ async fn what_the_vault_refuses_is_not_sent() {
 #[tokio::test]
 async fn a_slow_garbled_or_absent_vault_sends_nothing() {
     let world = World::usual().await;
-    world.vault.then(OnOpen::After(Duration::from_millis(1_500)));
+    world.vault.then(OnOpen::After(Duration::from_secs(60)));
     let reply = world.create_usual().await;
     assert_eq!((reply.status, reply.problem().as_str()), (424, "vault-unreachable"));
     world.vault.then(OnOpen::Garbage);

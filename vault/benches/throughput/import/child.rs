@@ -94,7 +94,7 @@ impl Importer {
     }
 
     /// Waits until it ended well.
-    pub(super) fn to_the_end(mut self, import: &Import<'_>) -> Result<Used, Failure> {
+    pub(super) fn finish(mut self, import: &Import<'_>) -> Result<Used, Failure> {
         self.until(import, u64::MAX)?;
         Ok(self.used.and(self.earlier))
     }

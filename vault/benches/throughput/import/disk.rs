@@ -13,7 +13,7 @@ pub(super) type Tables = BTreeMap<String, u64>;
 const POSTGRES: &str = "SELECT relname || ' ' || pg_total_relation_size(oid) FROM pg_class \
     WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace";
 const SQLITE: &str = "SELECT s.tbl_name || ' ' || sum(d.pgsize) FROM dbstat d JOIN sqlite_schema s ON s.name = d.name \
-    WHERE d.aggregate GROUP BY s.tbl_name";
+    GROUP BY s.tbl_name";
 
 /// What each table takes now.
 pub(super) fn tables(import: &Import<'_>) -> Result<Tables, Failure> {

@@ -30,7 +30,7 @@ impl Import<'_> {
             importer = Importer::start(self, range.name, source)?;
             importer.used_before(used);
         }
-        let used = importer.to_the_end(self)?;
+        let used = importer.finish(self)?;
         self.report.line(&format!("{}: killed {kills} times", self.store));
         self.report.agree(self.store, "kills", kills == 3);
         Ok(used)

@@ -187,15 +187,15 @@ fn routes_and_accounts_are_read_or_refused() {
 
 #[test]
 fn the_version_is_a_number() {
-    assert_refused(&with("bundle.toml", "version = 3", "version = \"3\""), "bundle.toml", &["expected u64"]);
-    assert_refused(&with("bundle.toml", "version = 3", "version = 3\nextra = 2"), "bundle.toml", &["extra"]);
+    assert_refused(&with("bundle.toml", "version = 1", "version = \"1\""), "bundle.toml", &["expected u64"]);
+    assert_refused(&with("bundle.toml", "version = 1", "version = 1\nextra = 2"), "bundle.toml", &["extra"]);
 }
 
 #[test]
 fn a_bundle_is_replaced_by_a_newer_one_only() {
     let load = |files: &Files| load(files).unwrap();
     let (first, same) = (load(&files()), load(&files()));
-    let newer = load(&with("bundle.toml", "version = 3", "version = 4"));
+    let newer = load(&with("bundle.toml", "version = 1", "version = 2"));
     let other = load(&with("workloads.json", "reads the audit log", "reads the log"));
     assert!(same.bundle().may_replace(first.bundle()) && newer.bundle().may_replace(first.bundle()));
     assert!(!first.bundle().may_replace(newer.bundle()) && !other.bundle().may_replace(first.bundle()));
@@ -212,7 +212,7 @@ fn the_hash_is_of_every_path_and_byte_and_of_nothing_else() {
     let hash = |files: &Files| *load(files).unwrap().bundle_sha256();
     let own = hash(&files());
     for changed in [
-        with("bundle.toml", "version = 3", "version = 4"),
+        with("bundle.toml", "version = 1", "version = 2"),
         with("workloads.json", "reads the audit log", "reads the audit-log"),
         with("accounts/psp/default.toml", "psp.key", "other.key"),
         and("routes/roots/psp.pem", "-----BEGIN"),

@@ -29,6 +29,9 @@ struct Made {
     by: &'static str,
 }
 
+/// The sign to stop, and who must see it.
+type Crew = (Arc<AtomicBool>, JoinSet<()>);
+
 /// What is under way and what came of it.
 pub(super) struct Load {
     pki: PathBuf,
@@ -38,8 +41,8 @@ pub(super) struct Load {
     /// Forwards by where the card came in and where it was opened.
     opened: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
     faults: Mutex<Vec<String>>,
-    /// At each release: the sign to stop, and who must see it.
-    crews: Mutex<BTreeMap<&'static str, (Arc<AtomicBool>, JoinSet<()>)>>,
+    /// Who asks at each release.
+    crews: Mutex<BTreeMap<&'static str, Crew>>,
 }
 
 impl Load {
