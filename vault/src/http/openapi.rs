@@ -10,6 +10,7 @@ use utoipa::openapi::security::SecurityScheme;
 
 use super::problem::ProblemBody;
 use super::routes::cards::list::BrandName;
+use super::routes::events::list::EventStateName;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -20,7 +21,7 @@ use super::routes::cards::list::BrandName;
                        `/v1` only ever gains fields.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
-    components(schemas(ProblemBody, BrandName)),
+    components(schemas(ProblemBody, BrandName, EventStateName)),
     modifiers(&MutualTls),
     security(("mutualTLS" = [])),
 )]

@@ -13,9 +13,15 @@ use sha2::Digest as _;
 
 use super::tools::{python, run};
 use super::{CONTRACT, FOLDER};
-use crate::service::{ROUTE, Service, VISA};
+use crate::events::ground::{Certificate, Receiver, Reply, secret};
+use crate::exports::people;
+use crate::service::{ROUTE, Service, VISA, sqlite};
 
 const TENANT: &str = "acme";
+/// A tenant whose cards nobody erases or changes.
+const QUIET: &str = "quiet";
+/// Nobody here holds its identity.
+const RECIPIENT: &str = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
 
 /// A file of values to choose from; they are written as they are, between quotes.
 fn dictionary(folder: &Path, name: &str, values: &[String]) {
@@ -23,37 +29,82 @@ fn dictionary(folder: &Path, name: &str, values: &[String]) {
     fs::write(folder.join(format!("{name}.dict")), lines).unwrap();
 }
 
-/// Cards in several states, and forwards that are open.
+/// A vault that tells a receiver of its cards, and where two people may export.
+async fn start(folder: &Path) -> (Service, Receiver) {
+    let certificate = Certificate::issue(folder, "receiver");
+    let key = secret(folder, "key", "A");
+    let receiver = Receiver::start(&certificate, |_| Reply::Status(204)).await;
+    let hook = receiver.webhook("receiver", &certificate.authority, &[&key]);
+    let settings = format!("[export]\nenabled = true\n{hook}");
+    let home = tempfile::tempdir().unwrap();
+    let store = sqlite(home.path());
+    (Service::start_granting_on(home, &store, &people(), &settings).await, receiver)
+}
+
+/// Cards in several states, forwards that are open, exports that are asked for and agreed to.
 async fn furnish(service: &Service, folder: &Path) {
-    service.onboard_as(TENANT, json!({ "fingerprints": true, "formats": ["pan_shaped"] })).await;
-    let card = json!({ "number": VISA, "exp_month": 12, "exp_year": 2034, "holder": "JANE Q CARDHOLDER" });
-    let mut tokens = Vec::new();
-    for _ in 0..40 {
-        tokens.push(service.tokenize(TENANT, &card).await);
+    for workload in ["updater", "matcher", "security"] {
+        service.pki.client(workload).map(|_| ()).unwrap();
     }
-    let (shown, rest) = tokens.split_at(32);
-    let (erased, restored) = rest.split_at(4);
-    for token in restored {
+    for tenant in [TENANT, QUIET] {
+        service.onboard_as(tenant, json!({ "fingerprints": true, "formats": ["pan_shaped"] })).await;
+    }
+    let mut tokens = cards(service, TENANT, 64).await;
+    let restored = tokens.split_off(60);
+    for token in &restored {
         let path = format!("/v1/tenants/{TENANT}/cards/{token}");
         assert_eq!(service.send("orchestrator", "DELETE", &path, None).await.status(), 204);
     }
+    let forwarded = cards(service, QUIET, 16).await;
     let mut forwards = Vec::new();
-    for token in &shown[..4] {
+    for token in &forwarded[..4] {
         let opened: Value = service.forward(token, &["number"]).await.json();
         forwards.push(opened["id"].as_str().unwrap().to_owned());
     }
+    let (asked, sha256) = export(service).await;
+    let (agreed, agreed_sha256) = export(service).await;
+    let path = format!("/v1/tenants/{QUIET}/exports/{agreed}/approval");
+    let approval = json!({ "sha256": agreed_sha256 });
+    assert_eq!(service.send("exporter-two", "PUT", &path, Some(&approval)).await.status(), 200);
     dictionary(folder, "tenants", &[TENANT.to_owned()]);
-    dictionary(folder, "shown", shown);
-    dictionary(folder, "erased", erased);
-    dictionary(folder, "restored", restored);
+    dictionary(folder, "quiet", &[QUIET.to_owned()]);
+    dictionary(folder, "shown", &tokens[..24]);
+    dictionary(folder, "updated", &tokens[24..56]);
+    dictionary(folder, "erased", &tokens[56..]);
+    dictionary(folder, "restored", &restored);
+    dictionary(folder, "forwarded", &forwarded);
     dictionary(folder, "forwards", &forwards);
+    dictionary(folder, "exports", &[asked]);
+    dictionary(folder, "exports-sha256", &[sha256]);
+    dictionary(folder, "agreed", &[agreed]);
     dictionary(folder, "route-sha256", &[hex::encode(sha2::Sha256::digest(ROUTE))]);
+}
+
+async fn cards(service: &Service, tenant: &str, count: usize) -> Vec<String> {
+    let card = json!({
+        "number": VISA, "exp_month": 12, "exp_year": 2034, "holder": "JANE Q CARDHOLDER", "cvc": "123",
+    });
+    let mut tokens = Vec::with_capacity(count);
+    for _ in 0..count {
+        tokens.push(service.tokenize(tenant, &card).await);
+    }
+    tokens
+}
+
+/// Asked for by the first of the two; gives its id and what the second one says.
+async fn export(service: &Service) -> (String, String) {
+    let wanted = json!({ "recipient": RECIPIENT, "cards_max": 1_000, "purpose": "moving house" });
+    let path = format!("/v1/tenants/{QUIET}/exports");
+    let asked = service.send("exporter-one", "POST", &path, Some(&wanted)).await;
+    assert_eq!(asked.status(), 201, "{}", asked.json());
+    let text = |name: &str| asked.json()[name].as_str().unwrap().to_owned();
+    (text("id"), text("sha256"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_to_what_the_contract_allows_and_forbids_is_in_the_contract() {
-    let service = Service::start().await;
     let folder = tempfile::tempdir().unwrap();
+    let (service, _receiver) = start(folder.path()).await;
     furnish(&service, folder.path()).await;
     let config = folder.path().join("schemathesis.toml");
     fs::copy(format!("{FOLDER}/schemathesis.toml"), &config).map(|_| ()).unwrap();

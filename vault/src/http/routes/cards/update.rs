@@ -10,8 +10,9 @@ use bytes::Bytes;
 use http::HeaderMap;
 use secrecy::SecretString;
 use serde::Deserialize;
-use strongroom_domain::{Environment, MetadataPatch, Problem, ProblemKind, Timestamp};
+use strongroom_domain::{Environment, Metadata, MetadataPatch, Problem, ProblemKind, Timestamp};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 
 use super::create::{parse_end, parse_expiry, parse_holder, parse_number, with_etag};
 use super::facts::CardFactsBody;
@@ -31,7 +32,7 @@ pub struct CardPatchBody {
     /// The new number: 12 to 19 digits with a valid check digit; single spaces and dashes between digits are ignored. One
     /// that another token has is fine.
     #[serde(default, deserialize_with = "body::present")]
-    #[schema(value_type = Option<String>, nullable = false, write_only, min_length = 12, max_length = 38, example = "4242424242424242", extensions(("x-pci-data" = json!("pan"))))]
+    #[schema(value_type = Option<String>, nullable = false, write_only, min_length = 12, max_length = 37, pattern = "^[0-9]([ -]?[0-9]){11,18}$", example = "4242424242424242", extensions(("x-pci-data" = json!("pan"))))]
     number: Option<Option<SecretString>>,
     /// 1 to 12; with `exp_year` or not at all. `null` with `exp_year` removes the expiry.
     #[serde(default, deserialize_with = "body::present")]
@@ -43,20 +44,36 @@ pub struct CardPatchBody {
     exp_year: Option<Option<u16>>,
     /// Cardholder name, at most 70 bytes of UTF-8.
     #[serde(default, deserialize_with = "body::present")]
-    #[schema(value_type = Option<String>, write_only, max_length = 70)]
+    #[schema(value_type = Option<String>, write_only, min_length = 1, max_length = 70)]
     holder: Option<Option<SecretString>>,
     /// When the token stops to work (RFC 3339); must be in the future. Rounded down to the second. `null`: not by itself.
     #[serde(default, deserialize_with = "body::present")]
     #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Option<Timestamp>>,
-    /// Texts by name; `null` removes one, and `null` for the whole removes all. No more than 20 then.
     #[serde(default, deserialize_with = "body::present")]
-    #[schema(value_type = Option<std::collections::BTreeMap<String, Option<String>>>)]
+    #[schema(schema_with = metadata_schema)]
     metadata: Option<Option<MetadataPatch>>,
     /// Whether its issuer closed the card. Left out, a new number or expiry says that it did not.
     #[serde(default, deserialize_with = "body::present")]
     #[schema(value_type = Option<bool>)]
     closed: Option<Option<bool>>,
+}
+
+/// What `MetadataPatch` takes.
+fn metadata_schema() -> utoipa::openapi::Object {
+    let name = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[A-Za-z0-9_.-]{1,40}$"));
+    let text = ObjectBuilder::new()
+        .schema_type(SchemaType::Array(vec![Type::String, Type::Null]))
+        .max_length(Some(Metadata::VALUE_BYTES_MAX));
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Array(vec![Type::Object, Type::Null]))
+        .description(Some(
+            "Texts by name, at most 20 of 500 bytes; `null` removes one, at most 20, and `null` for the whole removes all. No \
+             more than 20 then. No card numbers, no tokens.",
+        ))
+        .property_names(Some(name))
+        .additional_properties(Some(text))
+        .build()
 }
 
 const FIELDS: &[&str] =
@@ -74,8 +91,8 @@ const FIELDS: &[&str] =
     operation_id = "updateCard",
     params(
         ("tenant" = String, Path, description = "the tenant", pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"),
-        ("token" = String, Path, description = "the token, or an alias of the card"),
-        ("If-Match" = String, Header, description = "the `ETag` of the card as it was read", example = "\"1\""),
+        ("token" = String, Path, description = "the token, or an alias of the card", pattern = "^[A-Za-z0-9._~:-]{8,128}$"),
+        ("If-Match" = String, Header, description = "the `ETag` of the card as it was read", pattern = "^(W/)?\"[!#-+.-~-]*\"( *, *(W/)?\"[!#-+.-~-]*\")*$", example = "\"1\""),
     ),
     request_body(content((CardPatchBody = "application/merge-patch+json"), (CardPatchBody = "application/json"))),
     responses(

@@ -80,7 +80,7 @@ pub struct UpdatedItem<'a> {
     operation_id = "updateCards",
     params(
         ("tenant" = String, Path, description = "the tenant", pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"),
-        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible characters, for the whole call; remembered 24 hours per caller and tenant"),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible characters, for the whole call; remembered 24 hours per caller and tenant", pattern = "^(\"[!#-~]{1,255}\"|[!#-~]{1,255})$"),
     ),
     request_body = UpdatesBody,
     responses(
