@@ -199,7 +199,7 @@ impl App {
             tokio::spawn(upkeep::measure_retention(Arc::clone(&vault))),
         ];
         let sequenced = CancellationToken::new();
-        let sequencer = tokio::spawn(sequencer.run(sequenced.clone()));
+        let sequencer = log::watched(sequencer, sequenced.clone());
         let delivering = deliver(&vault, events, &stop)?;
         let ops = tokio::spawn(ops.serve(readiness, metrics, background.clone()));
         let ended = vault.committer.clone();
@@ -213,9 +213,7 @@ impl App {
         futures_util::future::join_all(delivering).await;
         log.stop().await;
         sequenced.cancel(); // its last step takes `audit.stop` in
-        if sequencer.await.is_err() {
-            tracing::error!("the sequencer ended with a defect");
-        }
+        let _ = sequencer.await; // how it ended is told where it is watched
         background.cancel();
         tasks.iter().for_each(tokio::task::JoinHandle::abort);
         match ops.await {

@@ -24,13 +24,9 @@ def sha256(*parts):
     return hashlib.sha256(b"".join(parts)).digest()
 
 
-def node_hash(left, right):
-    return sha256(b"\x01", left, right)
-
-
 def perfect(hashes):  # of a power of two of them
     while len(hashes) > 1:
-        hashes = [node_hash(hashes[i], hashes[i + 1]) for i in range(0, len(hashes), 2)]
+        hashes = [sha256(b"\x01", hashes[i], hashes[i + 1]) for i in range(0, len(hashes), 2)]
     return hashes[0]
 
 
@@ -62,7 +58,7 @@ class Tree:
                 at += width
         root = peaks.pop() if peaks else sha256()
         while peaks:
-            root = node_hash(peaks.pop(), root)
+            root = sha256(b"\x01", peaks.pop(), root)
         return root
 
 
@@ -185,14 +181,17 @@ def verify(folder, key):
     for level, hashes in enumerate(tree.levels):
         if level and hashes:
             compare(folder, level, tree.size // WIDTH ** (level + 1), hashes)
+    later = (size >> 16) + 1
+    if path(folder, "history", later, WIDTH).exists():
+        raise Damage(f"entries {size} to {later << 16} are not those of the checkpoint of {later << 16} entries")
     return f"{tree.size} entries of {len(boots)} boots and {held} checkpoints hold; root {root.hex()}"
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=pathlib.Path)
-    parser.add_argument("--vkey", required=True)
-    arguments = parser.parse_args()
+    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    asked.add_argument("folder", type=pathlib.Path)
+    asked.add_argument("--vkey", required=True)
+    arguments = asked.parse_args()
     try:
         print(verify(arguments.folder, Key(arguments.vkey)))
     except Damage as damage:

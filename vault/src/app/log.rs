@@ -8,6 +8,9 @@ use strongroom_perimeter::chance::SystemRandom;
 use strongroom_perimeter::clock::SystemClock;
 use strongroom_sealing::{InstanceMac, KeyRing, KeyScope, Kms, LogSigner, Purpose};
 
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
 use super::{StartError, open};
 use crate::audit::{EntryMac, InstanceId, LogFolder, LogKey, Sequencer};
 use crate::config::VaultConfig;
@@ -44,6 +47,17 @@ pub(super) async fn begin(
     let sequencer = Sequencer::new(Arc::clone(store), Arc::clone(clock), boot, signer, &origin, folder);
     tracing::info!(log_key = %sequencer.key(), "checkpoints of the audit log are verified with this key");
     Ok((committer, task, sequencer))
+}
+
+/// Runs the sequencer; that it ends by a defect is told at once, not at the end of the process.
+pub(super) fn watched(sequencer: Sequencer, stop: CancellationToken) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        if tokio::spawn(sequencer.run(stop)).await.is_err() {
+            metrics::gauge!("strongroom_log_refused").set(1.0);
+            metrics::gauge!("strongroom_log_leader").set(0.0);
+            tracing::error!("the sequencer ended with a defect: the audit log is not signed any more");
+        }
+    })
 }
 
 /// The public key of the log this configuration is for.

@@ -155,10 +155,10 @@ async fn bundles(store: &dyn Store, from: u64, end: u64) -> Result<Vec<NewFile>,
         return Err(ExportError::Incomplete);
     }
     let file = |(number, bundle): (u64, &[(u64, Leaf)])| {
-        let bytes = layout::bundle(bundle.iter().map(|(_, leaf)| leaf));
-        NewFile::new(|width| bundle_path(number, width), bundle.len(), bytes)
+        let bytes = layout::bundle(bundle.iter().map(|(_, leaf)| leaf)).ok_or(ExportError::Incomplete)?;
+        Ok(NewFile::new(|width| bundle_path(number, width), bundle.len(), bytes))
     };
-    Ok((from / TILE_WIDTH as u64..).zip(entries.chunks(TILE_WIDTH)).map(file).collect())
+    (from / TILE_WIDTH as u64..).zip(entries.chunks(TILE_WIDTH)).map(file).collect()
 }
 
 /// The tiles of a level that are not what they were when the tree had `from` entries.

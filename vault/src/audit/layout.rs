@@ -16,7 +16,7 @@ use super::tree::{TILE_WIDTH, TileId};
 /// The newest checkpoint.
 pub(super) const CHECKPOINT: &str = "checkpoint";
 /// Tree sizes whose checkpoints share a file of the history, as a power of two: about 20 MiB at one checkpoint an entry.
-const HISTORY_BITS: u32 = 16;
+pub(super) const HISTORY_BITS: u32 = 16;
 
 /// Path of a tile of this many hashes.
 #[must_use]
@@ -54,19 +54,16 @@ fn numbered(mut path: PathBuf, number: u64, width: usize) -> PathBuf {
     if width < TILE_WIDTH { unfinished(path).join(width.to_string()) } else { path }
 }
 
-/// The bytes of a bundle.
-///
-/// # Panics
-/// If an entry is longer than 65,535 bytes, which none is.
+/// The bytes of a bundle. None if an entry is longer than 65,535 bytes, which none of ours is.
 #[must_use]
-pub(super) fn bundle<'a>(entries: impl IntoIterator<Item = &'a Leaf>) -> Vec<u8> {
+pub(super) fn bundle<'a>(entries: impl IntoIterator<Item = &'a Leaf>) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     for entry in entries {
-        let length = u16::try_from(entry.as_bytes().len()).expect("an entry is at most 65,535 bytes");
+        let length = u16::try_from(entry.as_bytes().len()).ok()?;
         bytes.extend(length.to_be_bytes());
         bytes.extend(entry.as_bytes());
     }
-    bytes
+    Some(bytes)
 }
 
 /// Reads [`bundle`]. None if the lengths do not add up.
@@ -114,7 +111,7 @@ mod tests {
     #[test]
     fn a_bundle_is_read_as_it_was_written_and_nothing_else() {
         let entries = [b"{}".to_vec(), Vec::new(), vec![b'x'; 65_535]].map(Leaf::from_bytes);
-        let bytes = bundle(&entries);
+        let bytes = bundle(&entries).unwrap();
         assert_eq!(entries_of(&bytes).unwrap(), entries);
         assert_eq!(entries_of(&[]), Some(Vec::new()));
         for cut in [&bytes[..1], &bytes[..3], &bytes[..bytes.len() - 1]] {

@@ -9,13 +9,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use strongroom_domain::{BootId, Clock};
+use strongroom_domain::{BootId, Clock, Timestamp};
 use strongroom_sealing::LogSigner;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::checkpoint::{BadCheckpoint, Checkpoint, LogKey, Origin};
 use super::export::{ExportError, LogFolder, tree_of};
+use super::leaf::Leaf;
 use super::tree::{Hash, Tree};
 use crate::store::log::{Extension, KeptCheckpoint, Lease, LogHead, Run};
 use crate::store::{Store, StoreError, StoredEntry};
@@ -41,6 +42,9 @@ pub enum Refusal {
     /// The tree does not continue what was exported.
     #[error("the log in the database is not the one that was exported: entries were changed or removed")]
     Forked,
+    /// An entry is longer than any this program writes.
+    #[error("an entry of the database is longer than an entry can be: it was not written by a vault")]
+    Oversized,
     /// The exported checkpoint is not this log's.
     #[error(
         "the exported checkpoint is not this log's: {0}; the folder, the origin or the signing key is another"
@@ -85,6 +89,8 @@ pub struct Sequencer {
     folder: Option<LogFolder>,
     held: Option<Held>,
     refused: Option<Refusal>,
+    /// When everything was last taken in and published, or another replica had the lease.
+    current_at: Timestamp,
 }
 
 /// What a sequencer with the lease knows.
@@ -106,8 +112,8 @@ impl Sequencer {
         origin: &Origin,
         folder: Option<LogFolder>,
     ) -> Self {
-        let key = LogKey::of(&signer, origin);
-        Self { store, clock, holder, signer, key, folder, held: None, refused: None }
+        let (key, current_at) = (LogKey::of(&signer, origin), clock.now());
+        Self { store, clock, holder, signer, key, folder, held: None, refused: None, current_at }
     }
 
     /// The key its checkpoints are verified with.
@@ -131,6 +137,7 @@ impl Sequencer {
         match self.step().await {
             Ok(stepped) => measure(stepped),
             Err(error) => {
+                metrics::gauge!("strongroom_log_leader").set(0.0);
                 metrics::counter!("strongroom_log_failures_total").increment(1);
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
@@ -138,6 +145,8 @@ impl Sequencer {
                 );
             }
         }
+        let lag = self.clock.now().since(self.current_at);
+        metrics::gauge!("strongroom_log_lag_seconds").set(lag.as_secs_f64());
     }
 
     /// Takes in what waits and publishes a checkpoint. After an error it begins from what the database holds.
@@ -154,7 +163,7 @@ impl Sequencer {
                 self.give_up().await;
             }
             Err(_) => self.held = None,
-            Ok(_) => {}
+            Ok(_) => self.current_at = self.clock.now(),
         }
         result
     }
@@ -170,6 +179,9 @@ impl Sequencer {
         let mut entries = 0;
         loop {
             let waiting = self.store.unsequenced(ENTRIES_MAX).await?;
+            if waiting.iter().any(|entry| entry.leaf.as_bytes().len() > Leaf::BYTES_MAX) {
+                return Ok(Stepped::Refused(Refusal::Oversized));
+            }
             let full = waiting.len() == ENTRIES_MAX as usize;
             let Some(taken) = self.take_in(waiting).await? else {
                 self.held = None; // overtaken
@@ -241,9 +253,6 @@ impl Sequencer {
         if !self.store.extend(held.lease, &extension, until).await? {
             return Ok(None);
         }
-        if let Some(written) = waiting.first().and_then(|entry| entry.leaf.time()) {
-            metrics::gauge!("strongroom_log_lag_seconds").set(self.clock.now().since(written).as_secs_f64());
-        }
         held.tree = tree;
         Ok(Some(waiting.len() as u64))
     }
@@ -270,8 +279,7 @@ impl Sequencer {
     async fn give_up(&mut self) {
         if let Some(held) = self.held.take() {
             // If it cannot be said, the lease ends by itself.
-            let _ =
-                self.store.keep_lease(held.lease, strongroom_domain::Timestamp::from_unix_micros(0)).await;
+            let _ = self.store.keep_lease(held.lease, Timestamp::from_unix_micros(0)).await;
         }
     }
 }

@@ -148,7 +148,10 @@ impl Walk<'_> {
             progress(self.tree.size(), size);
         }
         sound!(self.unfinished()?);
-        Ok(Ok(()))
+        // A later file of the history: the newest checkpoint was put back.
+        let to = ((size >> layout::HISTORY_BITS) + 1) << layout::HISTORY_BITS;
+        let later = self.folder.join(history_path(to)).exists();
+        Ok(if later { Err(Damage::Root { from: size, to }) } else { Ok(()) })
     }
 
     /// Reads one bundle, its tile, and every tile that becomes full with it.

@@ -23,7 +23,7 @@ pub use self::once::Once;
 pub(super) use self::once::{First, Repeat, tokens_of};
 pub(super) use self::place::shown_of;
 pub use self::place::{Became, FIRST_VERSION, Made};
-pub(super) use self::rename::DRAWS_MAX;
+pub(super) use self::rename::{DRAWS_MAX, shown_digits};
 use super::limits::guesses::Guess;
 use super::{Asking, OperationError, Vault};
 use crate::authz::{Import, Permit, Tokenize};

@@ -170,7 +170,8 @@ macro_rules! log_store {
                 sqlx::query(
                     "SELECT e.boot_id, e.instance_seq, e.leaf FROM audit_boots b \
                      LEFT JOIN log_boots l ON l.boot_id = b.boot_id \
-                     JOIN audit_entries e ON e.boot_id = b.boot_id AND e.instance_seq >= coalesce(l.next_seq, 0) \
+                     JOIN audit_entries e ON e.boot_id = b.boot_id \
+                     AND e.instance_seq >= coalesce(l.next_seq, 0) AND e.instance_seq < b.next_seq \
                      WHERE b.next_seq > coalesce(l.next_seq, 0) ORDER BY e.boot_id, e.instance_seq LIMIT $1",
                 )
                 .bind(i64::from(limit))

@@ -5,7 +5,7 @@
 //! is counted: by caller, tenant, BIN, last four and day.
 //!
 //! Promises: never fewer than were tried in this process since midnight UTC. The same number at the same time counts once; a
-//! number that turns out to be known counts nothing.
+//! number that turns out to be known counts nothing. Once the tries are spent a known number is refused like a new one.
 //! Does not promise: an exact count. It is a count-min sketch: fixed memory that cannot be flooded, and a count too
 //! high only far beyond a million new cards a day. One count across replicas: N replicas allow N times as much.
 //! Upholds: C-31.
@@ -98,6 +98,23 @@ impl Guesses {
             state.trying.insert(of.clone(), Tried { requests: 1, is_new: false, places });
         }
         Ok(Guess { of, is_new: false, all: self.clone() })
+    }
+
+    /// Whether no further number of this BIN and last four may be tried today. Then a number that is known must not be
+    /// answered otherwise than one that is not: the difference would be the try that is refused.
+    pub(crate) fn are_spent(
+        &self,
+        caller: &WorkloadId,
+        tenant: &TenantId,
+        shown: &[u8],
+        fingerprint: Option<Fingerprint>,
+    ) -> bool {
+        let places = self.places(caller, tenant, shown);
+        let state = self.lock();
+        let is_being_tried = fingerprint
+            .is_some_and(|number| state.trying.contains_key(&(caller.clone(), tenant.clone(), number)));
+        let least = places.iter().map(|place| state.counts[*place]).min().unwrap_or(u16::MAX);
+        !is_being_tried && least >= self.0.numbers_max
     }
 
     fn places(&self, caller: &WorkloadId, tenant: &TenantId, shown: &[u8]) -> Places {

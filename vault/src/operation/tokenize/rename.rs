@@ -7,7 +7,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use strongroom_domain::alias::PanShaped;
-use strongroom_domain::{Alias, AliasHash, CardFacts, FactsKept, TokenHash};
+use strongroom_domain::{Alias, AliasHash, CardFacts, FactsKept, Pan, TokenHash};
 use strongroom_sealing::{Fingerprint, OpenError};
 
 use super::{CardDraft, Drafted, Order, deduplicates};
@@ -48,6 +48,10 @@ impl Vault {
         }
         for draft in drafts {
             let Ok(card) = draft else { continue };
+            if self.tries_are_spent(order, card) {
+                *draft = Err(self.refused_guess());
+                continue;
+            }
             if let Some(number) = card.fingerprint
                 && let Some(found) = known.get(&number)
                 && !self.is_the_number(order, card, found).await?
@@ -65,14 +69,33 @@ impl Vault {
                 }
                 None => {
                     if self.try_number(order, card).is_err() {
-                        metrics::counter!("strongroom_dedupe_numbers_refused_total").increment(1);
-                        tracing::warn!("one caller tokenizes many numbers of one BIN and last four; refused");
-                        *draft = Err(OperationError::GuessLimited);
+                        *draft = Err(self.refused_guess());
                     }
                 }
             }
         }
         Ok(known)
+    }
+
+    /// Whether this caller has tried as many numbers of this BIN and last four as it may: known or new, none is answered.
+    fn tries_are_spent(&self, order: &Order<'_>, draft: &CardDraft) -> bool {
+        let caller = &order.asking.caller.workload;
+        !order.imports
+            && draft.guess.is_none()
+            && draft.fingerprint.is_some()
+            && self.guesses.are_spent(
+                caller,
+                &order.tenant.id,
+                shown_digits(&draft.secrets.pan).as_bytes(),
+                draft.fingerprint,
+            )
+    }
+
+    /// Counts and tells a try that is refused.
+    pub(in crate::operation) fn refused_guess(&self) -> OperationError {
+        metrics::counter!("strongroom_dedupe_numbers_refused_total").increment(1);
+        tracing::warn!("one caller tries many numbers of one BIN and last four; refused");
+        OperationError::GuessLimited
     }
 
     /// Opens the known card and compares its number. `false`: it was given another one while it was looked for.
@@ -102,8 +125,7 @@ impl Vault {
         let (None, Some(number), false) = (&draft.guess, draft.fingerprint, order.imports) else {
             return Ok(());
         };
-        let facts = CardFacts::of(&draft.secrets.pan, None, FactsKept::BinAndLast4);
-        let shown = [facts.bin.as_str(), facts.last4.as_str()].concat();
+        let shown = shown_digits(&draft.secrets.pan);
         let caller = &order.asking.caller.workload;
         let guess = self.guesses.begin(caller, &order.tenant.id, shown.as_bytes(), number);
         draft.guess = Some(guess.map_err(|_| OperationError::GuessLimited)?);
@@ -179,4 +201,10 @@ impl CardDraft {
         let foreign = self.foreign.clone().map(|foreign| Alias::Foreign(foreign).hash());
         drawn.into_iter().chain(foreign).collect()
     }
+}
+
+/// BIN and last four: what whoever guesses a number knows of it.
+pub(in crate::operation) fn shown_digits(pan: &Pan) -> String {
+    let facts = CardFacts::of(pan, None, FactsKept::BinAndLast4);
+    [facts.bin.as_str(), facts.last4.as_str()].concat()
 }

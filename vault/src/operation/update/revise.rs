@@ -2,14 +2,14 @@
 
 use strongroom_domain::alias::PanShaped;
 use strongroom_domain::{
-    Alias, CardFacts, Expiry, FactsKept, Metadata, MetadataPatch, Problem, ProblemKind, Timestamp,
+    Alias, CardFacts, Expiry, Metadata, MetadataPatch, Pan, Problem, ProblemKind, Timestamp,
 };
 use strongroom_sealing::{CardSecrets, Fingerprint, HeldKey, KeyScope, Purpose, fingerprint};
 
 use super::CardPatch;
 use crate::operation::card::is_live;
 use crate::operation::limits::guesses::Guess;
-use crate::operation::tokenize::{DRAWS_MAX, deduplicates, has_fingerprints};
+use crate::operation::tokenize::{DRAWS_MAX, deduplicates, has_fingerprints, shown_digits};
 use crate::operation::{Asking, OperationError, Vault};
 use crate::store::{CardRow, TenantRow};
 
@@ -75,6 +75,7 @@ impl Vault {
         };
         let mut number_changed = false;
         if let Some(number) = number {
+            self.may_still_try(asking, tenant, &number)?;
             number_changed = !secrets.pan.same_as(&number);
             secrets.pan = number;
         }
@@ -163,14 +164,19 @@ impl Vault {
         if self.imports(asking) || known.iter().any(|(_, row)| is_live(row, asking.at)) {
             return Ok(None);
         }
-        let facts = CardFacts::of(&revision.secrets.pan, None, FactsKept::BinAndLast4);
-        let shown = [facts.bin.as_str(), facts.last4.as_str()].concat();
+        let shown = shown_digits(&revision.secrets.pan);
         let guess = self.guesses.begin(&asking.caller.workload, &tenant.id, shown.as_bytes(), number);
-        guess.map(Some).map_err(|_| {
-            metrics::counter!("strongroom_dedupe_numbers_refused_total").increment(1);
-            tracing::warn!("one caller gives cards many numbers of one BIN and last four; refused");
-            OperationError::GuessLimited
-        })
+        guess.map(Some).map_err(|_| self.refused_guess())
+    }
+
+    /// Refuses whoever spent the tries for this BIN and last four, whatever the number is: also the card's own, for else the
+    /// answer would say that it is.
+    fn may_still_try(&self, asking: &Asking, tenant: &TenantRow, number: &Pan) -> Result<(), OperationError> {
+        let caller = &asking.caller.workload;
+        let spent = deduplicates(tenant)
+            && !self.imports(asking)
+            && self.guesses.are_spent(caller, &tenant.id, shown_digits(number).as_bytes(), None);
+        if spent { Err(self.refused_guess()) } else { Ok(()) }
     }
 
     /// Draws other sixteen digits where those drawn are taken.

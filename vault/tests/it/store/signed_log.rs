@@ -79,6 +79,7 @@ both! {
     an_entry_removed_before_it_was_taken_in_leaves_a_hole;
     an_export_that_was_interrupted_is_made_whole;
     an_extension_whose_answer_is_lost_is_neither_lost_nor_made_twice;
+    rows_no_vault_wrote_are_not_signed_and_hide_nothing;
 }
 
 async fn every_entry_is_taken_in_and_the_export_verifies(ground: Ground) {
@@ -256,6 +257,25 @@ async fn an_extension_whose_answer_is_lost_is_neither_lost_nor_made_twice(mut gr
     sound(folder.path(), 314);
 }
 
+async fn rows_no_vault_wrote_are_not_signed_and_hide_nothing(ground: Ground) {
+    let folder = tempfile::tempdir().unwrap();
+    write(&ground, 10).await;
+    let blob = if ground.is_postgres() { "decode(repeat('00', 70000), 'hex')" } else { "zeroblob(70000)" };
+    // Far beyond what the boot counts: it would move the mark past all that follow.
+    let far = format!("INSERT INTO audit_entries SELECT boot_id, 1000000000000, {blob} FROM audit_boots");
+    ground.tamper(&far).await;
+    let mut first = sequencer(&ground, 1, Some(folder.path()));
+    assert_eq!(first.step().await.unwrap(), Stepped::Sequenced { entries: 12, size: 12 });
+    write(&ground, 3).await;
+    assert_eq!(first.step().await.unwrap(), Stepped::Sequenced { entries: 5, size: 17 });
+    // Longer than any entry, where the next one would be.
+    let next = "INSERT INTO audit_entries SELECT boot_id, next_seq,";
+    ground.tamper(&format!("{next} {blob} FROM audit_boots WHERE next_seq = 5")).await;
+    ground.tamper("UPDATE audit_boots SET next_seq = next_seq + 1 WHERE next_seq = 5").await;
+    assert_eq!(first.step().await.unwrap(), Stepped::Refused(Refusal::Oversized));
+    sound(folder.path(), 17);
+}
+
 /// What the independent verifier says of a folder.
 fn second_opinion(folder: &Path) -> String {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("verify/verify_log.py");
@@ -377,6 +397,11 @@ async fn every_kind_of_damage_is_found_by_both_verifiers() {
             "a checkpoint of the history is altered",
             Box::new(|log| flip(log.join("history/000"), 30)),
             "a checkpoint after that of 0 entries",
+        ),
+        (
+            "a later checkpoint lies beside an older newest one",
+            Box::new(|log| std::fs::write(log.join("history/001"), "").unwrap()),
+            "entries 800 to 65536 are not those",
         ),
         (
             "the history is cut",

@@ -41,6 +41,7 @@ pub(super) async fn restore(
 const DESTROY: &str = "\
 WITH emptied AS (
     UPDATE cards SET record = '', bin = '', last4 = '', exp = NULL, brand = NULL, length = NULL, metadata = NULL, closed_at = NULL,
+        told_exp = NULL, told_expires_at = NULL,
         row_version = cards.row_version + 1, updated_at = item.time
     FROM unnest($1::bytea[], $2::text[], $3::int8[], $4::int8[]) AS item (token_hash, tenant, row_version, time)
     WHERE cards.token_hash = item.token_hash AND cards.tenant = item.tenant AND cards.row_version = item.row_version

@@ -32,7 +32,7 @@ pub(super) async fn destroy(
 ) -> Result<Committed, sqlx::Error> {
     let emptied = sqlx::query(
         "UPDATE cards SET record = x'', bin = '', last4 = '', exp = NULL, brand = NULL, length = NULL, \
-         metadata = NULL, closed_at = NULL, row_version = row_version + 1, updated_at = ?4 \
+         metadata = NULL, closed_at = NULL, told_exp = NULL, told_expires_at = NULL, row_version = row_version + 1, updated_at = ?4 \
          WHERE token_hash = ?1 AND tenant = ?2 AND row_version = ?3 AND destroy_after <= ?4 AND length(record) > 0",
     )
     .bind(item.hash.as_bytes().as_slice())
