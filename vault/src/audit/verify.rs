@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use strongroom_domain::BootId;
@@ -17,6 +17,9 @@ use super::checkpoint::{BadCheckpoint, Checkpoint, LogKey};
 use super::layout::{self, CHECKPOINT, bundle_path, history_path, tile_path};
 use super::leaf::Leaf;
 use super::tree::{Hash, TILE_WIDTH, Tile, Tree};
+
+/// Largest file that is read: a bundle of the longest entries is 16 MiB, a file of the history about 20.
+const BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Why nothing can be said.
 #[derive(Debug, thiserror::Error)]
@@ -271,11 +274,19 @@ impl Walk<'_> {
     }
 }
 
+/// Reads a file of at most `BYTES_MAX`; anything else that stands there is as bad as nothing.
 fn read(path: &Path) -> Result<Option<Vec<u8>>, VerifyError> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
+    let unreadable = |source| VerifyError::Unreadable { path: path.to_owned(), source };
+    match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(VerifyError::Unreadable { path: path.to_owned(), source }),
+        Err(source) => Err(unreadable(source)),
+        Ok(found) if !found.is_file() || found.len() > BYTES_MAX => Ok(None),
+        Ok(_) => {
+            let mut bytes = Vec::new();
+            let file = fs::File::open(path).map_err(unreadable)?;
+            file.take(BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+            Ok(Some(bytes))
+        }
     }
 }
 

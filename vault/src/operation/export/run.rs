@@ -130,6 +130,25 @@ impl Vault {
         Ok(Begun { run, cards, pieces })
     }
 
+    /// Whether the two who agreed still are who they were and may still do it.
+    async fn both_may_still(
+        &self,
+        row: &ExportRow,
+        request: &ExportRequest,
+        approval: &ExportApproval,
+    ) -> Result<(), OperationError> {
+        let (authorizer, facts) = (self.authorizer.load_full(), self.tenant_facts(&row.tenant).await?);
+        for (by, person) in [(&request.requested_by, &row.requester), (&approval.by, &approval.person)] {
+            let is_still = authorizer.person_of(by).is_some_and(|held| held.as_str() == person.as_str());
+            // Asked, not spent: what is done is done by the caller's own permit.
+            let scope = ExportScope { tenant: row.tenant.clone(), export: Some(row.id) };
+            if !is_still || authorizer.decide::<ExportCards>(by, scope, &facts).is_err() {
+                return Err(ExportRefusal::NoLongerTheirs.into());
+            }
+        }
+        Ok(())
+    }
+
     /// The approval, if this person may run this export now.
     async fn may_run(
         &self,
@@ -148,15 +167,7 @@ impl Vault {
         if person.as_str() != row.requester && person.as_str() != approval.person {
             return Err(ExportRefusal::NotTheirs.into());
         }
-        let (authorizer, facts) = (self.authorizer.load_full(), self.tenant_facts(&row.tenant).await?);
-        for (by, person) in [(&request.requested_by, &row.requester), (&approval.by, &approval.person)] {
-            let is_still = authorizer.person_of(by).is_some_and(|held| held.as_str() == person.as_str());
-            // Asked, not spent: what is done is done by the caller's own permit.
-            let scope = ExportScope { tenant: row.tenant.clone(), export: Some(row.id) };
-            if !is_still || authorizer.decide::<ExportCards>(by, scope, &facts).is_err() {
-                return Err(ExportRefusal::NoLongerTheirs.into());
-            }
-        }
+        self.both_may_still(row, request, &approval).await?;
         Ok(approval)
     }
 }
@@ -215,7 +226,7 @@ impl Run {
         }
     }
 
-    /// The grant, the tenant and the time, as they are now.
+    /// Both people's grants, the tenant and the time, as they are now.
     async fn still_allowed(&self) -> Result<Permit<ExportCards>, OperationError> {
         if self.vault.clock.now() >= self.row.not_after {
             return Err(ExportRefusal::Expired.into());
@@ -223,7 +234,10 @@ impl Run {
         let authorizer = self.vault.authorizer.load_full();
         let facts = self.vault.tenant_facts(&self.row.tenant).await?;
         let scope = ExportScope { tenant: self.row.tenant.clone(), export: Some(self.row.id) };
-        Ok(authorizer.decide(&self.asking.caller.workload, scope, &facts)?)
+        let permit = authorizer.decide(&self.asking.caller.workload, scope, &facts)?;
+        let approval = self.row.approval.as_ref().ok_or(ExportRefusal::NotApproved)?;
+        self.vault.both_may_still(&self.row, &self.request, approval).await?;
+        Ok(permit)
     }
 
     /// The next cards, opened, and on the log as handed over.
