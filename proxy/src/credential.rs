@@ -57,16 +57,7 @@ pub fn apply(
     if mode == Credentials::Unpinned {
         return Ok(());
     }
-    let signed = signing.map(Signing::headers).unwrap_or_default();
-    for other in CREDENTIAL_HEADERS {
-        if Some(&other) == name.as_ref() || signed.contains(&other.as_str()) {
-            continue;
-        }
-        if !headers.get_all(&other).iter().all(is_placeholder) {
-            return Err(CredentialRefused);
-        }
-        headers.remove(other);
-    }
+    remove_placeholders(name.as_ref(), signing, headers)?;
     match (name, mode, own) {
         (None, ..) => Ok(()),
         (Some(name), Credentials::Account, Some(own)) => {
@@ -79,6 +70,29 @@ pub fn apply(
         (Some(name), Credentials::Pinned, None) => is_pinned(place, account, &name, headers),
         _ => Err(CredentialRefused),
     }
+}
+
+/// Refuses a second credential beside the place's, and takes out what only says that there is none.
+fn remove_placeholders(
+    place: Option<&HeaderName>,
+    signing: Option<&Signing>,
+    headers: &mut HeaderMap,
+) -> Result<(), CredentialRefused> {
+    let signed = signing.map(Signing::headers).unwrap_or_default();
+    let is_place = |given: &HeaderName| Some(given) == place || signed.contains(&given.as_str());
+    let is_second = |given: &HeaderName| {
+        CREDENTIAL_HEADERS.iter().chain(place).any(|credential| is_spelled_like(given, credential))
+    };
+    if headers.keys().any(|given| !is_place(given) && is_second(given)) {
+        return Err(CredentialRefused);
+    }
+    for other in CREDENTIAL_HEADERS.into_iter().filter(|other| !is_place(other)) {
+        if !headers.get_all(&other).iter().all(is_placeholder) {
+            return Err(CredentialRefused);
+        }
+        headers.remove(other);
+    }
+    Ok(())
 }
 
 /// Refuses a query or body field by which the PSP would take another credential.
@@ -118,6 +132,11 @@ fn presented(place: &CredentialPlace, value: &HeaderValue) -> Option<Vec<u8>> {
         return BASE64_STANDARD.decode(rest.trim()).ok();
     }
     Some(rest.trim().into())
+}
+
+/// Whether another header reaches a CGI, WSGI or Rack application under the same name: they read `-` and `_` alike.
+fn is_spelled_like(given: &HeaderName, name: &HeaderName) -> bool {
+    given != name && given.as_str().replace('_', "-") == name.as_str().replace('_', "-")
 }
 
 /// Whether a header's value is what callers write who have no credential.

@@ -24,6 +24,7 @@ use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use strongroom_domain::route::Signing;
 use strongroom_domain::{Problem, ProblemKind, Timestamp};
+use zeroize::Zeroizing;
 
 pub use key::SigningKey;
 
@@ -39,6 +40,17 @@ enum Kind {
     Covered(Vec<String>),
     /// A JWT with these claims.
     Claims(cybersource::Claims),
+}
+
+/// What a JWT says under one name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim<'a> {
+    /// Nothing.
+    Absent,
+    /// A string.
+    Text(&'a str),
+    /// Something else: a list, a number, null.
+    NoText,
 }
 
 /// A request complete but for its signature.
@@ -90,6 +102,19 @@ impl SignError {
             ),
             Self::Failed => Problem::new(ProblemKind::Internal),
         }
+    }
+}
+
+/// What a body leaves as, where the route's signing takes the whitespace of JSON out.
+#[must_use]
+pub fn minified(
+    signing: Option<&Signing>,
+    content_type: Option<&str>,
+    body: &[u8],
+) -> Option<Zeroizing<Vec<u8>>> {
+    match signing {
+        Some(Signing::Hmac(declared)) => hmac::minified(declared, content_type, body),
+        _ => None,
     }
 }
 
@@ -181,9 +206,9 @@ impl Signer {
 impl Form {
     /// A claim of the caller's JWT, if the message carries one.
     #[must_use]
-    pub fn claim(&self, name: &str) -> Option<Option<&str>> {
+    pub fn claim(&self, name: &str) -> Option<Claim<'_>> {
         match &self.0 {
-            Kind::Claims(claims) => Some(claims.text(name)),
+            Kind::Claims(claims) => Some(claims.claim(name)),
             Kind::Declared | Kind::Covered(_) => None,
         }
     }
@@ -202,9 +227,8 @@ impl Message<'_> {
         header(self.headers, HOST.as_str())
     }
 
-    fn is_json(&self) -> bool {
-        let kind = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        kind.is_some_and(|kind| crate::fields::is_json(&crate::fields::essence(kind)))
+    fn content_type(&self) -> Option<&str> {
+        self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok())
     }
 
     fn set(&mut self, name: &'static str, value: &str) -> Result<(), SignError> {

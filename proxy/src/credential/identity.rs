@@ -1,8 +1,11 @@
 //! Whose account a request names besides its credential: header, path, query, body, token.
 //!
 //! Promises: what names an account is the account's own, or one it lists, wherever the route says it can stand; a
-//! second spelling of the same place is refused, because a PSP may read that one.
+//! second spelling of the same place is refused, because a PSP may read that one: in the query, in a body of another
+//! kind, in other brackets.
 //! Upholds: C-18, C-43.
+
+mod spellings;
 
 use std::ops::Range;
 
@@ -15,13 +18,14 @@ use strongroom_domain::route::{
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use super::{AccountKeys, CredentialRefused, PLACEHOLDER};
+use self::spellings::Spellings;
+use super::{AccountKeys, CredentialRefused, PLACEHOLDER, is_spelled_like};
 use crate::body::Malformed;
 use crate::body::edit::{self, Edit};
 use crate::body::form;
 use crate::body::json::{self, Event, Pointer, Reading};
 use crate::fields;
-use crate::sign::Form;
+use crate::sign::{Claim, Form};
 
 /// Where the names of one request are looked for.
 pub struct Named<'a> {
@@ -56,13 +60,19 @@ impl Named<'_> {
             return Ok(None);
         }
         let mut edits = Vec::new();
+        let has_fields = self.route.identity.iter().any(|place| matches!(place.at, IdentityAt::Field(_)));
+        let spellings =
+            has_fields.then(|| Spellings::read(self.query, self.content_type, body)).transpose()?;
         for place in &self.route.identity {
             match &place.at {
                 IdentityAt::Header(name) => self.header(place, name, headers)?,
                 IdentityAt::Path(name) => self.in_path(place, name)?,
                 IdentityAt::Query(name) => self.in_query(place, name)?,
                 IdentityAt::Claim(name) => self.in_claims(place, name)?,
-                IdentityAt::Field(at) => edits.extend(self.in_body(place, at, body)?),
+                IdentityAt::Field(at) => {
+                    let spelled = spellings.as_ref().map_or(Ok(0), |all| all.count(self.route, at))?;
+                    edits.extend(self.in_body(place, at, body, spelled)?);
+                }
             }
         }
         let changed = !edits.is_empty();
@@ -76,6 +86,9 @@ impl Named<'_> {
         headers: &mut HeaderMap,
     ) -> Result<(), CredentialRefused> {
         let name = HeaderName::try_from(name).map_err(|_| CredentialRefused)?;
+        if headers.keys().any(|given| is_spelled_like(given, &name)) {
+            return Err(CredentialRefused);
+        }
         let mut values = headers.get_all(&name).iter();
         let verdict = match (values.next(), values.next()) {
             (None, _) if !place.required => return Ok(()),
@@ -118,18 +131,20 @@ impl Named<'_> {
 
     fn in_claims(&self, place: &IdentityPlace, name: &str) -> Result<(), CredentialRefused> {
         match self.form.and_then(|form| form.claim(name)) {
-            Some(Some(value)) => self.must_stay(place, value),
-            Some(None) if place.required => Err(CredentialRefused),
-            Some(None) | None => Ok(()),
+            Some(Claim::Text(value)) => self.must_stay(place, value),
+            Some(Claim::NoText) => Err(CredentialRefused),
+            Some(Claim::Absent) if place.required => Err(CredentialRefused),
+            Some(Claim::Absent) | None => Ok(()),
         }
     }
 
-    /// What changes in a body. One that is empty names nobody.
+    /// What changes in a body, in which the place is spelled so often. One that is empty names nobody.
     fn in_body(
         &self,
         place: &IdentityPlace,
         at: &str,
         body: &[u8],
+        spelled: usize,
     ) -> Result<Option<Edit>, CredentialRefused> {
         if body.is_empty() {
             return Ok(None);
@@ -139,9 +154,12 @@ impl Named<'_> {
         let found = match Pointer::parse(at) {
             Some(pointer) if fields::is_json(&kind) => in_json(&pointer, body)?,
             None if is_form => in_form(at, body)?,
-            // A body of another kind than the place is for names nobody in a way this place is about.
+            // A body of another kind than the place is for: it does not spell the place, or was refused.
             _ => None,
         };
+        if spelled != usize::from(found.is_some()) {
+            return Err(CredentialRefused);
+        }
         let Some((span, value)) = found else {
             return if place.required { Err(CredentialRefused) } else { Ok(None) };
         };

@@ -13,7 +13,7 @@ use crate::credential::identity::Named;
 use crate::inject::{self, Plan};
 use crate::rescue::Failure;
 use crate::route::Destination;
-use crate::sign::{Form, jwe};
+use crate::sign::{self, Form, jwe};
 use crate::{credential, fields, headers};
 
 /// Longest PSP idempotency key told to the vault: what PSPs take at most.
@@ -52,6 +52,10 @@ impl<'a> Planned<'a> {
             Call::Allowed(allowed) => Some(find_places(allowed, &order.headers, &order.body)?),
             Call::Passed(_) => {
                 inject::check_passed_body(&order.body)?;
+                // Without its whitespace it may hold a number it did not hold as it came.
+                if let Some(minified) = sign::minified(route.signing.as_ref(), content_type, &order.body) {
+                    inject::check_passed_body(&minified)?;
+                }
                 None
             }
         };

@@ -1,7 +1,8 @@
 //! One request at the relay: a call or a tunnel for one entry of its port, or refused.
 //!
 //! Promises: an absolute `https` target is refused unread: whoever sends one over a plain connection has mistaken this for
-//! a proxy that dials for it, and has its API key in clear. Nothing of it is echoed.
+//! a proxy that dials for it, and has its API key in clear. Nothing of it is echoed. An entry's account is its own: a path
+//! that would name another is refused.
 //! Upholds: C-38.
 
 use std::collections::HashMap;
@@ -70,7 +71,7 @@ impl Refused {
                 }
                 Self::NotListed => "this port of the relay has no entry for this target; nothing was sent",
                 Self::Malformed => {
-                    "the request names its target or its user in two ways or none; nothing was sent"
+                    "the request names its target, its account or its user in two ways or none; nothing was sent"
                 }
             },
         )
@@ -133,7 +134,9 @@ impl Desk {
         if parts.uri.scheme().is_some() || parts.uri.authority().is_some() {
             return Err(Refused::AbsoluteTarget);
         }
-        if !parts.uri.path().starts_with('/') {
+        let path = parts.uri.path();
+        // The account is the entry's to say: behind the route, `/@<account>` would be read as one.
+        if !path.starts_with('/') || path.trim_start_matches('/').starts_with('@') {
             return Err(Refused::Malformed);
         }
         let host = only(&parts.headers, &HOST).map_err(|_| Refused::Malformed)?.map(host_of);

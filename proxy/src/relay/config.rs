@@ -52,7 +52,7 @@ const fn default_connect_timeout_ms() -> u32 {
 }
 
 const fn default_answer_timeout_ms() -> u32 {
-    45_000
+    60_000
 }
 
 impl ForwardConfig {
@@ -218,6 +218,7 @@ impl EntryConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use strongroom_domain::Environment;
 
     const SMALL: &str = r#"
         ops = { address = "127.0.0.1:0" }
@@ -258,6 +259,22 @@ mod tests {
             let checked = check(&SMALL.replace("127.0.0.1:7410", address));
             assert_eq!(checked.is_ok(), right, "{address}");
             assert!(right || checked.unwrap_err().contains("loopback only"), "{address}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_waited_for_longer_than_any_shipped_route_takes() {
+        let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");
+        let routes = crate::route::read(&policies, None, Environment::Test, None).unwrap();
+        assert!(routes.len() >= 13);
+        let full = include_str!("../../../deploy/config/relay.full.toml");
+        for text in [SMALL, full] {
+            let config: RelayConfig = toml::from_str(text).unwrap();
+            for route in routes.iter().map(|registered| &registered.route) {
+                let to_open = Duration::from_secs(1);
+                let budget = route.connect_timeout + to_open + route.upstream_timeout;
+                assert!(config.forward.answer_timeout() > budget, "{}", route.name);
+            }
         }
     }
 

@@ -6,8 +6,10 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use strongroom_domain::route::{HashName, HmacSigning, Output, Part};
+use zeroize::Zeroizing;
 
 use super::{Message, SignError, Signer, SigningKey, header, minify};
+use crate::fields;
 
 /// Refuses a request without a header that is covered.
 pub(super) fn check(declared: &HmacSigning, headers: &HeaderMap) -> Result<(), SignError> {
@@ -17,14 +19,24 @@ pub(super) fn check(declared: &HmacSigning, headers: &HeaderMap) -> Result<(), S
     })
 }
 
+/// What a body leaves as, if that is not as it came.
+pub(super) fn minified(
+    declared: &HmacSigning,
+    content_type: Option<&str>,
+    body: &[u8],
+) -> Option<Zeroizing<Vec<u8>>> {
+    let is_json = content_type.is_some_and(|kind| fields::is_json(&fields::essence(kind)));
+    (declared.minify && is_json).then(|| minify::json(body))
+}
+
 pub(super) fn sign(
     signer: &Signer,
     declared: &HmacSigning,
     message: &mut Message<'_>,
 ) -> Result<(), SignError> {
     let SigningKey::Shared { key, .. } = &signer.key else { return Err(SignError::Failed) };
-    if declared.minify && message.is_json() {
-        message.body = Bytes::from_owner(minify::json(&message.body));
+    if let Some(minified) = minified(declared, message.content_type(), &message.body) {
+        message.body = Bytes::from_owner(minified);
     }
     let algorithm = match declared.hash {
         HashName::Sha256 => hmac::HMAC_SHA256,

@@ -26,6 +26,11 @@ impl<'a> Path<'a> {
         self.0.len()
     }
 
+    /// The steps from the root.
+    pub(crate) fn segments(&self) -> &[Segment<'a>] {
+        &self.0
+    }
+
     /// The name of the field: the nearest key, above any array the value is in.
     pub(crate) fn name(&self) -> Option<&str> {
         self.0.iter().rev().find_map(|segment| match segment {

@@ -169,6 +169,96 @@ async fn a_form_field_names_an_account_the_account_lists() {
     }
 }
 
+/// The connected account in every spelling but the one the route declares.
+#[tokio::test]
+async fn a_field_names_an_account_in_one_spelling_and_one_kind_of_body_only() {
+    let place = r#"{ name = "connected", field = "transfer_data[destination]", required = false },
+        { name = "connected", field = "destination", required = false }"#;
+    let account = "credential_file = \"psp.key\"\nidentity = { connected = [\"acct_1\"] }";
+    // No refused field: those would refuse unreadable bodies by themselves.
+    let credential = "{ header = \"Authorization\", scheme = \"Bearer\" }";
+    let world = World::new(Setup { credential, ..setup("account", place, account) }).await;
+    let form = "application/x-www-form-urlencoded";
+    let part =
+        |name: &str| format!("--x\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\nacct_2\r\n--x--");
+    let (multipart, json) = ("multipart/form-data; boundary=x", "application/json");
+    for (query, kind, body, status) in [
+        (
+            "?expand=charge",
+            form,
+            "charge=ch_1&transfer_data[amount]=1&metadata[destination]=x".to_owned(),
+            200,
+        ),
+        ("", json, r#"{"metadata":{"destination":"x"}}"#.to_owned(), 200),
+        ("", multipart, part("purpose"), 200),
+        ("?transfer_data[destination]=acct_2", form, "charge=ch_1".to_owned(), 403),
+        ("?transfer_data%5Bdestination%5D=acct_1", form, "charge=ch_1".to_owned(), 403),
+        ("?a=1;destination=acct_2", form, String::new(), 403),
+        ("", form, "charge=ch_1;transfer_data[destination]=acct_2".to_owned(), 403),
+        ("", form, "charge=ch_1;destination=acct_2".to_owned(), 403),
+        ("", form, "destination=acct_1&destination[]=acct_2".to_owned(), 403),
+        ("", form, "[destination]=acct_2".to_owned(), 403),
+        ("", form, "destination%00=acct_2".to_owned(), 403),
+        ("", form, "transfer_data[destination][]=acct_2".to_owned(), 403),
+        ("", form, "transfer_data[destination]x=acct_2".to_owned(), 403),
+        ("", form, "Transfer_Data[DESTINATION]=acct_2".to_owned(), 403),
+        ("", form, "transfer.data[destination]=acct_2".to_owned(), 403),
+        ("", multipart, part("destination"), 403),
+        ("", multipart, part("transfer_data[destination]"), 403),
+        ("", json, r#"{"destination":"acct_2"}"#.to_owned(), 403),
+        ("", json, r#"{"transfer_data":{"destination":"acct_2"}}"#.to_owned(), 403),
+        ("", json, r#"{"transfer_data[destination]":"acct_2"}"#.to_owned(), 403),
+        ("", "text/plain", "destination=acct_2".to_owned(), 403),
+        ("", "text/xml", "<a/>".to_owned(), 403),
+        ("", json, "destination=acct_2".to_owned(), 403),
+    ] {
+        let path = format!("/psp/v1/refunds{query}");
+        let reply = world.send(world.request("POST", &path, kind, body.as_bytes())).await;
+        assert_eq!(reply.status, status, "{query} {kind} {body}: {}", reply.text());
+        assert!(status == 200 || reply.problem() == "credential-refused", "{query} {kind} {body}");
+    }
+    let mut untyped = world.form("/psp/v1/refunds", "destination=acct_2");
+    untyped.headers_mut().remove("content-type");
+    assert_eq!(world.send(untyped).await.status, 403);
+    assert_eq!(world.psp.requests(), 3);
+}
+
+#[tokio::test]
+async fn a_member_of_a_json_body_is_refused_as_a_field_of_another_kind() {
+    let place = r#"{ name = "merchant", field = "/account/merchant_id", required = false }"#;
+    let account = "credential_file = \"psp.key\"\nidentity = { merchant = \"one\" }";
+    let world = World::new(setup("account", place, account)).await;
+    for (kind, body, status) in [
+        ("application/json", r#"{"account":{"merchant_id":"one"}}"#, 200),
+        ("application/json", r#"{"account":{"merchant_id":"two"}}"#, 403),
+        ("application/json", r#"{"account":{"merchant_id":"one","Merchant_Id":"two"}}"#, 403),
+        ("application/json", r#"{"account[merchant_id]":"two"}"#, 403),
+        ("application/x-www-form-urlencoded", "account[id]=two", 200),
+        ("application/x-www-form-urlencoded", "account[merchant_id]=one", 403),
+    ] {
+        let reply = world.send(world.request("POST", "/psp/v1/refunds", kind, body.as_bytes())).await;
+        assert_eq!(reply.status, status, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_header_with_another_kind_of_hyphen_is_a_second_one() {
+    let place = r#"{ name = "connected", header = "Stripe-Account", required = false }"#;
+    let account = "credential_file = \"psp.key\"\nidentity = { connected = [\"acct_1\"] }";
+    let world = World::new(setup("account", place, account)).await;
+    for (name, value, status) in [
+        ("stripe-account", "acct_1", 200),
+        ("stripe_account", "acct_2", 403),
+        ("stripe_account", "acct_1", 403),
+        ("x_api_key", "mine", 403),
+        ("x-api_key", "mine", 403),
+        ("api_key", "mine", 403),
+        ("x_request_note", "mine", 200),
+    ] {
+        assert_eq!(pay(&world, "/psp/payments", &[(name, value)], &card()).await, status, "{name}: {value}");
+    }
+}
+
 #[tokio::test]
 async fn basic_credentials_of_the_account_are_whole_user_and_password() {
     let pair = "Basic dXNlcjpwYXNz";

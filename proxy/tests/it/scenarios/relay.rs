@@ -149,6 +149,10 @@ async fn what_no_entry_takes_is_refused_unread_and_unechoed() {
         (1, axios),
         (1, post(&format!("http://{HOST}/v1/refunds"), "", "charge=ch_1")),
         (0, post("/v1/refunds", "host: other.localhost\r\n", "charge=ch_1")),
+        // The entry names no account: neither may its SDK.
+        (0, post("/@m-501/v1/refunds", "host: psp.localhost\r\n", "charge=ch_1")),
+        (0, post("//@m-501/v1/refunds", "host: psp.localhost\r\n", "charge=ch_1")),
+        (1, post("/@default/v1/refunds", "", "charge=ch_1")),
         (0, post("/v1/refunds", "", "charge=ch_1")),
         (0, "CONNECT other.example:443 HTTP/1.1\r\n\r\n".to_owned()),
         (0, format!("CONNECT {HOST}:443 HTTP/1.1\r\n\r\n")),

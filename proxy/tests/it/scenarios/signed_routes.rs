@@ -121,6 +121,58 @@ async fn cybersource_verifies_the_token() {
     seen.iter().for_each(|seen| verify("cybersource-jwt", SECRET_BASE64, seen));
 }
 
+/// Whoever reads a token may read more of it than we do: what says whose money it is, is one string or nothing.
+#[tokio::test]
+async fn cybersource_s_token_names_its_merchant_and_call_in_strings_and_nowhere_else() {
+    let world = world("cybersource", vec![("cybersource.key", SECRET_BASE64.into())]).await;
+    let head = json!({ "kid": "strongroom", "alg": "HS256", "typ": "JWT" });
+    let claims = json!({ "digest": "of the caller's", "digestAlgorithm": "SHA-256", "request-host": HOST,
+        "iss": MERCHANT, "v-c-merchant-id": MERCHANT });
+    let with = |table: &Value, name: &str, value: Value| {
+        let mut table = table.clone();
+        table[name] = value;
+        table
+    };
+    let mut cases = vec![
+        (head.clone(), claims.clone(), 200),
+        (with(&head, "v-c-merchant-id", "another".into()), claims.clone(), 403),
+        (with(&head, "jwk", json!({})), claims.clone(), 403),
+        (with(&head, "typ", json!(["JWT"])), claims.clone(), 403),
+    ];
+    for name in
+        ["request-host", "request-method", "request-resource-path", "digest-algorithm", "digestAlgorithm"]
+    {
+        cases.push((head.clone(), with(&claims, name, json!(["x"])), 403));
+    }
+    for name in ["iss", "v-c-merchant-id"] {
+        cases.push((head.clone(), with(&claims, name, json!([MERCHANT])), 403));
+        cases.push((head.clone(), with(&claims, name, Value::Null), 403));
+    }
+    for (head, claims, status) in cases {
+        let [head, claims] = [head, claims].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part.to_string()));
+        let token = format!("Bearer {head}.{claims}.AAAA");
+        let headers = [("authorization", token.as_str())];
+        let payment = cybersource_payment();
+        let sent = send(&world, "POST", "/cybersource/pts/v2/payments", &headers, &payment).await;
+        assert_eq!(sent, status, "{token}");
+    }
+    assert_eq!((world.psp.requests(), world.vault.opens().len()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_body_that_minifies_to_a_card_number_is_refused() {
+    let world = world("rapyd", vec![("rapyd.secret.key", SECRET.into())]).await;
+    let headers = [("salt", "abcdefgh"), ("timestamp", "1618884475"), ("access_key", "strongroom")];
+    for (body, status) in [
+        ("{\"payment\": \"payment_1\",\n\"amount\": 1}", 200),
+        ("{\"x\":4111\n1111\n1111\n1111}", 400),
+        ("{\"x\":41\t11\r\n\r\n11  11 111 11 111}", 400),
+    ] {
+        assert_eq!(send(&world, "POST", "/rapyd/v1/refunds", &headers, body).await, status, "{body}");
+    }
+    assert_eq!(world.psp.requests(), 1);
+}
+
 #[tokio::test]
 async fn rapyd_verifies_the_minified_body() {
     let secrets = vec![("rapyd.secret.key", SECRET.into())];
