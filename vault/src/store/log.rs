@@ -45,6 +45,35 @@ pub struct Run {
     pub entries: u64,
 }
 
+impl Run {
+    /// The part of it that stands from `index` on and before `end`.
+    pub(super) fn within(self, index: u64, end: u64) -> Option<Self> {
+        let skipped = index.saturating_sub(self.index);
+        let index = self.index.saturating_add(skipped);
+        let entries = self.entries.saturating_sub(skipped).min(end.saturating_sub(index));
+        let first = EntryId { seq: self.first.seq.saturating_add(skipped), ..self.first };
+        (entries > 0).then_some(Self { index, first, entries })
+    }
+}
+
+/// Neighbours that are one run: of one boot, in the tree as in its numbers.
+pub(super) fn joined(runs: Vec<Run>) -> Vec<Run> {
+    let mut joined: Vec<Run> = Vec::new();
+    for run in runs {
+        match joined.last_mut() {
+            Some(last)
+                if last.first.boot == run.first.boot
+                    && last.first.seq.checked_add(last.entries) == Some(run.first.seq)
+                    && last.index.checked_add(last.entries) == Some(run.index) =>
+            {
+                last.entries = last.entries.saturating_add(run.entries);
+            }
+            _ => joined.push(run),
+        }
+    }
+    joined
+}
+
 /// What an extension adds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Extension {
@@ -167,19 +196,35 @@ macro_rules! log_store {
             }
 
             async fn unsequenced(&self, limit: u32) -> Result<Vec<StoredEntry>, StoreError> {
-                sqlx::query(
-                    "SELECT e.boot_id, e.instance_seq, e.leaf FROM audit_boots b \
+                // Which first, then each by its numbers: as one join, PostgreSQL read the whole log twice a second.
+                let boots = sqlx::query(
+                    "SELECT b.boot_id, coalesce(l.next_seq, 0), b.next_seq FROM audit_boots b \
                      LEFT JOIN log_boots l ON l.boot_id = b.boot_id \
-                     JOIN audit_entries e ON e.boot_id = b.boot_id \
-                     AND e.instance_seq >= coalesce(l.next_seq, 0) AND e.instance_seq < b.next_seq \
-                     WHERE b.next_seq > coalesce(l.next_seq, 0) ORDER BY e.boot_id, e.instance_seq LIMIT $1",
+                     WHERE b.next_seq > coalesce(l.next_seq, 0) ORDER BY b.boot_id",
                 )
-                .bind(i64::from(limit))
                 .fetch_all(&self.$readers)
-                .await?
-                .iter()
-                .map(read::entry)
-                .collect()
+                .await?;
+                let mut found = Vec::new();
+                for boot in &boots {
+                    let room = i64::from(limit) - found.len() as i64;
+                    if room <= 0 {
+                        break;
+                    }
+                    let rows = sqlx::query(
+                        "SELECT boot_id, instance_seq, leaf FROM audit_entries WHERE boot_id = $1 \
+                         AND instance_seq >= $2 AND instance_seq < $3 ORDER BY instance_seq LIMIT $4",
+                    )
+                    .bind(boot.try_get::<Uuid, _>(0)?)
+                    .bind(boot.try_get::<i64, _>(1)?)
+                    .bind(boot.try_get::<i64, _>(2)?)
+                    .bind(room)
+                    .fetch_all(&self.$readers)
+                    .await?;
+                    for row in &rows {
+                        found.push(read::entry(row)?);
+                    }
+                }
+                Ok(found)
             }
 
             async fn extend(
@@ -257,23 +302,40 @@ macro_rules! log_store {
             }
 
             async fn logged(&self, index: u64, limit: u32) -> Result<Vec<(u64, Leaf)>, StoreError> {
-                sqlx::query(
-                    "SELECT r.first_index + e.instance_seq - r.first_seq, e.leaf FROM log_runs r \
-                     JOIN audit_entries e ON e.boot_id = r.boot_id \
-                     AND e.instance_seq >= r.first_seq AND e.instance_seq < r.first_seq + r.entries \
-                     WHERE r.first_index >= (SELECT coalesce(max(first_index), 0) FROM log_runs WHERE first_index <= $1) \
-                     AND r.first_index < $2 \
-                     AND r.first_index + e.instance_seq - r.first_seq >= $1 \
-                     AND r.first_index + e.instance_seq - r.first_seq < $2 \
-                     ORDER BY r.first_index, e.instance_seq",
+                let end = index.saturating_add(u64::from(limit));
+                let rows = sqlx::query(
+                    "SELECT first_index, boot_id, first_seq, entries FROM log_runs \
+                     WHERE first_index >= (SELECT coalesce(max(first_index), 0) FROM log_runs WHERE first_index <= $1) \
+                     AND first_index < $2 ORDER BY first_index",
                 )
                 .bind(signed(index))
-                .bind(signed(index.saturating_add(u64::from(limit))))
+                .bind(signed(end))
                 .fetch_all(&self.$readers)
-                .await?
-                .iter()
-                .map(|row| Ok((count(row.try_get(0)?)?, Leaf::from_bytes(row.try_get(1)?))))
-                .collect()
+                .await?;
+                let mut runs = Vec::with_capacity(rows.len());
+                for row in &rows {
+                    let boot = BootId::from_uuid(row.try_get(1)?);
+                    let first = EntryId { boot, seq: count(row.try_get(2)?)? };
+                    let run = Run { index: count(row.try_get(0)?)?, first, entries: count(row.try_get(3)?)? };
+                    runs.extend(run.within(index, end));
+                }
+                let mut found = Vec::new();
+                for run in joined(runs) {
+                    let rows = sqlx::query(
+                        "SELECT instance_seq, leaf FROM audit_entries WHERE boot_id = $1 \
+                         AND instance_seq >= $2 AND instance_seq < $3 ORDER BY instance_seq",
+                    )
+                    .bind(run.first.boot.as_uuid())
+                    .bind(signed(run.first.seq))
+                    .bind(signed(run.first.seq.saturating_add(run.entries)))
+                    .fetch_all(&self.$readers)
+                    .await?;
+                    for row in &rows {
+                        let place = count(row.try_get(0)?)?.saturating_sub(run.first.seq);
+                        found.push((run.index.saturating_add(place), Leaf::from_bytes(row.try_get(1)?)));
+                    }
+                }
+                Ok(found)
             }
 
             async fn log_place(&self, entry: EntryId) -> Result<Option<u64>, StoreError> {
@@ -319,3 +381,31 @@ macro_rules! log_store {
     };
 }
 pub(super) use log_store;
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn run(index: u64, boot: u128, seq: u64, entries: u64) -> Run {
+        let boot = BootId::from_uuid(Uuid::from_u128(boot));
+        Run { index, first: EntryId { boot, seq }, entries }
+    }
+
+    #[test]
+    fn a_run_is_cut_to_what_is_asked() {
+        assert_eq!(run(10, 1, 5, 10).within(12, 15), Some(run(12, 1, 7, 3)));
+        assert_eq!(run(10, 1, 5, 10).within(0, 100), Some(run(10, 1, 5, 10)));
+        assert_eq!(run(10, 1, 5, 10).within(19, 100), Some(run(19, 1, 14, 1)));
+        assert_eq!(run(10, 1, 5, 10).within(20, 100), None);
+        assert_eq!(run(10, 1, 5, 10).within(0, 10), None);
+    }
+
+    #[test]
+    fn neighbours_of_one_boot_are_one_run() {
+        let apart = vec![run(0, 1, 0, 4), run(4, 1, 4, 2), run(6, 2, 0, 1), run(7, 1, 6, 1), run(8, 1, 8, 1)];
+        let expected = vec![run(0, 1, 0, 6), run(6, 2, 0, 1), run(7, 1, 6, 1), run(8, 1, 8, 1)];
+        assert_eq!(joined(apart), expected);
+    }
+}

@@ -64,6 +64,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../../../migrations/sqlite/0009_cards.sql"),
         postgres: include_str!("../../../migrations/postgres/0009_cards.sql"),
     },
+    Migration {
+        version: 10,
+        sqlite: include_str!("../../../migrations/sqlite/0010_entries.sql"),
+        postgres: include_str!("../../../migrations/postgres/0010_entries.sql"),
+    },
 ];
 
 /// The schema this program knows.

@@ -8,9 +8,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Row as _};
 use tokio::sync::mpsc;
 
-/// Changes between two foldings. Each writes about five pages of its own: 20 MiB of log, and a second or two of the disk's
-/// time at most.
-const CHANGES: usize = 1_024;
+/// Rows changed between two foldings. Each writes about five pages of its own: 80 MiB of log, and a few seconds of the disk's
+/// time at most. Fewer would fold the same pages of an index more often: a new card's place in it is anywhere.
+const CHANGES: usize = 4_096;
 /// How often one folding begins anew because more was written meanwhile. Each time there is less of it; once there is
 /// none, the writer begins the log from its start.
 const ROUNDS_MAX: usize = 8;

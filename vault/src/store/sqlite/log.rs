@@ -10,7 +10,9 @@ use crate::audit::{EntryId, Leaf};
 use crate::store::decode::{bytes32, count, sqlite as read};
 use crate::store::encode::signed;
 use crate::store::error::StoreError;
-use crate::store::log::{Extension, KeptCheckpoint, Lease, LogHead, LogStore, TILES_READ_MAX, log_store};
+use crate::store::log::{
+    Extension, KeptCheckpoint, Lease, LogHead, LogStore, Run, TILES_READ_MAX, joined, log_store,
+};
 use crate::store::rows::StoredEntry;
 
 log_store!(SqliteStore, readers, sweeper, "BEGIN IMMEDIATE");

@@ -51,3 +51,49 @@ pub(super) async fn up(connection: &mut SqliteConnection) -> Result<Vec<u32>, Sc
         added.push(next.version);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::schema::MIGRATIONS;
+
+    /// Longer than what an index page keeps of a row in place.
+    const LEAF_LENGTH: usize = 1500;
+
+    async fn entries(connection: &mut SqliteConnection) -> Vec<(Vec<u8>, i64, Vec<u8>)> {
+        sqlx::query_as("SELECT boot_id, instance_seq, leaf FROM audit_entries ORDER BY boot_id, instance_seq")
+            .fetch_all(connection)
+            .await
+            .expect("the entries are read")
+    }
+
+    #[tokio::test]
+    async fn the_entries_of_schema_9_are_the_entries_of_schema_10() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.expect("SQLite opens");
+        for migration in MIGRATIONS.iter().filter(|migration| migration.version < 10) {
+            sqlx::raw_sql(migration.sqlite).execute(&mut connection).await.expect("an earlier schema");
+        }
+        for (boot, seq) in [(2u8, 1i64), (1, 300), (2, 0), (1, 2)] {
+            sqlx::query("INSERT INTO audit_entries (boot_id, instance_seq, leaf) VALUES (?1, ?2, ?3)")
+                .bind(vec![boot; 16])
+                .bind(seq)
+                .bind(vec![boot ^ seq as u8; LEAF_LENGTH])
+                .execute(&mut connection)
+                .await
+                .expect("an entry");
+        }
+        let before = entries(&mut connection).await;
+        assert_eq!(before.len(), 4);
+
+        let migration = MIGRATIONS.iter().find(|migration| migration.version == 10).expect("schema 10");
+        sqlx::raw_sql(migration.sqlite).execute(&mut connection).await.expect("schema 10 applies");
+
+        assert_eq!(entries(&mut connection).await, before);
+        let twice =
+            sqlx::query("INSERT INTO audit_entries (boot_id, instance_seq, leaf) VALUES (?1, 300, X'00')")
+                .bind(vec![1u8; 16])
+                .execute(&mut connection)
+                .await;
+        assert!(twice.is_err(), "a place is taken once");
+    }
+}

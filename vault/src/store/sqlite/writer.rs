@@ -97,7 +97,7 @@ impl Writer for SqliteWriter {
         match at_once::write(&mut self.connection, batch, boot, leaves).await.map_err(failed) {
             Ok(true) => {
                 self.written_at = batch.now.unix_micros();
-                self.folder.wrote(batch.len);
+                self.folder.wrote(changed(batch));
                 Ok(true)
             }
             // COMMIT was part of it.
@@ -107,7 +107,7 @@ impl Writer for SqliteWriter {
     }
 
     async fn apply(&mut self, batch: &Batch<'_>) -> Result<Vec<Committed>, WriteError> {
-        self.if_in = (None, batch.len + batch.cards.len());
+        self.if_in = (None, changed(batch));
         self.all_of(batch).await.map_err(failed)
     }
 
@@ -236,4 +236,9 @@ fn failed(error: sqlx::Error) -> WriteError {
         }
         _ => WriteError::Lost(StoreError::from(error)),
     }
+}
+
+/// How many rows of card data or forwards it changes: one change may hold a hundred new cards.
+fn changed(batch: &Batch<'_>) -> usize {
+    batch.len.max(batch.cards.len())
 }
