@@ -7,14 +7,17 @@
 //! Promises: a `Route` that exists is consistent: every selector fits its body, every place is declared once.
 
 mod account;
+mod checker;
 mod file;
 mod identity;
 mod path;
 mod place;
+mod places;
 mod selector;
 mod signing;
 
 pub use account::{Account, AccountName, InvalidAccount, TenantScope};
+pub use checker::Finding;
 pub use file::InvalidRoute;
 pub use identity::{ANY, IdentityAt, IdentityPlace, IdentityValue, Sha256Hex};
 pub use path::PathPattern;

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use toml::Spanned;
+use toml::de::DeValue;
 
+use super::checker::{Checker, Finding};
 use super::file::parse_upstream;
 use super::{
     Credentials, IdentityValue, RecipientKeyFile, Route, RouteName, SigningKeyFiles, identity, lies_inside,
@@ -55,6 +58,15 @@ pub enum InvalidAccount {
     Value(&'static str),
 }
 
+impl InvalidAccount {
+    fn reason(&self) -> String {
+        match self {
+            Self::Syntax(error) => error.message().to_owned(),
+            Self::Value(reason) => (*reason).to_owned(),
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AccountFile {
@@ -72,7 +84,30 @@ struct AccountFile {
 impl Account {
     /// Parses one account file for its route.
     pub fn parse(name: &str, text: &str, route: &Route) -> Result<Self, InvalidAccount> {
-        let file: AccountFile = toml::from_str(text)?;
+        Self::from_file(name, toml::from_str(text)?, route)
+    }
+
+    /// What is wrong with an account file, in its order; nothing exactly where [`Self::parse`] takes it.
+    #[must_use]
+    pub fn findings(name: &str, text: &str, route: &Route) -> Vec<Finding> {
+        let (mut checker, document) = Checker::new(text);
+        if let Some(mut document) = document {
+            let any = Spanned::new(0..0, DeValue::String("*".into()));
+            let tenants = ("tenants", DeValue::Array([any].into_iter().collect()));
+            let made = checker.settle(&mut document, tenants, |file: AccountFile| {
+                Self::from_file(name, file, route).map_err(|error| error.reason())
+            });
+            drop(made);
+        }
+        if checker.count() == 0
+            && let Err(error) = Self::parse(name, text, route)
+        {
+            checker.add(0..0, error.to_string());
+        }
+        checker.findings()
+    }
+
+    fn from_file(name: &str, file: AccountFile, route: &Route) -> Result<Self, InvalidAccount> {
         let name = AccountName::parse(name)
             .ok_or(InvalidAccount::Value("its name is not lower-case letters, digits and hyphens"))?;
         let tenants =
@@ -222,6 +257,7 @@ mod tests {
         ] {
             let route = route(mode, "credential = { header = \"Authorization\" }");
             assert_eq!(Account::parse("default", text, &route).is_ok(), fits, "{mode:?} {text}");
+            assert_eq!(Account::findings("default", text, &route).is_empty(), fits, "{mode:?} {text}");
         }
         let route = route(Credentials::Unpinned, "credential = { header = \"Authorization\" }");
         let acme = Account::parse("default", none, &route).unwrap();
@@ -229,5 +265,14 @@ mod tests {
             acme.serves(&TenantId::parse("acme").unwrap())
                 && !acme.serves(&TenantId::parse("globex").unwrap())
         );
+    }
+
+    #[test]
+    fn everything_wrong_with_an_account_is_found_at_once() {
+        let route = route(Credentials::Account, "credential = { header = \"Authorization\" }");
+        let text = "tenants = []\nsurprise = 1\nupstream = \"http://m501\"\ncredential_file = \"../key\"\ncredential_sha256 = 7";
+        let found = Account::findings("default", text, &route);
+        let places: Vec<_> = found.iter().map(|finding| (finding.line, finding.column)).collect();
+        assert_eq!(places, [(1, 1), (2, 1), (3, 1), (4, 1), (5, 21)], "{found:?}");
     }
 }

@@ -1,5 +1,7 @@
 //! Reading a route file: the only way a [`Route`] is made.
 
+mod findings;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,7 +10,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::identity::{self, IdentityTable};
-use super::selector;
+use super::places;
 use super::{
     AllowedCall, Attribute, BodyFormat, CredentialPlace, Credentials, Encryption, ExpiryFormat, Inject,
     JsonForm, PassedCall, PathPattern, Roots, Route, RouteName, Signing, Source, Upstream,
@@ -172,8 +174,9 @@ impl Route {
             return Err("timeouts and `in_flight_max` are above 0".into());
         }
         self.check_credential()?;
-        self.check_calls()?;
-        self.allow.iter().try_for_each(check_places)
+        check_calls(&self.allow, &self.pass)?;
+        let faults = self.allow.iter().flat_map(places::faults);
+        faults.map(|fault| Err(fault.reason)).next().unwrap_or(Ok(()))
     }
 
     fn check_credential(&self) -> Result<(), String> {
@@ -194,31 +197,30 @@ impl Route {
         }
         identity::check(self)
     }
+}
 
-    /// A call is listed once, or once for each format of its body. Then all of them declare the same attributes: what the
-    /// vault releases for a method and a path does not depend on how the proxy says the body is written.
-    fn check_calls(&self) -> Result<(), String> {
-        let twice =
-            |method: &str, path: &PathPattern| Err(format!("{method} {} is listed twice", path.as_str()));
-        for (index, call) in self.allow.iter().enumerate() {
-            for other in self.allow[..index].iter().filter(|other| other.is_at(&call.method, &call.path)) {
-                if other.body == call.body {
-                    return twice(&call.method, &call.path);
-                }
-                if other.attributes() != call.attributes() {
-                    let path = call.path.as_str();
-                    return Err(format!("{path}: its formats do not declare the same attributes"));
-                }
-            }
-        }
-        for (index, call) in self.pass.iter().enumerate() {
-            let before = self.pass[..index].iter().any(|other| other.is_at(&call.method, &call.path));
-            if before || self.allow.iter().any(|other| other.is_at(&call.method, &call.path)) {
+/// A call is listed once, or once for each format of its body. Then all of them declare the same attributes: what the
+/// vault releases for a method and a path does not depend on how the proxy says the body is written.
+fn check_calls(allow: &[AllowedCall], pass: &[PassedCall]) -> Result<(), String> {
+    let twice = |method: &str, path: &PathPattern| Err(format!("{method} {} is listed twice", path.as_str()));
+    for (index, call) in allow.iter().enumerate() {
+        for other in allow[..index].iter().filter(|other| other.is_at(&call.method, &call.path)) {
+            if other.body == call.body {
                 return twice(&call.method, &call.path);
             }
+            if other.attributes() != call.attributes() {
+                let path = call.path.as_str();
+                return Err(format!("{path}: its formats do not declare the same attributes"));
+            }
         }
-        Ok(())
     }
+    for (index, call) in pass.iter().enumerate() {
+        let before = pass[..index].iter().any(|other| other.is_at(&call.method, &call.path));
+        if before || allow.iter().any(|other| other.is_at(&call.method, &call.path)) {
+            return twice(&call.method, &call.path);
+        }
+    }
+    Ok(())
 }
 
 impl AllowedCall {
@@ -230,56 +232,6 @@ impl AllowedCall {
 impl PassedCall {
     fn is_at(&self, method: &str, path: &PathPattern) -> bool {
         self.method == method && self.path == *path
-    }
-}
-
-fn check_places(call: &AllowedCall) -> Result<(), String> {
-    let path = call.path.as_str();
-    if call.namespace.is_some() && call.body != BodyFormat::Xml {
-        return Err(format!("{path}: `namespace` is for `body = \"xml\"`"));
-    }
-    if let Some(encryption) = &call.encryption {
-        if call.body != BodyFormat::Json {
-            return Err(format!("{path}: `encrypt` is for JSON bodies"));
-        }
-        encryption.check().map_err(|reason| format!("{path}: {reason}"))?;
-    }
-    let mut seen = BTreeSet::new();
-    for inject in &call.inject {
-        let at = &inject.at;
-        if !selector::fits(call.body, inject) {
-            return Err(format!("{path}: `{at}` can never match a body of this format"));
-        }
-        if !seen.insert(at) {
-            return Err(format!("{path}: `{at}` is declared twice"));
-        }
-        if (inject.attribute == Attribute::Exp) != inject.format.is_some() {
-            return Err(format!("{path}: `{at}`: `format` belongs to `value = \"exp\"`, and only there"));
-        }
-        if inject.header().is_some() && inject.attribute == Attribute::Holder {
-            return Err(format!("{path}: `{at}`: a holder's name may hold what no header can"));
-        }
-        if inject.json_form == JsonForm::Integer && inject.attribute != Attribute::Exp {
-            return Err(format!("{path}: `{at}`: only an expiry can stand as a bare integer"));
-        }
-    }
-    for inject in &call.inject {
-        if let Source::Carried { from } = &inject.source {
-            let carrier = call.inject.iter().find(|other| other.at == *from);
-            if !carrier
-                .is_some_and(|other| other.attribute == Attribute::Number && other.source == Source::Own)
-            {
-                return Err(format!(
-                    "{path}: `{}` is filled from `{from}`, which is no declared number",
-                    inject.at
-                ));
-            }
-        }
-    }
-    if call.inject.iter().any(|inject| inject.attribute == Attribute::Number) {
-        Ok(())
-    } else {
-        Err(format!("{path}: no place for a number: list the call under `pass`"))
     }
 }
 
