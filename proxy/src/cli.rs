@@ -15,7 +15,10 @@ use strongroom_perimeter::{drain, hardening, telemetry};
 
 use crate::app::{Ambient, Proxy};
 use crate::authority;
+use crate::check;
 use crate::config::ProxyConfig;
+use crate::examples;
+use crate::explain;
 use crate::relay::{Relay, RelayConfig};
 use crate::route;
 use crate::upstream::SystemResolver;
@@ -44,6 +47,9 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Says what would become of a request that holds tokens: the route and rule, which field gets what, what would be
+    /// signed, or why it would be refused. Nothing is sent, no secret is read. Fails if it would be refused.
+    Explain(explain::cli::Arguments),
     /// Works on route files.
     #[command(subcommand)]
     Route(RouteCommand),
@@ -62,11 +68,25 @@ const RELAY_SETTINGS: &str =
 
 #[derive(Debug, Subcommand)]
 enum RouteCommand {
-    /// Reads every route and its account as `serve` would, without secrets, and says what each allows.
+    /// Reads every route and its accounts as `serve` would, without secrets, and says what each allows; or everything that
+    /// is wrong, each with its file, line and column.
     Check {
         /// The folder that holds `routes/` and `accounts/`.
         #[arg(long, value_name = "FOLDER", default_value = "policies")]
         policies: PathBuf,
+        /// The environment whose rules apply.
+        #[arg(long, value_enum, default_value = "live")]
+        environment: EnvironmentArgument,
+    },
+    /// Runs example requests through their routes with a test card, without network or secrets: what each must become, or
+    /// be refused as. Fails if one does not.
+    Test {
+        /// The folder that holds `routes/` and `accounts/`.
+        #[arg(long, value_name = "FOLDER", default_value = "policies")]
+        policies: PathBuf,
+        /// Folders of examples: files named ROUTE-ANYTHING.txt. Without it, `examples/` beside `routes/`.
+        #[arg(long, value_name = "FOLDER")]
+        examples: Vec<PathBuf>,
         /// The environment whose rules apply.
         #[arg(long, value_enum, default_value = "live")]
         environment: EnvironmentArgument,
@@ -94,12 +114,12 @@ enum CaCommand {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum EnvironmentArgument {
+pub(crate) enum EnvironmentArgument {
     Live,
     Test,
 }
 
-type Failed = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs the command the process was started with. Call it first in `main`.
 #[must_use]
@@ -107,7 +127,11 @@ pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Serve { config } => serve(&config),
         Command::Relay { config } => relay(&config),
+        Command::Explain(arguments) => explain::cli::run(&arguments),
         Command::Route(RouteCommand::Check { policies, environment }) => check(&policies, environment.into()),
+        Command::Route(RouteCommand::Test { policies, examples, environment }) => {
+            test(&policies, examples, environment.into())
+        }
         Command::Ca(CaCommand::Create { policies, environment, folder, days }) => {
             create_authority(&policies, environment.into(), &folder, days)
         }
@@ -166,6 +190,11 @@ impl From<EnvironmentArgument> for Environment {
 
 #[expect(clippy::print_stdout, reason = "the answer of a command people run")]
 fn check(policies: &Path, environment: Environment) -> Result<(), Failed> {
+    let found = check::findings(policies, environment)?;
+    if !found.is_empty() {
+        found.iter().for_each(|one| println!("{one}"));
+        return Err(NotRight { what: "things are wrong in", count: found.len() }.into());
+    }
     let registered = route::read(policies, None, environment, None)?;
     for accounts in registered.chunk_by(|one, next| one.route.name == next.route.name) {
         let route = &accounts[0].route;
@@ -186,6 +215,38 @@ fn check(policies: &Path, environment: Environment) -> Result<(), Failed> {
         );
     }
     Ok(())
+}
+
+/// What was printed is not as it must be.
+#[derive(Debug, thiserror::Error)]
+#[error("{count} {what} these files")]
+struct NotRight {
+    what: &'static str,
+    count: usize,
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of a command people run")]
+fn test(policies: &Path, mut folders: Vec<PathBuf>, environment: Environment) -> Result<(), Failed> {
+    if folders.is_empty() {
+        folders.push(policies.join("examples"));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let report = runtime.block_on(examples::run(policies, &folders, environment))?;
+    for (file, failed) in &report.ran {
+        match failed {
+            None => println!("ok      {}", file.display()),
+            Some(why) => println!("FAILED  {}: {why}", file.display()),
+        }
+    }
+    for route in &report.without {
+        println!("no example of route {route}");
+    }
+    let count = report.ran.iter().filter(|(_, failed)| failed.is_some()).count();
+    match (count, report.ran.len()) {
+        (0, 1..) => Ok(()),
+        (0, 0) => Err("there is no example in these folders: name others with --examples".into()),
+        _ => Err(NotRight { what: "examples fail of", count }.into()),
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "the answer of a command people run")]

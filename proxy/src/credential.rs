@@ -27,7 +27,7 @@ pub const PLACEHOLDER: &str = "strongroom";
 const PLACEHOLDER_PAIR: &str = "c3Ryb25ncm9vbTpzdHJvbmdyb29t";
 
 /// Headers PSPs take credentials from. One that is not the route's own place carries a second credential.
-const CREDENTIAL_HEADERS: [HeaderName; 5] = [
+pub(crate) const CREDENTIAL_HEADERS: [HeaderName; 5] = [
     AUTHORIZATION,
     HeaderName::from_static("x-api-key"),
     HeaderName::from_static("api-key"),

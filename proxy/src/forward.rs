@@ -7,12 +7,13 @@
 //! Upholds: C-15, C-16, C-17, C-18, C-19, C-41.
 
 mod answer;
+mod explain;
 mod plan;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use http_body_util::Full;
 use strongroom_domain::route::Call;
 use strongroom_domain::{Clock, ForwardId, Random};
@@ -29,6 +30,7 @@ use crate::upstream::{Answer, ConnectError, Ready, SendError};
 use crate::vault::{OpenRequest, Opened, OutcomeReport, VaultClient, WantedCard};
 
 pub use answer::Answered;
+pub use explain::{Outline, names, outline, rehearse};
 use plan::Planned;
 
 /// What every call needs.
@@ -126,9 +128,7 @@ impl<'a> Run<'a> {
             Some(plan) => {
                 let attempt = plan::attempt(&self.order.target.destination.route, &planned.headers);
                 let injected = self.open_and_inject(plan, attempt).await?;
-                for (name, value) in injected.headers {
-                    planned.headers.insert(name, value);
-                }
+                take_headers(&mut planned.headers, injected.headers);
                 (Bytes::from_owner(injected.body), injected.secrets)
             }
         };
@@ -232,6 +232,13 @@ impl<'a> Run<'a> {
             rescue::connect_reason(&error),
         );
         Failure::Connect(error)
+    }
+}
+
+/// The declared headers with card data, in the place of those that came.
+fn take_headers(headers: &mut HeaderMap, filled: Vec<(HeaderName, HeaderValue)>) {
+    for (name, value) in filled {
+        headers.insert(name, value);
     }
 }
 

@@ -8,6 +8,7 @@
 //! Upholds: C-15.
 
 mod clean;
+mod explain;
 mod expression;
 mod find;
 mod places;
@@ -28,17 +29,23 @@ use crate::body::Malformed;
 use crate::body::edit::Edit;
 use places::Place;
 
+pub use explain::{Explained, Field, Kept, Known};
+
 /// What to ask the vault for and where to put it. Holds no card data of the vault's.
 pub struct Plan {
     /// The request's own body, which may hold a verification code in clear.
     body: Zeroizing<Vec<u8>>,
     wanted: Vec<Wanted>,
     insertions: Vec<Insertion>,
+    /// Declared places that stay as the caller wrote them.
+    kept: Vec<(usize, Place)>,
 }
 
 /// One place to fill.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Insertion {
+    /// Index in the call's `inject`.
+    declared: usize,
     place: Place,
     /// Index of the card in [`Plan::wanted`].
     card: usize,
@@ -172,8 +179,8 @@ impl From<Malformed> for InjectError {
 /// Reads a request and finds the tokens at the call's declared places.
 pub fn plan(call: &AllowedCall, headers: &HeaderMap, body: &[u8]) -> Result<Plan, InjectError> {
     let found = find::find(call, headers, body)?;
-    let (wanted, insertions) = places::resolve(call, found)?;
-    Ok(Plan { body: Zeroizing::new(body.to_vec()), wanted, insertions })
+    let places::Resolved { wanted, insertions, kept } = places::resolve(call, found)?;
+    Ok(Plan { body: Zeroizing::new(body.to_vec()), wanted, insertions, kept })
 }
 
 impl Plan {

@@ -3,9 +3,12 @@
 pub mod app;
 pub mod authority;
 pub mod body;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod credential;
+pub mod examples;
+pub mod explain;
 pub mod fields;
 pub mod forward;
 pub mod headers;

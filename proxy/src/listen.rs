@@ -22,6 +22,7 @@ use strongroom_perimeter::listener::RouteLabel;
 use strongroom_perimeter::{Caller, RequestInfo};
 use tokio_util::task::TaskTracker;
 
+use crate::explain;
 use crate::forward::{Answered, Ended, Engine, Order};
 use crate::measure::{self, Stage, Stages};
 use crate::registry::Registry;
@@ -72,6 +73,9 @@ async fn handle(State(Port { service, bound }): State<Port>, request: Request<Bo
             refuse(&failure, found.as_deref(), id, &stages)
         });
     }
+    if service.explains(&parts, bound.as_ref()) {
+        return explain::answer(&service, parts, body).await;
+    }
     let order = match service.order(parts, body, bound, &mut stages).await {
         Ok(order) => order,
         Err((failure, found)) => return refuse(&failure, found.as_deref(), id, &stages),
@@ -108,6 +112,14 @@ fn refuse(failure: &Failure, found: Option<&Destination>, id: RequestId, stages:
 }
 
 impl Service {
+    /// Whether a request asks to explain another: at a place where a path alone would name its route.
+    fn explains(&self, parts: &Parts, port: Option<&Bound>) -> bool {
+        parts.uri.path() == explain::PATH
+            && port.is_none()
+            && parts.extensions.get::<Bound>().is_none()
+            && self.registry.load().entry.is_by_path(parts)
+    }
+
     /// Reads a request completely and finds its destination: by the tunnel it is in, its port, or what it says.
     async fn order(
         &self,
@@ -152,7 +164,8 @@ fn label(route: &Route, method: &str, path: &str) -> RouteLabel {
     RouteLabel(format!("/{}{pattern}", route.name).into())
 }
 
-async fn read(parts: &Parts, body: Body, bytes_max: usize) -> Result<Bytes, Failure> {
+/// Reads a body completely, within its bounds.
+pub(crate) async fn read(parts: &Parts, body: Body, bytes_max: usize) -> Result<Bytes, Failure> {
     let announced =
         parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|announced| announced > bytes_max as u64) {

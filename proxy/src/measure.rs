@@ -133,6 +133,12 @@ pub fn tunnel(route: &str, result: &'static str) {
     counter!("strongroom_proxy_tunnels_total", "route" => route.to_owned(), "result" => result).increment(1);
 }
 
+/// Counts a request that was explained: `goes`, `refused`, or the problem of a caller who is told nothing.
+pub fn explained(route: &str, result: &'static str) {
+    counter!("strongroom_proxy_explained_total", "route" => route.to_owned(), "result" => result)
+        .increment(1);
+}
+
 /// Outcomes that wait to be recorded.
 pub fn outcomes_waiting(number: usize) {
     gauge!("strongroom_proxy_outcomes_waiting").set(u32::try_from(number).unwrap_or(u32::MAX));

@@ -12,13 +12,13 @@ pub use watch::{Stamps, watch};
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ClientConfig;
 use sha2::{Digest as _, Sha256};
-use strongroom_domain::Clock;
+use strongroom_domain::{Clock, Environment};
 use tokio::sync::Semaphore;
 
 use crate::authority::{Authority, AuthorityError};
@@ -123,6 +123,22 @@ impl Sources {
         let entry = Entry::new(listed, config.host_suffix.as_deref())?;
         Ok(Registry { entry, callers, authority, pools, slots })
     }
+}
+
+/// Routes and accounts to explain requests with: no secret is read, nothing is ever connected to.
+pub fn without_secrets(
+    policies: &Path,
+    environment: Environment,
+    host_suffix: Option<&str>,
+    resolver: &Arc<dyn Resolve>,
+) -> Result<Entry<Destination>, RegistryError> {
+    let (pools, slots, tls) = (HashMap::new(), HashMap::new(), HashMap::new());
+    let mut building = Building { resolver, before: None, pools, slots, tls };
+    let mut listed: Vec<Listed<Destination>> = Vec::new();
+    for one in route::read(policies, None, environment, None)? {
+        building.list(one, &mut listed)?;
+    }
+    Ok(Entry::new(listed, host_suffix)?)
 }
 
 impl Registry {

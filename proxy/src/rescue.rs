@@ -274,6 +274,13 @@ pub fn answer(
     response
 }
 
+/// The document [`answer`] answers with, for whoever asks what would be refused.
+#[must_use]
+pub fn told(failure: &Failure, id: RequestId) -> Value {
+    let problem = failure.problem();
+    Value::Object(envelope(&problem, problem.kind.status(), document(&problem, id)))
+}
+
 /// Adds what made every SDK tried raise its own error (`docs/sdk`).
 fn envelope(problem: &Problem, status: u16, mut members: Map<String, Value>) -> Map<String, Value> {
     let kind = if matches!(status, 424 | 500..) { "api_error" } else { "invalid_request_error" };

@@ -9,6 +9,7 @@ mod callers;
 mod entry;
 
 pub use book::{Registered, RouteBookError, read};
+pub(crate) use book::{names, text};
 pub use callers::Callers;
 pub use entry::{Bound, Entry, EntryError, EntryRefused, Listed, ListedAccount, Target, host_of};
 
@@ -21,6 +22,7 @@ use crate::credential::AccountKeys;
 use crate::upstream::Pool;
 
 /// One account of one route, ready to be used.
+#[derive(Clone)]
 pub struct Destination {
     /// The route.
     pub route: Arc<Route>,
@@ -42,6 +44,12 @@ impl Destination {
         let upstream = registered.upstream();
         let Registered { route, account, keys, .. } = registered;
         Self { route, account, keys: Arc::new(keys), upstream, pool, slots }
+    }
+
+    /// The same with stand-ins for the account's secrets: to explain a request, not to send one.
+    #[must_use]
+    pub fn without_secrets(&self) -> Self {
+        Self { keys: Arc::new(AccountKeys::stand_in(&self.route, &self.account)), ..self.clone() }
     }
 
     /// Slots for all calls at a route, whatever the account.

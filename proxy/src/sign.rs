@@ -65,6 +65,15 @@ pub struct Message<'a> {
     pub body: Bytes,
 }
 
+/// What a signature is over, or what that holds the digest of.
+#[derive(Debug)]
+pub struct Canonical {
+    /// `string` is what is signed; anything else is on the way there.
+    pub name: &'static str,
+    /// Its bytes.
+    pub text: Vec<u8>,
+}
+
 /// Why a request cannot be signed. Nothing was sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum SignError {
@@ -188,6 +197,33 @@ impl Signer {
             }
             (Signing::MessageSignature(declared), Kind::Declared) => {
                 message::sign(self, declared, message, now)
+            }
+            _ => Err(SignError::Failed),
+        }
+    }
+
+    /// What [`Self::sign`] signs, by the same code up to the key. For a message without card data and a signer without a
+    /// key of anybody's: what comes out is shown to people.
+    pub fn canonical(
+        &self,
+        form: &Form,
+        message: &mut Message<'_>,
+        now: Timestamp,
+    ) -> Result<Vec<Canonical>, SignError> {
+        let string = |text: String| vec![Canonical { name: "string", text: text.into_bytes() }];
+        match (&self.signing, &form.0) {
+            (Signing::CyberSource {}, Kind::Covered(names)) => {
+                cybersource::string(names, message, now).map(string)
+            }
+            (Signing::CyberSource {}, Kind::Claims(claims)) => {
+                Ok(string(cybersource::signed_claims(claims, message)))
+            }
+            (Signing::Hmac(declared), Kind::Declared) => hmac::canonical(self, declared, message),
+            (Signing::AwsV4 { region, service }, Kind::Declared) => {
+                aws::canonical(&aws::Scope { region, service }, message, now)
+            }
+            (Signing::MessageSignature(declared), Kind::Declared) => {
+                message::canonical(self, declared, message, now)
             }
             _ => Err(SignError::Failed),
         }

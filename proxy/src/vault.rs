@@ -6,6 +6,7 @@
 //! Trusts: the vault's certificate, which leads to the configured CA and names the configured host.
 //! Upholds: C-08, C-19.
 
+mod lookup;
 mod wire;
 
 use std::sync::Arc;

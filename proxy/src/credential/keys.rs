@@ -14,6 +14,9 @@ use zeroize::Zeroizing;
 use crate::sign::jwe::Recipient;
 use crate::sign::{Signer, SigningKey};
 
+/// What is written where an account's credential or another secret of its would stand.
+const STAND_IN: &str = "CREDENTIAL";
+
 /// The secrets of one account. The default is none.
 #[derive(Default)]
 pub struct AccountKeys {
@@ -39,6 +42,26 @@ impl std::fmt::Debug for AccountKeys {
 }
 
 impl AccountKeys {
+    /// What stands for an account's secrets where a request is explained: each named, none of them its own.
+    #[must_use]
+    pub fn stand_in(route: &Route, account: &Account) -> Self {
+        let credential = account.credential_file.as_ref().map(|_| match &route.credential_place.scheme {
+            Some(scheme) => format!("{scheme} {STAND_IN}"),
+            None => STAND_IN.to_owned(),
+        });
+        let secret = |value: &IdentityValue| matches!(value, IdentityValue::File { .. });
+        let identity = account.identity.iter().filter(|(_, value)| secret(value));
+        let signing = route.signing.as_ref().zip(account.signing.as_ref());
+        Self {
+            credential: credential.and_then(|text| HeaderValue::try_from(text).ok()),
+            identity: identity.map(|(name, _)| (name.clone(), Zeroizing::new(STAND_IN.to_owned()))).collect(),
+            signer: signing.map(|(signing, files)| {
+                Signer::new(signing.clone(), files.key_id.clone(), SigningKey::stand_in(files))
+            }),
+            recipient: None,
+        }
+    }
+
     /// Reads every file the account names below `folder`.
     pub fn read(route: &Route, account: &Account, folder: &Path) -> Result<Self, SecretFileError> {
         let mut keys = Self::default();

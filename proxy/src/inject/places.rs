@@ -61,11 +61,17 @@ pub(super) enum Content {
     Other,
 }
 
+/// What becomes of the declared places that are there.
+#[derive(Default)]
+pub(super) struct Resolved {
+    pub(super) wanted: Vec<Wanted>,
+    pub(super) insertions: Vec<Insertion>,
+    /// Places that stay as the caller wrote them, each with its index in the call's `inject`.
+    pub(super) kept: Vec<(usize, Place)>,
+}
+
 /// Settles which card fills which place.
-pub(super) fn resolve(
-    call: &AllowedCall,
-    mut found: Vec<Found>,
-) -> Result<(Vec<Wanted>, Vec<Insertion>), InjectError> {
+pub(super) fn resolve(call: &AllowedCall, mut found: Vec<Found>) -> Result<Resolved, InjectError> {
     let carriers: BTreeMap<String, CardName> = found
         .iter()
         .filter_map(|found| match &found.content {
@@ -74,14 +80,18 @@ pub(super) fn resolve(
         })
         .collect();
     found.sort_by(|one, other| one.place.cmp(&other.place));
-    let (mut wanted, mut insertions) = (Vec::new(), Vec::new());
+    let mut resolved = Resolved::default();
     for found in found {
         let inject = &call.inject[found.declared];
-        let Some((name, format)) = filling(inject, found.content, &carriers)? else { continue };
+        let Some((name, format)) = filling(inject, found.content, &carriers)? else {
+            resolved.kept.push((found.declared, found.place));
+            continue;
+        };
         let format = format.or(inject.format);
         let notation = notation(call.body, inject, format)?;
-        let card = want(&mut wanted, name, inject.attribute)?;
-        insertions.push(Insertion {
+        let card = want(&mut resolved.wanted, name, inject.attribute)?;
+        resolved.insertions.push(Insertion {
+            declared: found.declared,
             place: found.place,
             card,
             attribute: inject.attribute,
@@ -89,7 +99,7 @@ pub(super) fn resolve(
             notation,
         });
     }
-    Ok((wanted, insertions))
+    Ok(resolved)
 }
 
 type Filling = (CardName, Option<ExpiryFormat>);
@@ -122,7 +132,7 @@ fn filling(
     }
 }
 
-fn notation(
+pub(super) fn notation(
     body: BodyFormat,
     inject: &Inject,
     format: Option<ExpiryFormat>,

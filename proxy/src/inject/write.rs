@@ -15,12 +15,17 @@ const WRITTEN_BYTES_MAX: usize = 6 * 70 + 2;
 /// What a place is filled with, as it is written there.
 pub(super) fn write(insertion: &Insertion, card: &ReleasedCard) -> Result<Zeroizing<String>, InjectError> {
     let value = value(insertion, card).ok_or(InjectError::AttributeMissing)?;
+    Ok(notate(insertion.notation, &value))
+}
+
+/// A value as its place writes it.
+pub(super) fn notate(notation: Notation, value: &str) -> Zeroizing<String> {
     // Sized up front: growth would leave copies behind.
     let mut text = Zeroizing::new(String::with_capacity(WRITTEN_BYTES_MAX));
-    match insertion.notation {
-        Notation::Form => form::encode_into(&value, &mut text),
-        Notation::Xml => xml::escape_into(&value, &mut text),
-        Notation::Plain => text.push_str(&value),
+    match notation {
+        Notation::Form => form::encode_into(value, &mut text),
+        Notation::Xml => xml::escape_into(value, &mut text),
+        Notation::Plain => text.push_str(value),
         // No leading zeros (RFC 8259 §6), but the year 00 keeps one.
         Notation::JsonInteger => {
             let zeros = value.len() - value.trim_start_matches('0').len();
@@ -28,11 +33,11 @@ pub(super) fn write(insertion: &Insertion, card: &ReleasedCard) -> Result<Zeroiz
         }
         Notation::JsonString => {
             text.push('"');
-            json::escape_into(&value, &mut text);
+            json::escape_into(value, &mut text);
             text.push('"');
         }
     }
-    Ok(text)
+    text
 }
 
 /// A header that no log shows.

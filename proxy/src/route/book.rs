@@ -118,7 +118,8 @@ pub fn read(
     Ok(registered)
 }
 
-fn names(folder: &Path) -> Result<BTreeSet<String>, RouteBookError> {
+/// The names of a folder's TOML files.
+pub(crate) fn names(folder: &Path) -> Result<BTreeSet<String>, RouteBookError> {
     let unreadable = |source| RouteBookError::Unreadable { path: folder.to_owned(), source };
     let mut names = BTreeSet::new();
     for file in std::fs::read_dir(folder).map_err(unreadable)? {
@@ -176,7 +177,7 @@ fn held(
     Ok((account, keys))
 }
 
-pub(super) fn text(path: &Path) -> Result<String, RouteBookError> {
+pub(crate) fn text(path: &Path) -> Result<String, RouteBookError> {
     std::fs::read_to_string(path)
         .map_err(|source| RouteBookError::Unreadable { path: path.to_owned(), source })
 }

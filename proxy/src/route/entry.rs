@@ -183,6 +183,12 @@ impl<T> Entry<T> {
         self.by_path(target)
     }
 
+    /// Whether nothing but a request's path says its route: it names one host, which is no route's.
+    pub fn is_by_path(&self, request: &Parts) -> bool {
+        let host = named_host(request).ok().flatten();
+        host.is_some_and(|host| matches!(self.by_host(&host), Ok(None)))
+    }
+
     /// `/<route>/…`, or `/<route>/@<account>/…`.
     fn by_path(&self, target: &str) -> Result<Target<T>, EntryRefused> {
         let (name, below) = segment(&target[1..]);

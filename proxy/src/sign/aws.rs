@@ -6,7 +6,7 @@ use aws_lc_rs::{digest, hmac};
 use http::HeaderMap;
 use strongroom_domain::Timestamp;
 
-use super::{Message, SignError, Signer, SigningKey};
+use super::{Canonical, Message, SignError, Signer, SigningKey};
 use crate::body::form;
 
 /// Where the signature is good.
@@ -22,25 +22,7 @@ pub(super) fn sign(
     now: Timestamp,
 ) -> Result<(), SignError> {
     let SigningKey::Shared { key, .. } = &signer.key else { return Err(SignError::Failed) };
-    // `2026-01-02T03:04:05.000000Z` less its punctuation: `20260102T030405Z`.
-    let time: String = now.to_string()[..19].chars().filter(|char| !matches!(char, '-' | ':')).collect();
-    let time = format!("{time}Z");
-    let date = &time[..8];
-    let body = hex::encode(digest::digest(&digest::SHA256, &message.body));
-    message.set("x-amz-date", &time)?;
-    message.set("x-amz-content-sha256", &body)?;
-
-    let (headers, names) = canonical_headers(message.headers)?;
-    let canonical = format!(
-        "{}\n{}\n{}\n{headers}\n{names}\n{body}",
-        message.method,
-        encode_path(message.path()),
-        canonical_query(message.query().unwrap_or_default()),
-    );
-    let credential = format!("{date}/{}/{}/aws4_request", scope.region, scope.service);
-    let hashed = hex::encode(digest::digest(&digest::SHA256, canonical.as_bytes()));
-    let string = format!("AWS4-HMAC-SHA256\n{time}\n{credential}\n{hashed}");
-
+    let Prepared { date, credential, names, string, .. } = prepare(scope, message, now)?;
     let first = zeroize::Zeroizing::new([b"AWS4", key.as_slice()].concat());
     let mut tag = mac(&first, date.as_bytes());
     for step in [scope.region, scope.service, "aws4_request", string.as_str()] {
@@ -52,6 +34,53 @@ pub(super) fn sign(
         hex::encode(tag)
     );
     message.set("authorization", &value)
+}
+
+/// What [`sign`] signs: a string that holds the digest of another.
+pub(super) fn canonical(
+    scope: &Scope<'_>,
+    message: &mut Message<'_>,
+    now: Timestamp,
+) -> Result<Vec<Canonical>, SignError> {
+    let Prepared { request, string, .. } = prepare(scope, message, now)?;
+    Ok(vec![
+        Canonical { name: "canonical-request", text: request.into_bytes() },
+        Canonical { name: "string", text: string.into_bytes() },
+    ])
+}
+
+struct Prepared {
+    date: String,
+    credential: String,
+    /// The names of the signed headers.
+    names: String,
+    /// The canonical request.
+    request: String,
+    /// The string to sign.
+    string: String,
+}
+
+/// Sets what is signed and not the caller's, and writes both strings.
+fn prepare(scope: &Scope<'_>, message: &mut Message<'_>, now: Timestamp) -> Result<Prepared, SignError> {
+    // `2026-01-02T03:04:05.000000Z` less its punctuation: `20260102T030405Z`.
+    let time: String = now.to_string()[..19].chars().filter(|char| !matches!(char, '-' | ':')).collect();
+    let time = format!("{time}Z");
+    let date = time[..8].to_owned();
+    let body = hex::encode(digest::digest(&digest::SHA256, &message.body));
+    message.set("x-amz-date", &time)?;
+    message.set("x-amz-content-sha256", &body)?;
+
+    let (headers, names) = canonical_headers(message.headers)?;
+    let request = format!(
+        "{}\n{}\n{}\n{headers}\n{names}\n{body}",
+        message.method,
+        encode_path(message.path()),
+        canonical_query(message.query().unwrap_or_default()),
+    );
+    let credential = format!("{date}/{}/{}/aws4_request", scope.region, scope.service);
+    let hashed = hex::encode(digest::digest(&digest::SHA256, request.as_bytes()));
+    let string = format!("AWS4-HMAC-SHA256\n{time}\n{credential}\n{hashed}");
+    Ok(Prepared { date, credential, names, request, string })
 }
 
 fn mac(key: &[u8], data: &[u8]) -> hmac::Tag {

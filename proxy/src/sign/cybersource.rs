@@ -139,6 +139,23 @@ pub(super) fn sign(
     now: Timestamp,
 ) -> Result<(), SignError> {
     let SigningKey::Shared { key, .. } = &signer.key else { return Err(SignError::Failed) };
+    let string = string(names, message, now)?;
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), string.as_bytes());
+    let value = format!(
+        "keyid=\"{}\", algorithm=\"HmacSHA256\", headers=\"{}\", signature=\"{}\"",
+        signer.key_id()?,
+        names.join(" "),
+        BASE64_STANDARD.encode(tag)
+    );
+    message.set(SIGNATURE, &value)
+}
+
+/// What [`sign`] signs. Sets the digest, and the date if there is none.
+pub(super) fn string(
+    names: &[String],
+    message: &mut Message<'_>,
+    now: Timestamp,
+) -> Result<String, SignError> {
     if names.iter().any(|name| name == "digest") {
         let digest = BASE64_STANDARD.encode(digest::digest(&digest::SHA256, &message.body));
         message.set("digest", &format!("SHA-256={digest}"))?;
@@ -154,14 +171,7 @@ pub(super) fn sign(
             _ => format!("{name}: {}", header(message.headers, name)?),
         });
     }
-    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), lines.join("\n").as_bytes());
-    let value = format!(
-        "keyid=\"{}\", algorithm=\"HmacSHA256\", headers=\"{}\", signature=\"{}\"",
-        signer.key_id()?,
-        names.join(" "),
-        BASE64_STANDARD.encode(tag)
-    );
-    message.set(SIGNATURE, &value)
+    Ok(lines.join("\n"))
 }
 
 pub(super) fn sign_claims(
@@ -169,12 +179,7 @@ pub(super) fn sign_claims(
     claims: &Claims,
     message: &mut Message<'_>,
 ) -> Result<(), SignError> {
-    let digest = BASE64_STANDARD.encode(digest::digest(&digest::SHA256, &message.body));
-    let signed = format!(
-        "{}.{}",
-        BASE64_URL_SAFE_NO_PAD.encode(&claims.head),
-        BASE64_URL_SAFE_NO_PAD.encode(claims.with_digest(&digest))
-    );
+    let signed = signed_claims(claims, message);
     let signature = match &signer.key {
         SigningKey::Shared { key, .. } => {
             hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), signed.as_bytes()).as_ref().to_vec()
@@ -182,6 +187,16 @@ pub(super) fn sign_claims(
         key => super::message::rsa(key, &RSA_PKCS1_SHA256, signed.as_bytes())?,
     };
     message.set("authorization", &format!("Bearer {signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature)))
+}
+
+/// What [`sign_claims`] signs: the token but for its signature.
+pub(super) fn signed_claims(claims: &Claims, message: &Message<'_>) -> String {
+    let digest = BASE64_STANDARD.encode(digest::digest(&digest::SHA256, &message.body));
+    format!(
+        "{}.{}",
+        BASE64_URL_SAFE_NO_PAD.encode(&claims.head),
+        BASE64_URL_SAFE_NO_PAD.encode(claims.with_digest(&digest))
+    )
 }
 
 /// The one value of a header, if there is any.

@@ -69,22 +69,7 @@ impl Recipient {
         headers: &mut HeaderMap,
         random: &dyn Random,
     ) -> Result<Bytes, SignError> {
-        if !declared.fields.is_empty() {
-            let edits = spans(declared, body)?.into_iter().map(|span| {
-                let jwe = self.seal(&body[span.clone()], random)?;
-                Ok(Edit::new(span, format!("\"{jwe}\"")))
-            });
-            return Ok(edit::apply(body, edits.collect::<Result<_, SignError>>()?).into());
-        }
-        let jwe = self.seal(body, random)?;
-        Ok(match &declared.wrap {
-            Some(member) => format!("{{\"{member}\":\"{jwe}\"}}").into(),
-            None => {
-                let kind = declared.content_type.as_deref().map(HeaderValue::try_from).transpose();
-                headers.insert(CONTENT_TYPE, kind.map_err(|_| SignError::Failed)?.unwrap_or(JOSE));
-                jwe.into()
-            }
-        })
+        place(declared, body, headers, &|plaintext| self.seal(plaintext, random))
     }
 
     /// One compact JWE.
@@ -102,6 +87,36 @@ impl Recipient {
         let parts = [encode(wrapped), encode(&nonce), encode(&text), encode(tag.as_ref())];
         Ok(format!("{}.{}", self.protected, parts.join(".")))
     }
+}
+
+/// Puts a stand-in where a JWE would stand: for a body without card data that is shown to people.
+pub fn stand_in(declared: &Encryption, body: &Bytes, headers: &mut HeaderMap) -> Result<Bytes, SignError> {
+    place(declared, body, headers, &|_| Ok("JWE".to_owned()))
+}
+
+/// Puts a JWE of each declared field, or of the whole body, in its place.
+fn place(
+    declared: &Encryption,
+    body: &Bytes,
+    headers: &mut HeaderMap,
+    seal: &dyn Fn(&[u8]) -> Result<String, SignError>,
+) -> Result<Bytes, SignError> {
+    if !declared.fields.is_empty() {
+        let edits = spans(declared, body)?.into_iter().map(|span| {
+            let jwe = seal(&body[span.clone()])?;
+            Ok(Edit::new(span, format!("\"{jwe}\"")))
+        });
+        return Ok(edit::apply(body, edits.collect::<Result<_, SignError>>()?).into());
+    }
+    let jwe = seal(body)?;
+    Ok(match &declared.wrap {
+        Some(member) => format!("{{\"{member}\":\"{jwe}\"}}").into(),
+        None => {
+            let kind = declared.content_type.as_deref().map(HeaderValue::try_from).transpose();
+            headers.insert(CONTENT_TYPE, kind.map_err(|_| SignError::Failed)?.unwrap_or(JOSE));
+            jwe.into()
+        }
+    })
 }
 
 /// Where the values to encrypt stand. Each must be there.

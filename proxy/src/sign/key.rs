@@ -24,6 +24,9 @@ const RSA_BYTES_MIN: usize = 256;
 /// Shortest shared secret. What PSPs give out has 32 bytes and more.
 const SECRET_BYTES_MIN: usize = 16;
 
+/// Written where a signed string holds the secret itself.
+const STAND_IN: &str = "SECRET";
+
 /// What an account signs with.
 pub enum SigningKey {
     /// A secret shared with the PSP.
@@ -39,6 +42,8 @@ pub enum SigningKey {
     Ecdsa(Box<EcdsaKeyPair>),
     /// Ed25519.
     Ed25519(Box<Ed25519KeyPair>),
+    /// In the place of a private key where a request is explained. Signs nothing.
+    StandIn,
 }
 
 /// Shows no key.
@@ -49,6 +54,7 @@ impl std::fmt::Debug for SigningKey {
             Self::Rsa(_) => "Rsa(..)",
             Self::Ecdsa(_) => "Ecdsa(..)",
             Self::Ed25519(_) => "Ed25519(..)",
+            Self::StandIn => "StandIn",
         })
     }
 }
@@ -68,6 +74,17 @@ impl SigningKey {
                 Self::private(signing, &pem).map_err(|why| SecretFileError::content(&path, why))
             }
             _ => Err(SecretFileError::content(folder, "an account signs with one key: give one file")),
+        }
+    }
+
+    /// What stands for an account's key where a request is explained: of the same kind, and no key of anybody's.
+    #[must_use]
+    pub fn stand_in(files: &SigningKeyFiles) -> Self {
+        match &files.secret_file {
+            Some(_) => {
+                Self::Shared { written: Zeroizing::new(STAND_IN.to_owned()), key: Zeroizing::new(Vec::new()) }
+            }
+            None => Self::StandIn,
         }
     }
 

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue};
 use strongroom_domain::Timestamp;
 use strongroom_domain::route::{MessageAlgorithm, MessageSigning};
 
-use super::{Message, SignError, Signer, SigningKey};
+use super::{Canonical, Message, SignError, Signer, SigningKey};
 
 /// Covered, but made here.
 const MADE: [&str; 2] = ["content-digest", "content-length"];
@@ -30,14 +30,36 @@ pub(super) fn sign(
     message: &mut Message<'_>,
     now: Timestamp,
 ) -> Result<(), SignError> {
-    let hash = BASE64_STANDARD.encode(digest::digest(&digest::SHA256, &message.body));
-    message.set("content-digest", &format!("sha-256=:{hash}:"))?;
-    let parameters = parameters(declared, signer.key_id()?, now);
-    let base = base(declared, message, &parameters)?;
+    let (parameters, base) = prepare(signer, declared, message, now)?;
     let signature = BASE64_STANDARD.encode(raw(signer, declared.algorithm, base.as_bytes())?);
     let label = &declared.label;
     message.set("signature-input", &format!("{label}={parameters}"))?;
     message.set("signature", &format!("{label}=:{signature}:"))
+}
+
+/// What [`sign`] signs.
+pub(super) fn canonical(
+    signer: &Signer,
+    declared: &MessageSigning,
+    message: &mut Message<'_>,
+    now: Timestamp,
+) -> Result<Vec<Canonical>, SignError> {
+    let (_, base) = prepare(signer, declared, message, now)?;
+    Ok(vec![Canonical { name: "string", text: base.into_bytes() }])
+}
+
+/// Sets the body's digest; gives the parameters and the signature base.
+fn prepare(
+    signer: &Signer,
+    declared: &MessageSigning,
+    message: &mut Message<'_>,
+    now: Timestamp,
+) -> Result<(String, String), SignError> {
+    let hash = BASE64_STANDARD.encode(digest::digest(&digest::SHA256, &message.body));
+    message.set("content-digest", &format!("sha-256=:{hash}:"))?;
+    let parameters = parameters(declared, signer.key_id()?, now);
+    let base = base(declared, message, &parameters)?;
+    Ok((parameters, base))
 }
 
 /// `@signature-params` (§2.3): what is covered, when, under which key.

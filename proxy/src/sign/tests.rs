@@ -81,17 +81,30 @@ fn header_map(headers: &BTreeMap<String, String>) -> HeaderMap {
 }
 
 impl Case {
+    /// The body as it is when it is signed.
+    fn body(&self) -> Bytes {
+        if self.name == "rapyd" {
+            // Card data goes in first, the rest of the body as it came.
+            self.body_came.replace("tok_test_bkscltdmvfnwgpxhqzjrbkscltdmvfnwzv", "4111111111111111").into()
+        } else {
+            Bytes::from(self.body_sent.clone())
+        }
+    }
+
+    /// What would be signed of what the caller sent.
+    fn canonical(&self, signer: &Signer, headers: &mut HeaderMap) -> Result<Vec<Canonical>, SignError> {
+        let method = self.method.parse().unwrap();
+        let form = signer.prepare(&method, &self.target, headers, !self.body_came.is_empty())?;
+        let mut message = Message { method: &method, target: &self.target, headers, body: self.body() };
+        signer.canonical(&form, &mut message, Timestamp::from_unix_seconds(vectors().now))
+    }
+
     /// Signs what the caller sent, the way a call does.
     fn run(&self, signer: &Signer, headers: &mut HeaderMap) -> Result<Bytes, SignError> {
         let method = self.method.parse().unwrap();
         let form = signer.prepare(&method, &self.target, headers, !self.body_came.is_empty())?;
         signer.check(&form, headers)?;
-        let body = if self.name == "rapyd" {
-            // Card data goes in first, the rest of the body as it came.
-            self.body_came.replace("tok_test_bkscltdmvfnwgpxhqzjrbkscltdmvfnwzv", "4111111111111111").into()
-        } else {
-            Bytes::from(self.body_sent.clone())
-        };
+        let body = self.body();
         let mut message = Message { method: &method, target: &self.target, headers, body };
         signer.sign(&form, &mut message, Timestamp::from_unix_seconds(vectors().now))?;
         Ok(message.body)
@@ -106,6 +119,57 @@ fn signatures_are_those_of_the_psps_own_signers() {
         assert_eq!(body, case.body_sent, "{}", case.name);
         let sent = header_map(&case.sent);
         assert_eq!(headers, sent, "{} {}", case.name, case.method);
+    }
+}
+
+/// What is explained, signed by hand with the vectors' key, is what the vectors' signers sent.
+#[test]
+fn what_is_explained_is_what_is_signed() {
+    use base64::Engine as _;
+    use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+    let mac = |key: &[u8], text: &[u8]| {
+        let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, key);
+        aws_lc_rs::hmac::sign(&key, text).as_ref().to_vec()
+    };
+    let Vectors { secret, secret_base64, cases, .. } = vectors();
+    let decoded = BASE64_STANDARD.decode(secret_base64).unwrap();
+    for case in cases {
+        let mut headers = header_map(&case.came);
+        let string = case.canonical(&signer(&case.name), &mut headers).unwrap().pop().unwrap();
+        assert_eq!(string.name, "string");
+        let (field, made) = match case.name.as_str() {
+            "cybersource-http" => ("signature", BASE64_STANDARD.encode(mac(&decoded, &string.text))),
+            "cybersource-jwt" => {
+                ("authorization", BASE64_URL_SAFE_NO_PAD.encode(mac(&decoded, &string.text)))
+            }
+            "rapyd" => {
+                ("signature", BASE64_STANDARD.encode(hex::encode(mac(secret.as_bytes(), &string.text))))
+            }
+            "dlocal" => ("authorization", hex::encode(mac(secret.as_bytes(), &string.text))),
+            "fiserv" => ("message-signature", BASE64_STANDARD.encode(mac(secret.as_bytes(), &string.text))),
+            "aws" => {
+                let date = std::str::from_utf8(&string.text).unwrap().lines().nth(1).unwrap();
+                let first = format!("AWS4{secret}").into_bytes();
+                let steps = [&date[..8], "eu-west-1", "execute-api", "aws4_request"];
+                let key = steps.iter().fold(first, |key, step| mac(&key, step.as_bytes()));
+                ("authorization", hex::encode(mac(&key, &string.text)))
+            }
+            other => panic!("{other}"),
+        };
+        let sent = header_map(&case.sent);
+        let sent = sent[field].to_str().unwrap();
+        assert!(sent.contains(&made), "{}: {made} in {sent}", case.name);
+        // Where a request is explained nobody's key is there: the same string, but for a secret that is part of it.
+        let files = strongroom_domain::route::SigningKeyFiles {
+            key_id: Some("key-one".into()),
+            secret_file: Some("key".into()),
+            private_key_file: None,
+        };
+        let nobody = Signer::new(declared(&case.name), files.key_id.clone(), SigningKey::stand_in(&files));
+        let mut headers = header_map(&case.came);
+        let shown = case.canonical(&nobody, &mut headers).unwrap().pop().unwrap();
+        let text = String::from_utf8(string.text).unwrap();
+        assert_eq!(String::from_utf8(shown.text).unwrap(), text.replace(&secret, "SECRET"), "{}", case.name);
     }
 }
 

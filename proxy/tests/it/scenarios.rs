@@ -8,6 +8,8 @@ mod credentials;
 mod destination;
 mod echo;
 mod entry;
+mod explain;
+mod explain_command;
 mod failures;
 mod identity;
 mod independent;

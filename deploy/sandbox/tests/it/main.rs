@@ -4,6 +4,7 @@
 
 mod braintree;
 mod crash;
+mod explain;
 mod house;
 mod pki;
 mod program;

@@ -134,6 +134,21 @@ impl ExpiryFormat {
         })
     }
 
+    /// The pattern.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::M => "M",
+            Self::MM => "MM",
+            Self::YY => "YY",
+            Self::YYYY => "YYYY",
+            Self::MMYY => "MMYY",
+            Self::MMSlashYY => "MM/YY",
+            Self::MMSlashYYYY => "MM/YYYY",
+            Self::YYYYDashMM => "YYYY-MM",
+        }
+    }
+
     /// Writes an expiry.
     #[must_use]
     pub fn write(self, expiry: crate::Expiry) -> String {
@@ -220,7 +235,8 @@ mod tests {
             ("MM/YYYY", "03/2030"),
             ("YYYY-MM", "2030-03"),
         ] {
-            assert_eq!(ExpiryFormat::parse(pattern).unwrap().write(expiry), text);
+            let format = ExpiryFormat::parse(pattern).unwrap();
+            assert_eq!((format.write(expiry).as_str(), format.as_str()), (text, pattern));
         }
         assert_eq!(ExpiryFormat::parse("mm"), None);
     }
