@@ -1,7 +1,7 @@
 //! The mTLS listener: every request of both services comes in here.
 //!
 //! Promises: TLS 1.3 and a verified client certificate that names one workload, or the connection ends before a request is
-//! read; no resumption; a certificate that is revoked or ends while connected is refused at the next request; one slow
+//! read; only a listener bound as public asks nobody for one, and then no request has a caller; no resumption; a certificate that is revoked or ends while connected is refused at the next request; one slow
 //! peer never holds up another; every queue and wait has a bound.
 //! Does not promise: that a caller is allowed anything. Policy decides that.
 //! Trusts: the client CAs and their revocation lists.
@@ -37,15 +37,16 @@ mod trust;
 mod tunnel;
 
 pub use access::RouteLabel;
-pub use config::{ListenerConfig, NamedCertificate};
+pub use config::{ListenerConfig, NamedCertificate, PublicListenerConfig};
 pub use refusal::{HandshakeObserver, HandshakeRefusal, REASONS};
 pub use reload::{Reloaded, Reloader};
 pub use tunnel::Tunnel;
 
-use crate::caller::Caller;
+use crate::caller::TlsFacts;
 use crate::limits::{Limits, millis, size};
 use crate::problem::ProblemResponse;
 use crate::tls::MaterialError;
+use config::TlsFiles;
 use connection::Ending;
 use identity::DnsIdentities;
 use trust::Trust;
@@ -79,7 +80,7 @@ pub enum ListenError {
 pub struct Listener {
     tcp: TcpListener,
     address: SocketAddr,
-    config: ListenerConfig,
+    files: TlsFiles,
     trust: Arc<ArcSwap<Trust>>,
     reloader: Reloader,
     shared: Shared,
@@ -92,11 +93,33 @@ impl Listener {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Result<Self, ListenError> {
-        let dns_identities =
-            Arc::new(DnsIdentities::parse(&config.dns_identities).ok_or(ListenError::DnsIdentity)?);
-        let trust = Arc::new(ArcSwap::from_pointee(Trust::load(&config.files(), &clock)?));
-        let failed = |source| ListenError::Bind { address: config.address, source };
-        let tcp = std::net::TcpListener::bind(config.address).map_err(failed)?;
+        let files = config.files();
+        Self::bind_with(config.address, files, &config.dns_identities, config.limits, clock, random)
+    }
+
+    /// The same for callers outside the house, who have no certificate of it. What they may do is up to the service: no
+    /// request of theirs has a [`crate::Caller`].
+    pub fn bind_public(
+        config: PublicListenerConfig,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Self, ListenError> {
+        let files = config.files();
+        Self::bind_with(config.address, files, &config.dns_identities, config.limits, clock, random)
+    }
+
+    fn bind_with(
+        address: SocketAddr,
+        files: TlsFiles,
+        dns_identities: &[String],
+        limits: Limits,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Self, ListenError> {
+        let dns_identities = DnsIdentities::parse(dns_identities).ok_or(ListenError::DnsIdentity)?;
+        let trust = Arc::new(ArcSwap::from_pointee(Trust::load(&files, &clock)?));
+        let failed = |source| ListenError::Bind { address, source };
+        let tcp = std::net::TcpListener::bind(address).map_err(failed)?;
         tcp.set_nonblocking(true).map_err(failed)?;
         let tcp = TcpListener::from_std(tcp).map_err(failed)?;
         let address = tcp.local_addr().map_err(failed)?;
@@ -105,24 +128,24 @@ impl Listener {
             service,
             clock,
             random,
-            limits: config.limits,
+            limits,
             trust: Arc::clone(&trust),
-            dns_identities,
+            dns_identities: Arc::new(dns_identities),
             observer: None,
             render: |problem, id| ProblemResponse(*problem, id).into_response(),
-            in_flight: Arc::new(Semaphore::new(size(config.limits.in_flight_max))),
+            in_flight: Arc::new(Semaphore::new(size(limits.in_flight_max))),
             router: Router::new(),
             requests: TaskTracker::new(),
         };
-        let reloader = Reloader::new(service, config.files(), Arc::clone(&trust));
-        Ok(Self { tcp, address, config, trust, reloader, shared })
+        let reloader = Reloader::new(service, files.clone(), Arc::clone(&trust));
+        Ok(Self { tcp, address, files, trust, reloader, shared })
     }
 
     /// Names the listener in logs and metrics. Call it before [`Self::reloader`].
     #[must_use]
     pub fn named(mut self, service: &'static str) -> Self {
         self.shared.service = service;
-        self.reloader = Reloader::new(service, self.config.files(), Arc::clone(&self.trust));
+        self.reloader = Reloader::new(service, self.files.clone(), Arc::clone(&self.trust));
         self
     }
 
@@ -233,10 +256,10 @@ async fn drain(shared: &Shared, connections: &TaskTracker) {
 }
 
 impl Shared {
-    fn tell_accepted(&self, caller: &Caller) {
+    fn tell_accepted(&self, tls: &TlsFacts) {
         metrics::counter!(
             "strongroom_tls_handshakes_total",
-            "service" => self.service, "outcome" => "accepted", "suite" => caller.tls.suite, "group" => caller.tls.group
+            "service" => self.service, "outcome" => "accepted", "suite" => tls.suite, "group" => tls.group
         )
         .increment(1);
     }

@@ -38,7 +38,8 @@ pub(crate) struct Record {
     pub(crate) service: &'static str,
     pub(crate) started: Instant,
     pub(crate) method: &'static str,
-    pub(crate) caller: WorkloadId,
+    /// `None`: the listener is public.
+    pub(crate) caller: Option<WorkloadId>,
     pub(crate) peer: SocketAddr,
     pub(crate) info: RequestInfo,
     pub(crate) slot: RouteSlot,
@@ -61,7 +62,7 @@ impl Record {
             route,
             status = status.as_u16(),
             ms = elapsed.as_micros() as f64 / 1_000.0,
-            caller = %self.caller,
+            caller = self.caller.as_ref().map(tracing::field::display),
             peer = %self.peer,
             request_id = %self.info.id,
             trace_id = self.info.traceparent.trace_id(),

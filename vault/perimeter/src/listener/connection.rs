@@ -43,7 +43,7 @@ pub(crate) async fn run(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr
     };
     if let Some((stream, caller)) = shaken {
         metrics::gauge!("strongroom_connections", "service" => shared.service).increment(1);
-        serve(&shared, &trust, stream, caller, ending).await;
+        serve(&shared, &trust, stream, peer, caller, ending).await;
         metrics::gauge!("strongroom_connections", "service" => shared.service).decrement(1);
     }
 }
@@ -53,10 +53,11 @@ async fn handshake(
     trust: &Trust,
     stream: TcpStream,
     peer: SocketAddr,
-) -> Option<(TlsStream<TcpStream>, Caller)> {
+) -> Option<(TlsStream<TcpStream>, Option<Caller>)> {
     let started = Instant::now();
-    let verifier = Arc::new(PeerVerifier::new(trust, &shared.dns_identities));
-    let config = match trust.server_config(Arc::clone(&verifier) as _) {
+    let verifier = PeerVerifier::new(trust, &shared.dns_identities).map(Arc::new);
+    let seen = || verifier.as_ref().and_then(|verifier| verifier.seen());
+    let config = match trust.server_config(verifier.clone().map(|verifier| verifier as _)) {
         Ok(config) => Arc::new(config),
         Err(error) => {
             tracing::error!(%error, "tls configuration refused: a defect, it was accepted when loaded");
@@ -68,24 +69,26 @@ async fn handshake(
     metrics::histogram!("strongroom_tls_handshake_seconds", "service" => shared.service)
         .record(started.elapsed().as_secs_f64());
     let reason = match accepted {
-        Ok(Ok(stream)) => match caller_of(stream.get_ref().1, verifier.seen(), peer) {
-            Ok(caller) => {
-                shared.tell_accepted(&caller);
-                return Some((stream, caller));
+        Ok(Ok(stream)) => {
+            let tls = facts(stream.get_ref().1);
+            match verifier.as_ref().map(|_| caller_of(tls, seen(), peer)).transpose() {
+                Ok(caller) => {
+                    shared.tell_accepted(&tls);
+                    return Some((stream, caller));
+                }
+                Err(reason) => Some(reason),
             }
-            Err(reason) => Some(reason),
-        },
-        Ok(Err(error)) => verifier
-            .seen()
-            .and_then(|seen| seen.identity.as_ref().err().copied())
-            .or(refusal::of_handshake(&error)),
+        }
+        Ok(Err(error)) => {
+            seen().and_then(|seen| seen.identity.as_ref().err().copied()).or(refusal::of_handshake(&error))
+        }
         Err(_elapsed) => Some(refusal::TIMEOUT),
     };
     match reason {
         Some(reason) => shared.tell_refusal(HandshakeRefusal {
             peer,
             reason,
-            certificate_sha256: verifier.seen().map(|seen| seen.certificate_sha256),
+            certificate_sha256: seen().map(|seen| seen.certificate_sha256),
         }),
         None => shared.tell_abandoned(),
     }
@@ -93,41 +96,48 @@ async fn handshake(
 }
 
 /// Who the peer is. After a completed handshake the verifier has seen an identity; anything else is refused.
-fn caller_of(
-    connection: &ServerConnection,
-    seen: Option<&Seen>,
-    peer: SocketAddr,
-) -> Result<Caller, &'static str> {
+fn caller_of(tls: TlsFacts, seen: Option<&Seen>, peer: SocketAddr) -> Result<Caller, &'static str> {
     let seen = seen.ok_or(refusal::NO_CERTIFICATE)?;
     let workload = seen.identity.clone()?;
+    Ok(Caller { workload, certificate_sha256: seen.certificate_sha256, peer, tls })
+}
+
+/// What a connection negotiated.
+fn facts(connection: &ServerConnection) -> TlsFacts {
     let group = connection.negotiated_key_exchange_group().and_then(|group| group.name().as_str());
     let suite = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
     let version = connection.protocol_version().and_then(|version| version.as_str());
-    let tls = TlsFacts {
+    TlsFacts {
         version: version.unwrap_or("unknown"),
         suite: suite.unwrap_or("unknown"),
         group: group.unwrap_or("unknown"),
-    };
-    Ok(Caller { workload, certificate_sha256: seen.certificate_sha256, peer, tls })
+    }
 }
 
 async fn serve(
     shared: &Arc<Shared>,
     trust: &Trust,
     stream: TlsStream<TcpStream>,
-    caller: Caller,
+    peer: SocketAddr,
+    caller: Option<Caller>,
     ending: Ending,
 ) {
     let connection = stream.get_ref().1;
     let is_h2 = connection.alpn_protocol() == Some(b"h2");
     let chain = connection.peer_certificates().map(<[_]>::to_vec).unwrap_or_default();
-    let Some(standing) = Standing::new(chain, trust) else { return };
+    let verified = match caller {
+        None => None,
+        Some(caller) => {
+            let Some(standing) = Standing::new(chain, trust) else { return };
+            Some((caller, Arc::new(standing)))
+        }
+    };
     let (activity, fallen) = (Activity::new(), CancellationToken::new());
     let tunnel = TunnelSlot::default();
     let service = ConnectionService {
         shared: Arc::clone(shared),
-        caller,
-        standing: Arc::new(standing),
+        peer,
+        verified,
         activity: Arc::clone(&activity),
         in_flight: Arc::new(Semaphore::new(size(shared.limits.in_flight_per_connection_max))),
         fallen: fallen.clone(),

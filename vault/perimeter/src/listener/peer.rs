@@ -35,12 +35,10 @@ pub(crate) struct Seen {
 }
 
 impl PeerVerifier {
-    pub(crate) fn new(trust: &Trust, dns_identities: &Arc<DnsIdentities>) -> Self {
-        Self {
-            inner: Arc::clone(&trust.verifier),
-            dns_identities: Arc::clone(dns_identities),
-            seen: OnceLock::new(),
-        }
+    /// A verifier; none where the listener asks nobody for a certificate.
+    pub(crate) fn new(trust: &Trust, dns_identities: &Arc<DnsIdentities>) -> Option<Self> {
+        let inner = trust.verifier.clone()?;
+        Some(Self { inner, dns_identities: Arc::clone(dns_identities), seen: OnceLock::new() })
     }
 
     /// What the peer presented, if it came so far.
@@ -140,8 +138,8 @@ impl Standing {
             return Ok(());
         }
         let (end_entity, intermediates) = self.chain.split_first().ok_or("certificate")?;
-        trust
-            .verifier
+        let verifier = trust.verifier.as_ref().ok_or("certificate")?;
+        verifier
             .verify_client_cert(end_entity, intermediates, unix_time(now))
             .map_err(|error| refusal::of_certificate_error(&error))?;
         // A list that has ended but says nothing of this peer is looked at again with the next request.

@@ -4,6 +4,7 @@
 //! runs to its end even if the caller hangs up; a panic is a 500 that says nothing.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
@@ -42,8 +43,10 @@ const STRONGROOM_REQUEST_ID: HeaderName = HeaderName::from_static("strongroom-re
 #[derive(Clone)]
 pub(crate) struct ConnectionService {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) caller: Caller,
-    pub(crate) standing: Arc<Standing>,
+    /// Where it connected from.
+    pub(crate) peer: SocketAddr,
+    /// Who it is, and how its certificate stands. `None`: the listener is public and asked nobody.
+    pub(crate) verified: Option<(Caller, Arc<Standing>)>,
     pub(crate) activity: Arc<Activity>,
     pub(crate) in_flight: Arc<Semaphore>,
     /// Cancelled when the caller's certificate no longer stands: the connection closes after its answers.
@@ -115,8 +118,8 @@ impl ConnectionService {
             service: self.shared.service,
             started,
             method: method_name(method),
-            caller: self.caller.workload.clone(),
-            peer: self.caller.peer,
+            caller: self.verified.as_ref().map(|(caller, _)| caller.workload.clone()),
+            peer: self.peer,
             info,
             slot: RouteSlot::default(),
         }
@@ -125,11 +128,13 @@ impl ConnectionService {
     /// Room and standing, or the problem to answer with.
     fn admit(&self) -> Result<[OwnedSemaphorePermit; 2], Problem> {
         let now = self.shared.clock.now();
-        if let Err(reason) = self.standing.check(&self.shared.trust.load(), now) {
+        if let Some((caller, standing)) = &self.verified
+            && let Err(reason) = standing.check(&self.shared.trust.load(), now)
+        {
             self.shared.tell_refusal(HandshakeRefusal {
-                peer: self.caller.peer,
+                peer: self.peer,
                 reason,
-                certificate_sha256: Some(self.caller.certificate_sha256),
+                certificate_sha256: Some(caller.certificate_sha256),
             });
             self.fallen.cancel();
             return Err(Problem::because(
@@ -159,7 +164,9 @@ impl ConnectionService {
         headers.remove("baggage");
         headers.remove("tracestate");
         let extensions = request.extensions_mut();
-        extensions.insert(self.caller.clone());
+        if let Some((caller, _)) = &self.verified {
+            extensions.insert(caller.clone());
+        }
         extensions.insert(info);
         extensions.insert(slot.clone());
         if let Some(inside) = &self.inside {

@@ -28,8 +28,8 @@ use crate::tls::revocation::{Lists, timestamp};
 pub(crate) struct Trust {
     /// Rises with every replacement; a connection verified under another one is verified again.
     pub(crate) generation: u64,
-    /// Verifies a client's chain against CAs and lists.
-    pub(crate) verifier: Arc<dyn ClientCertVerifier>,
+    /// Verifies a client's chain against CAs and lists. None where the listener is public.
+    pub(crate) verifier: Option<Arc<dyn ClientCertVerifier>>,
     /// What is known of the lists.
     pub(crate) lists: Lists,
     /// When our own certificate ends.
@@ -77,7 +77,7 @@ impl Trust {
             files_sha256: read.sha256,
         };
         trust
-            .server_config(Arc::clone(&trust.verifier))
+            .server_config(trust.verifier.clone())
             .map_err(|source| MaterialError::unusable(read.certificate.path(), source))?;
         Ok(trust)
     }
@@ -85,13 +85,16 @@ impl Trust {
     /// The configuration of one connection, around a verifier of its own. Costs a few allocations, no parsing.
     pub(crate) fn server_config(
         &self,
-        verifier: Arc<dyn ClientCertVerifier>,
+        verifier: Option<Arc<dyn ClientCertVerifier>>,
     ) -> Result<ServerConfig, rustls::Error> {
-        let mut config =
+        let builder =
             ServerConfig::builder_with_details(Arc::clone(&self.provider), Arc::clone(&self.clock) as _)
-                .with_protocol_versions(&[&rustls::version::TLS13])?
-                .with_client_cert_verifier(verifier)
-                .with_cert_resolver(Arc::clone(&self.presents) as _);
+                .with_protocol_versions(&[&rustls::version::TLS13])?;
+        let builder = match verifier {
+            Some(verifier) => builder.with_client_cert_verifier(verifier),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(Arc::clone(&self.presents) as _);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         config.ignore_client_order = true;
         // A resumed session is not verified again, so it would outlive a revocation.
@@ -107,8 +110,14 @@ fn verifier(
     provider: &Arc<CryptoProvider>,
     now: Timestamp,
     before: Option<&Lists>,
-) -> Result<(Lists, Arc<dyn ClientCertVerifier>), MaterialError> {
-    let authorities = read.client_ca.certificates()?;
+) -> Result<(Lists, Option<Arc<dyn ClientCertVerifier>>), MaterialError> {
+    let Some(client_ca) = &read.client_ca else {
+        return match read.crls.first() {
+            None => Ok((Lists::default(), None)),
+            Some(list) => Err(MaterialError::refused(list.path(), "is a list of no client_ca_file")),
+        };
+    };
+    let authorities = client_ca.certificates()?;
     let (mut every_list, mut lists) = (Vec::new(), Lists::default());
     for file in &read.crls {
         let in_file = file.crls()?;
@@ -118,12 +127,12 @@ fn verifier(
         every_list.extend(in_file);
     }
     let verifier =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(read.client_ca.roots()?), Arc::clone(provider))
+        WebPkiClientVerifier::builder_with_provider(Arc::new(client_ca.roots()?), Arc::clone(provider))
             .with_crls(every_list)
             .enforce_revocation_expiration()
             .build()
-            .map_err(|source| MaterialError::unusable(read.client_ca.path(), source))?;
-    Ok((lists, verifier))
+            .map_err(|source| MaterialError::unusable(client_ca.path(), source))?;
+    Ok((lists, Some(verifier)))
 }
 
 /// What is presented, and when the first of it ends.
@@ -194,7 +203,7 @@ pub(crate) struct Read {
     certificate: PemFile,
     key: PemFile,
     named: Vec<(PemFile, PemFile)>,
-    client_ca: PemFile,
+    client_ca: Option<PemFile>,
     crls: Vec<PemFile>,
     pub(crate) sha256: [u8; 32],
 }
@@ -207,11 +216,11 @@ impl Read {
             Ok::<_, MaterialError>((PemFile::read(&one.certificate_file)?, PemFile::read(&one.key_file)?))
         });
         let named = named.collect::<Result<Vec<_>, _>>()?;
-        let client_ca = PemFile::read(&files.client_ca_file)?;
+        let client_ca = files.client_ca_file.as_deref().map(PemFile::read).transpose()?;
         let crls = files.crl_files.iter().map(|file| PemFile::read(file)).collect::<Result<Vec<_>, _>>()?;
         let mut hash = Sha256::new();
         let pairs = named.iter().flat_map(|(certificate, key)| [certificate, key]);
-        for file in [&certificate, &key, &client_ca].into_iter().chain(pairs).chain(&crls) {
+        for file in [&certificate, &key].into_iter().chain(&client_ca).chain(pairs).chain(&crls) {
             hash.update((file.text().len() as u64).to_be_bytes());
             hash.update(file.text());
         }

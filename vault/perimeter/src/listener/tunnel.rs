@@ -83,7 +83,7 @@ pub(crate) async fn run(ends: &Ends<'_>, service: ConnectionService, opened: Ope
         .increment(1);
     let Ok(Ok(stream)) = accepted else {
         // Most often a caller that does not trust the tunnel's certificate.
-        tracing::info!(service = shared.service, peer = %service.caller.peer, reason, "no tls inside a tunnel");
+        tracing::info!(service = shared.service, peer = %service.peer, reason, "no tls inside a tunnel");
         return;
     };
     let activity = Activity::new();

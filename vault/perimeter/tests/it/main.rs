@@ -5,6 +5,7 @@
 mod drain;
 mod http;
 mod ops;
+mod public;
 mod reload;
 mod slow;
 mod support;
