@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{ConfigError, ProxyConfig};
 use crate::forward::Engine;
+use crate::inbound::{InboundError, Receiver};
 use crate::listen::{self, Service};
 use crate::outcome::{self, OutcomeRecorder};
 use crate::registry::{self, Registry, RegistryError, Sources, Stamps};
@@ -55,6 +56,9 @@ pub enum StartError {
         /// The route it names.
         route: String,
     },
+    /// Inbound entries.
+    #[error("inbound entries cannot be used")]
+    Inbound(#[from] InboundError),
     /// The vault's addresses.
     #[error(transparent)]
     Vault(#[from] InvalidVaultUrl),
@@ -87,6 +91,7 @@ pub struct Ambient {
 pub struct Proxy {
     listener: Listener,
     ports: Vec<(Listener, Bound)>,
+    inbound: Option<Receiver>,
     ops: Ops,
     service: Arc<Service>,
     sources: Arc<Sources>,
@@ -128,10 +133,11 @@ impl Proxy {
             request_bytes_max: usize::try_from(config.listener.limits.body_bytes_max.get())?,
         });
         let ports = ports(&config, &service.registry.load(), &ambient)?;
+        let inbound = Receiver::bind(&config, &ambient)?;
         let ops = Ops::bind(&config.ops).map_err(StartError::Ops)?;
         let listener = listen_on(config.listener, &ambient)?;
         let (sources, vault_tls) = (Arc::new(sources), config.vault.tls);
-        Ok(Self { listener, ports, ops, service, sources, seen, recorder, vault, vault_tls })
+        Ok(Self { listener, ports, inbound, ops, service, sources, seen, recorder, vault, vault_tls })
     }
 
     /// Where callers connect.
@@ -146,6 +152,12 @@ impl Proxy {
         self.ports.iter().map(|(listener, _)| listener.local_addr()).collect()
     }
 
+    /// Where senders of inbound messages connect.
+    #[must_use]
+    pub fn inbound_addr(&self) -> Option<SocketAddr> {
+        self.inbound.as_ref().map(Receiver::local_addr)
+    }
+
     /// Where probes connect.
     pub fn ops_addr(&self) -> io::Result<SocketAddr> {
         self.ops.local_addr()
@@ -153,7 +165,7 @@ impl Proxy {
 
     /// Serves until `stop`, then drains: connections, calls whose callers are gone, outcomes.
     pub async fn serve(self, metrics: PrometheusHandle, stop: CancellationToken) {
-        let Self { listener, ports, ops, service, sources, seen, recorder, vault, vault_tls } = self;
+        let Self { listener, ports, inbound, ops, service, sources, seen, recorder, vault, vault_tls } = self;
         let give_up = CancellationToken::new();
         let recording = tokio::spawn(recorder.run(give_up.clone()));
         let background = CancellationToken::new();
@@ -168,8 +180,9 @@ impl Proxy {
             listener.serve(listen::router(service.clone(), Some(bound)), stop.clone())
         });
         let ports = join_all(ports.collect::<Vec<_>>());
+        let receiving = join_all(inbound.map(|inbound| inbound.serve(stop.clone(), background.clone())));
         let main = listener.serve(listen::router(service.clone(), None), stop.clone());
-        tokio::join!(main, ports);
+        tokio::join!(main, ports, receiving);
         drop(service);
         calls.close();
         if timeout(CALLS_DRAIN_MAX, calls.wait()).await.is_err() {
@@ -218,7 +231,7 @@ fn readiness(vault: Arc<VaultClient>) -> Readiness {
 }
 
 /// Reads the client certificate again and again; what cannot be used is said and the old one stays.
-async fn renew(vault: Arc<VaultClient>, files: ClientTlsConfig, stop: CancellationToken) {
+pub(crate) async fn renew(vault: Arc<VaultClient>, files: ClientTlsConfig, stop: CancellationToken) {
     let mut ticks = interval(CERTIFICATE_RENEWAL);
     ticks.tick().await;
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {

@@ -9,7 +9,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use strongroom_domain::Environment;
-use strongroom_domain::route::{Account, Finding, Roots, Route};
+use strongroom_domain::route::{Account, Finding, Inbound, InvalidRoute, Roots, Route};
 
 use crate::route::{Callers, RouteBookError, names, text};
 
@@ -46,6 +46,7 @@ pub fn findings(policies: &Path, environment: Environment) -> Result<Vec<Found>,
         of_roots(&route, &path, &text, &mut found);
         of_accounts(policies, &route, &path, &mut found)?;
     }
+    of_inbound(policies, &mut found)?;
     of_workloads(policies, &mut found)?;
     Ok(found)
 }
@@ -104,6 +105,25 @@ fn of_accounts(
         let path = folder.join(format!("{account}.toml"));
         let text = text(&path)?;
         add(found, &path, Account::findings(&account, &text, route));
+    }
+    Ok(())
+}
+
+/// Inbound entries, where there are any: the first thing wrong with each.
+fn of_inbound(policies: &Path, found: &mut Vec<Found>) -> Result<(), RouteBookError> {
+    let folder = policies.join("inbound");
+    let entries = if folder.is_dir() { names(&folder)? } else { Default::default() };
+    for name in entries {
+        let path = folder.join(format!("{name}.toml"));
+        let text = text(&path)?;
+        let Err(error) = Inbound::parse(&name, &text) else { continue };
+        let (at, reason) = match error {
+            InvalidRoute::Syntax(error) => {
+                (error.span().map_or(0, |span| span.start), error.message().to_owned())
+            }
+            InvalidRoute::Value { reason, .. } => (0, reason),
+        };
+        add(found, &path, [Finding::at(&text, at, reason)]);
     }
     Ok(())
 }

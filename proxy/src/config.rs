@@ -16,6 +16,8 @@ use strongroom_perimeter::ops::OpsConfig;
 use strongroom_perimeter::telemetry::TelemetryConfig;
 use strongroom_perimeter::tls::ClientTlsConfig;
 
+use crate::inbound::InboundConfig;
+
 /// Everything the proxy is told. Paths are relative to the folder it is started in.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,6 +40,8 @@ pub struct ProxyConfig {
     pub ports: Vec<PortConfig>,
     /// Answers `CONNECT`. Without it every tunnel is refused.
     pub connect: Option<ConnectConfig>,
+    /// Receives messages that hold card numbers. Without it none is received.
+    pub inbound: Option<InboundConfig>,
     /// Where probes and Prometheus connect.
     pub ops: OpsConfig,
     /// Where forwards are opened.

@@ -32,6 +32,7 @@ use crate::vault::{OpenRequest, Opened, OutcomeReport, VaultClient, WantedCard};
 pub use answer::Answered;
 pub use explain::{Outline, names, outline, rehearse};
 use plan::Planned;
+pub(crate) use plan::takes;
 
 /// What every call needs.
 pub struct Engine {

@@ -12,6 +12,7 @@ mod explain;
 mod expression;
 mod find;
 mod places;
+mod take;
 mod write;
 
 #[cfg(test)]
@@ -30,6 +31,7 @@ use crate::body::edit::Edit;
 use places::Place;
 
 pub use explain::{Explained, Field, Kept, Known};
+pub use take::{Taken, TakenCard, take};
 
 /// What to ask the vault for and where to put it. Holds no card data of the vault's.
 pub struct Plan {

@@ -12,6 +12,7 @@ pub mod explain;
 pub mod fields;
 pub mod forward;
 pub mod headers;
+pub mod inbound;
 pub mod inject;
 pub mod listen;
 pub mod measure;

@@ -139,6 +139,18 @@ pub fn explained(route: &str, result: &'static str) {
         .increment(1);
 }
 
+/// Counts an inbound message: `passed`, or a problem's slug.
+pub fn inbound(entry: &str, result: &'static str) {
+    counter!("strongroom_inbound_messages_total", "entry" => entry.to_owned(), "result" => result)
+        .increment(1);
+}
+
+/// Counts cards that came in.
+pub fn inbound_cards(entry: &str, number: usize) {
+    counter!("strongroom_inbound_cards_total", "entry" => entry.to_owned())
+        .increment(u64::try_from(number).unwrap_or(u64::MAX));
+}
+
 /// Outcomes that wait to be recorded.
 pub fn outcomes_waiting(number: usize) {
     gauge!("strongroom_proxy_outcomes_waiting").set(u32::try_from(number).unwrap_or(u32::MAX));

@@ -15,6 +15,7 @@ pub mod jwe;
 mod key;
 mod message;
 mod minify;
+mod verify;
 
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use strongroom_domain::{Problem, ProblemKind, Timestamp};
 use zeroize::Zeroizing;
 
 pub use key::SigningKey;
+pub use verify::{Unverified, Verifier};
 
 /// What the caller's own signature leaves behind: how to make the account's.
 #[derive(Debug)]

@@ -6,6 +6,7 @@
 //! Trusts: the vault's certificate, which leads to the configured CA and names the configured host.
 //! Upholds: C-08, C-19.
 
+mod create;
 mod lookup;
 mod wire;
 
@@ -26,6 +27,7 @@ use crate::upstream::{
     Admission, Answer, ConnectError, Dialer, InvalidHost, Pool, Ready, Resolve, SendError,
 };
 
+pub use create::NewCard;
 pub use wire::{MalformedAnswer, OpenRequest, Opened, OutcomeReport, WantedCard};
 
 /// Largest answer of the vault: 8 cards are under 4 KiB.

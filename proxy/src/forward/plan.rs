@@ -158,6 +158,11 @@ fn in_its_format<'r>(
     fitting.map(Call::Allowed).ok_or(Failure::MediaType)
 }
 
+/// Whether a message is of a call's format: one content type, no compression.
+pub(crate) fn takes(call: &AllowedCall, headers: &HeaderMap) -> bool {
+    content_type(headers).and_then(|kind| check_media_type(call, kind)).is_ok()
+}
+
 fn check_media_type(call: &AllowedCall, content_type: Option<&str>) -> Result<(), Failure> {
     let text = content_type.ok_or(Failure::MediaType)?;
     let essence = fields::essence(text);

@@ -13,18 +13,31 @@ use super::{InjectError, clean, expression};
 use crate::body::json::{self, Event, Pointer, Reading};
 use crate::body::{form, multipart, xml};
 
-/// Finds the declared places and refuses tokens and card numbers everywhere else. No body has no places.
+/// Reads what stands at a declared place, which is given by its index.
+pub(super) type Reader<'r> = &'r dyn Fn(usize, &str) -> Result<Content, InjectError>;
+
+/// Finds the declared places of tokens and refuses tokens and card numbers everywhere else.
 pub(super) fn find(call: &AllowedCall, headers: &HeaderMap, body: &[u8]) -> Result<Vec<Found>, InjectError> {
+    scan(call, headers, body, &|index, text| read(&call.inject[index], text))
+}
+
+/// Finds the declared places and reads each; refuses tokens and card numbers everywhere else. No body has no places.
+pub(super) fn scan(
+    call: &AllowedCall,
+    headers: &HeaderMap,
+    body: &[u8],
+    read: Reader<'_>,
+) -> Result<Vec<Found>, InjectError> {
     let declared = call.inject.as_slice();
     let mut found = match call.body {
         _ if body.is_empty() => Vec::new(),
-        BodyFormat::Json => find_in_json(declared, body)?,
-        BodyFormat::Graphql => find_in_graphql(declared, body)?,
-        BodyFormat::Form => find_in_form(declared, body)?,
-        BodyFormat::Xml => find_in_xml(declared, call.namespace.as_deref(), body)?,
-        BodyFormat::Multipart => find_in_multipart(declared, headers, body)?,
+        BodyFormat::Json => find_in_json(declared, body, read)?,
+        BodyFormat::Graphql => find_in_graphql(declared, body, read)?,
+        BodyFormat::Form => find_in_form(declared, body, read)?,
+        BodyFormat::Xml => find_in_xml(declared, call.namespace.as_deref(), body, read)?,
+        BodyFormat::Multipart => find_in_multipart(declared, headers, body, read)?,
     };
-    find_in_headers(declared, headers, &mut found)?;
+    find_in_headers(declared, headers, read, &mut found)?;
     Ok(found)
 }
 
@@ -32,6 +45,7 @@ pub(super) fn find(call: &AllowedCall, headers: &HeaderMap, body: &[u8]) -> Resu
 fn find_in_headers(
     declared: &[Inject],
     headers: &HeaderMap,
+    read: Reader<'_>,
     found: &mut Vec<Found>,
 ) -> Result<(), InjectError> {
     for (index, inject) in declared.iter().enumerate() {
@@ -46,7 +60,7 @@ fn find_in_headers(
         found.push(Found {
             declared: index,
             place: Place::Header(name.to_owned()),
-            content: read(inject, text.trim())?,
+            content: read(index, text.trim())?,
         });
     }
     Ok(())
@@ -65,16 +79,21 @@ fn is_field(inject: &Inject, name: &[u8]) -> bool {
 const TWICE: InjectError = InjectError::Malformed("a declared field is given twice");
 
 /// Nothing but variables carries card data, so a query with a literal is refused like any other field with a token.
-fn find_in_graphql(declared: &[Inject], body: &[u8]) -> Result<Vec<Found>, InjectError> {
+fn find_in_graphql(declared: &[Inject], body: &[u8], read: Reader<'_>) -> Result<Vec<Found>, InjectError> {
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(InjectError::Malformed(
             "the body is not one GraphQL request: lists of them are not taken",
         ));
     }
-    find_in_json(declared, body)
+    find_in_json(declared, body, read)
 }
 
-fn find_in_xml(declared: &[Inject], namespace: Option<&str>, body: &[u8]) -> Result<Vec<Found>, InjectError> {
+fn find_in_xml(
+    declared: &[Inject],
+    namespace: Option<&str>,
+    body: &[u8],
+    read: Reader<'_>,
+) -> Result<Vec<Found>, InjectError> {
     let selectors: Vec<_> = declared
         .iter()
         .map(|inject| inject.header().is_none().then(|| xml::Selector::parse(&inject.at)))
@@ -95,7 +114,7 @@ fn find_in_xml(declared: &[Inject], namespace: Option<&str>, body: &[u8]) -> Res
         if value.is_mixed() {
             return Err(InjectError::Malformed("a declared field holds more than text"));
         }
-        let content = if value.is_empty_tag { Content::Null } else { read(&declared[index], &text)? };
+        let content = if value.is_empty_tag { Content::Null } else { read(index, &text)? };
         found.push(Found { declared: index, place: value.span.clone().into(), content });
         Ok(())
     })?;
@@ -106,6 +125,7 @@ fn find_in_multipart(
     declared: &[Inject],
     headers: &HeaderMap,
     body: &[u8],
+    read: Reader<'_>,
 ) -> Result<Vec<Found>, InjectError> {
     let content_type = headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let boundary = content_type
@@ -125,13 +145,13 @@ fn find_in_multipart(
         }
         let text = std::str::from_utf8(content).ok().filter(|_| part.is_field);
         let text = text.ok_or(InjectError::Malformed("a declared field is no plain text"))?;
-        let content = read(&declared[index], text)?;
+        let content = read(index, text)?;
         found.push(Found { declared: index, place: part.content.into(), content });
     }
     Ok(found)
 }
 
-fn find_in_json(declared: &[Inject], body: &[u8]) -> Result<Vec<Found>, InjectError> {
+fn find_in_json(declared: &[Inject], body: &[u8], read: Reader<'_>) -> Result<Vec<Found>, InjectError> {
     let pointers: Vec<_> = declared.iter().map(|inject| Pointer::parse(&inject.at)).collect();
     let mut found = Vec::new();
     json::scan(body, Reading::Strict, |path, event| {
@@ -142,14 +162,14 @@ fn find_in_json(declared: &[Inject], body: &[u8]) -> Result<Vec<Found>, InjectEr
             Event::String(text) => {
                 let decoded = Zeroizing::new(text.decoded().into_owned());
                 let Some(index) = place() else { return clean::check(decoded.as_bytes()) };
-                (text.span(), read(&declared[index], &decoded)?)
+                (text.span(), read(index, &decoded)?)
             }
             Event::Number(span) => {
                 let digits = std::str::from_utf8(&body[span.clone()]).unwrap_or_default();
                 let Some(index) = place() else { return clean::check(digits.as_bytes()) };
                 // 4.1e15 is a number too.
                 let mantissa = digits.split(['e', 'E']).next().unwrap_or_default();
-                (span, read(&declared[index], mantissa)?)
+                (span, read(index, mantissa)?)
             }
             Event::Null => (0..0, Content::Null),
             Event::Other => (0..0, Content::Other),
@@ -160,7 +180,7 @@ fn find_in_json(declared: &[Inject], body: &[u8]) -> Result<Vec<Found>, InjectEr
     Ok(found)
 }
 
-fn find_in_form(declared: &[Inject], body: &[u8]) -> Result<Vec<Found>, InjectError> {
+fn find_in_form(declared: &[Inject], body: &[u8], read: Reader<'_>) -> Result<Vec<Found>, InjectError> {
     let mut found: Vec<Found> = Vec::new();
     for pair in form::pairs(body) {
         let name = form::decode(&body[pair.name]).into_bytes();
@@ -178,7 +198,7 @@ fn find_in_form(declared: &[Inject], body: &[u8]) -> Result<Vec<Found>, InjectEr
         let span = pair.value.ok_or(InjectError::Malformed("a declared field has no value"))?;
         let text = std::str::from_utf8(&decoded)
             .map_err(|_| InjectError::Malformed("a declared field is not UTF-8"))?;
-        found.push(Found { declared: index, place: span.into(), content: read(&declared[index], text)? });
+        found.push(Found { declared: index, place: span.into(), content: read(index, text)? });
     }
     Ok(found)
 }

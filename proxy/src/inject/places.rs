@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use http::HeaderName;
+use secrecy::SecretString;
 use strongroom_domain::CardName;
 use strongroom_domain::route::{
     AllowedCall, Attribute, AttributeSet, BodyFormat, ExpiryFormat, Inject, JsonForm, Source,
@@ -54,6 +55,8 @@ impl Place {
 pub(super) enum Content {
     /// Text that is no token.
     Plain,
+    /// Text that is taken out ([`super::take`]), never where tokens go in.
+    Given(SecretString),
     Asked(Asked),
     /// JSON `null`, or `<a/>`: the caller says there is no such value.
     Null,
@@ -76,7 +79,7 @@ pub(super) fn resolve(call: &AllowedCall, mut found: Vec<Found>) -> Result<Resol
         .iter()
         .filter_map(|found| match &found.content {
             Content::Asked(asked) => Some((call.inject[found.declared].at.clone(), asked.name.clone())),
-            Content::Plain | Content::Null | Content::Other => None,
+            Content::Plain | Content::Given(_) | Content::Null | Content::Other => None,
         })
         .collect();
     found.sort_by(|one, other| one.place.cmp(&other.place));
@@ -114,7 +117,7 @@ fn filling(
         Source::Own => {
             return Ok(match content {
                 Content::Asked(asked) => Some((asked.name, asked.format)),
-                Content::Plain | Content::Null | Content::Other => None,
+                Content::Plain | Content::Given(_) | Content::Null | Content::Other => None,
             });
         }
         Source::Carried { from } => carriers.get(from),
@@ -124,11 +127,12 @@ fn filling(
             Ok(Some((asked.name, asked.format)))
         }
         (_, Content::Asked(_)) => Err(InjectError::MisplacedToken),
-        (Some(carrier), Content::Plain) => Ok(Some((carrier.clone(), None))),
+        (Some(carrier), Content::Plain | Content::Given(_)) => Ok(Some((carrier.clone(), None))),
         (Some(_), Content::Other) => {
             Err(InjectError::Malformed("a place to be filled holds neither text nor a number"))
         }
-        (Some(_), Content::Null) | (None, Content::Plain | Content::Null | Content::Other) => Ok(None),
+        (Some(_), Content::Null)
+        | (None, Content::Plain | Content::Given(_) | Content::Null | Content::Other) => Ok(None),
     }
 }
 

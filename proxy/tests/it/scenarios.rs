@@ -12,6 +12,7 @@ mod explain;
 mod explain_command;
 mod failures;
 mod identity;
+mod inbound;
 mod independent;
 mod load;
 mod relay;

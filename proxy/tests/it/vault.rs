@@ -37,6 +37,17 @@ struct Memory {
     opens: Vec<Value>,
     callers: Vec<String>,
     outcomes: Vec<(String, Value)>,
+    created: Vec<Created>,
+    create_script: VecDeque<ProblemKind>,
+}
+
+/// A card that was tokenized, under which key and token.
+#[derive(Clone)]
+pub(crate) struct Created {
+    pub(crate) tenant: String,
+    pub(crate) key: String,
+    pub(crate) card: Value,
+    pub(crate) token: String,
 }
 
 #[derive(Clone)]
@@ -60,6 +71,7 @@ impl Vault {
         let router = Router::new()
             .route("/v1/forwards", post(open))
             .route("/v1/forwards/{id}/outcome", put(outcome))
+            .route("/v1/tenants/{tenant}/cards", post(create))
             .with_state(vault.clone());
         tokio::spawn(listener.serve(router, vault.stop.clone()));
         vault
@@ -76,6 +88,16 @@ impl Vault {
     /// Answers the next outcome with this status and does not keep it.
     pub(crate) fn then_outcome(&self, status: StatusCode) {
         self.memory.lock().unwrap().outcome_script.push_back(status);
+    }
+
+    /// Refuses the next card that comes in.
+    pub(crate) fn then_create(&self, kind: ProblemKind) {
+        self.memory.lock().unwrap().create_script.push_back(kind);
+    }
+
+    /// Every call that tokenized, in order.
+    pub(crate) fn created(&self) -> Vec<Created> {
+        self.memory.lock().unwrap().created.clone()
     }
 
     /// Every open, refused or not, as it came.
@@ -145,6 +167,30 @@ async fn open(State(vault): State<Vault>, caller: Caller, body: String) -> Respo
     let id = Uuid::from_u128(0x0190_a0b0_c0d0_7e0f_8f00_0000_0000_0000 + vault.opens().len() as u128);
     let body = json!({ "id": id.to_string(), "tenant": "acme", "cards": released });
     (StatusCode::CREATED, axum::Json(body)).into_response()
+}
+
+/// A new token, or the one made under this key before.
+async fn create(
+    State(vault): State<Vault>,
+    Path(tenant): Path<String>,
+    headers: http::HeaderMap,
+    body: String,
+) -> Response {
+    let mut memory = vault.memory.lock().unwrap();
+    if let Some(kind) = memory.create_script.pop_front() {
+        return problem(kind);
+    }
+    let key = headers["idempotency-key"].to_str().unwrap().to_owned();
+    let known = memory.created.iter().find(|created| created.key == key);
+    let token = known.map(|created| created.token.clone()).unwrap_or_else(|| {
+        strongroom_domain::Token::generate(strongroom_domain::Environment::Test, &SystemRandom::new())
+            .unwrap()
+            .as_str()
+            .to_owned()
+    });
+    let card = serde_json::from_str(&body).unwrap();
+    memory.created.push(Created { tenant, key, card, token: token.clone() });
+    (StatusCode::CREATED, axum::Json(json!({ "token": token, "brand": "visa" }))).into_response()
 }
 
 /// Only what was asked, all of it or nothing.

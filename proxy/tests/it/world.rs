@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use strongroom_domain::Clock as _;
 use strongroom_perimeter::chance::SystemRandom;
 use strongroom_perimeter::clock::SystemClock;
-use strongroom_perimeter::tls::{ClientTlsConfig, client_config};
+use strongroom_perimeter::tls::{ClientTlsConfig, anonymous_client_config, client_config};
 use strongroom_proxy::app::{Ambient, Proxy};
 use strongroom_proxy::authority;
 use strongroom_proxy::config::{ConnectConfig, LimitsConfig, ProxyConfig, VaultConfig};
@@ -41,6 +41,8 @@ pub(crate) struct World {
     pub(crate) proxy: SocketAddr,
     /// Ports of one route each.
     pub(crate) ports: Vec<SocketAddr>,
+    /// Where senders connect, if the proxy receives messages.
+    pub(crate) inbound: Option<SocketAddr>,
     caller: Files,
     pool: Pool,
     stop: CancellationToken,
@@ -222,6 +224,7 @@ impl World {
             listener: listener_config("127.0.0.1:0".parse().unwrap(), &house, &house.server("proxy.test")),
             ports: Vec::new(),
             connect,
+            inbound: None,
             ops: toml::from_str("address = \"127.0.0.1:0\"").unwrap(),
             vault: VaultConfig {
                 urls,
@@ -239,6 +242,7 @@ impl World {
         };
         let proxy = Proxy::bind(config, ambient).unwrap();
         let (address, ports) = (proxy.local_addr(), proxy.port_addrs());
+        let inbound = proxy.inbound_addr();
         let stop = CancellationToken::new();
         let metrics = PrometheusBuilder::new().build_recorder().handle();
         tokio::spawn(proxy.serve(metrics, stop.clone()));
@@ -251,6 +255,7 @@ impl World {
             vault,
             proxy: address,
             ports,
+            inbound,
             caller,
             pool,
             stop,
@@ -271,6 +276,30 @@ impl World {
         let ready = Pool::new(dialer(&self.house, &files, self.proxy, b"http/1.1")).connect().await.unwrap();
         let deadline = Instant::now() + Duration::from_secs(30);
         Reply::from(ready.send(request, deadline, 8 << 20).await.unwrap())
+    }
+
+    /// Sends a message to the inbound listener, with a client certificate or without any.
+    pub(crate) async fn deliver(&self, workload: Option<&str>, request: Request<Full<Bytes>>) -> Reply {
+        self.try_deliver(workload, request).await.unwrap()
+    }
+
+    /// The same; `None`: the connection failed.
+    pub(crate) async fn try_deliver(
+        &self,
+        workload: Option<&str>,
+        request: Request<Full<Bytes>>,
+    ) -> Option<Reply> {
+        let mut tls = match workload {
+            Some(workload) => client_config(&client_tls(&self.house, &self.house.client(workload))).unwrap(),
+            None => anonymous_client_config(Some(&self.house.file)).unwrap(),
+        };
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let (address, resolver) = (self.inbound.unwrap(), Arc::new(Table(Vec::new())));
+        let (host, wait) = (address.ip().to_string(), Duration::from_secs(10));
+        let dialer = Dialer::new(&host, address.port(), Admission::Any, resolver, Arc::new(tls), wait);
+        let ready = Pool::new(dialer.unwrap()).connect().await.ok()?;
+        let deadline = Instant::now() + Duration::from_secs(60);
+        Some(Reply::from(ready.send(request, deadline, 8 << 20).await.ok()?))
     }
 
     /// A form to the call that takes card data.

@@ -18,7 +18,9 @@ mod signing;
 
 pub use account::{Account, AccountName, InvalidAccount, TenantScope};
 pub use checker::Finding;
-pub use file::InvalidRoute;
+pub use file::{
+    Inbound, InvalidRoute, OtherPlace, Platform, Sender, TimeUnit, TimestampHeader, Verification,
+};
 pub use identity::{ANY, IdentityAt, IdentityPlace, IdentityValue, Sha256Hex};
 pub use path::PathPattern;
 pub use place::{Attribute, AttributeSet, ExpiryFormat, HEADER_PREFIX, Inject, JsonForm, Source};

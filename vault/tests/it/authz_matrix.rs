@@ -12,7 +12,7 @@ use strongroom_vault::authz::{ActionKind, Answer, Ask, Authorizer, PolicySource,
 const GOLDEN: &str = include_str!("../golden/authz-matrix.txt");
 
 /// Who asks: a workload of each role, and of each pair the separation of duties is about.
-const WHO: [&str; 20] = [
+const WHO: [&str; 22] = [
     "checkout",
     "import",
     "orchestrator",
@@ -31,6 +31,8 @@ const WHO: [&str; 20] = [
     "exporter",
     "exporter+checkout",
     "exporter-service",
+    "inbound",
+    "inbound+checkout",
     "nobody",
     "stranger",
 ];

@@ -6,6 +6,7 @@ mod braintree;
 mod crash;
 mod explain;
 mod house;
+mod inbound;
 mod pki;
 mod program;
 mod psp;

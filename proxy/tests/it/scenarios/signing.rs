@@ -26,7 +26,7 @@ fn setup() -> Setup {
 }
 
 /// HMAC-SHA-256 in hex, by Python's own library: never by our code alone.
-fn python_hmac(secret: &str, text: &[u8]) -> String {
+pub(crate) fn python_hmac(secret: &str, text: &[u8]) -> String {
     use std::io::Write as _;
     let script = "import hmac, sys; print(hmac.new(sys.argv[1].encode(), sys.stdin.buffer.read(), 'sha256').hexdigest())";
     let mut python = Command::new("python3")

@@ -1,6 +1,9 @@
 //! Reading a route file: the only way a [`Route`] is made.
 
 mod findings;
+mod inbound;
+
+pub use inbound::{Inbound, OtherPlace, Platform, Sender, TimeUnit, TimestampHeader, Verification};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

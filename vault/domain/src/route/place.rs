@@ -149,6 +149,42 @@ impl ExpiryFormat {
         }
     }
 
+    /// Reads what is written so: a month, a year, or both. `None`: it is not.
+    #[must_use]
+    pub fn read(self, text: &str) -> Option<(Option<u8>, Option<u16>)> {
+        let digits = |text: &str, least: usize, most: usize| {
+            let right =
+                (least..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+            if right { text.parse::<u16>().ok() } else { None }
+        };
+        let month = |text: &str, least| {
+            digits(text, least, 2)
+                .and_then(|month| u8::try_from(month).ok())
+                .filter(|month| (1..=12).contains(month))
+        };
+        let short = |text: &str| digits(text, 2, 2).map(|year| 2000 + year);
+        let long = |text: &str| digits(text, 4, 4);
+        Some(match self {
+            Self::M => (Some(month(text, 1)?), None),
+            Self::MM => (Some(month(text, 2)?), None),
+            Self::YY => (None, Some(short(text)?)),
+            Self::YYYY => (None, Some(long(text)?)),
+            Self::MMYY => (Some(month(text.get(..2)?, 2)?), Some(short(text.get(2..)?)?)),
+            Self::MMSlashYY => {
+                let (one, other) = text.split_once('/')?;
+                (Some(month(one, 2)?), Some(short(other)?))
+            }
+            Self::MMSlashYYYY => {
+                let (one, other) = text.split_once('/')?;
+                (Some(month(one, 2)?), Some(long(other)?))
+            }
+            Self::YYYYDashMM => {
+                let (one, other) = text.split_once('-')?;
+                (Some(month(other, 2)?), Some(long(one)?))
+            }
+        })
+    }
+
     /// Writes an expiry.
     #[must_use]
     pub fn write(self, expiry: crate::Expiry) -> String {
@@ -237,6 +273,15 @@ mod tests {
         ] {
             let format = ExpiryFormat::parse(pattern).unwrap();
             assert_eq!((format.write(expiry).as_str(), format.as_str()), (text, pattern));
+            let (month, year) = format.read(text).unwrap();
+            assert!(
+                month.is_none_or(|month| month == 3) && year.is_none_or(|year| year == 2030),
+                "{pattern}"
+            );
+            assert!(month.is_some() || year.is_some(), "{pattern}");
+            for wrong in ["", "13/30", "0", "abc", "3/2030/1", "203", "133a", "é3", "+3"] {
+                assert_eq!(format.read(wrong), None, "{pattern} {wrong}");
+            }
         }
         assert_eq!(ExpiryFormat::parse("mm"), None);
     }
