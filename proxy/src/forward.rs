@@ -4,7 +4,7 @@
 //! connection, or over one made anew because the first took no byte. A request is sent once. No answer goes back
 //! unscrubbed.
 //! Does not promise: that a caller who goes away stops anything: once begun, a call runs to its end.
-//! Upholds: C-15, C-16, C-17, C-18, C-19, C-41.
+//! Upholds: C-15, C-16, C-17, C-18, C-19, C-41, C-45.
 
 mod answer;
 mod explain;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use http_body_util::Full;
-use strongroom_domain::route::Call;
+use strongroom_domain::route::{Call, PaymentReference};
 use strongroom_domain::{Clock, ForwardId, Random};
 use strongroom_perimeter::{Caller, RequestInfo};
 use tokio::time::Instant;
@@ -27,7 +27,7 @@ use crate::rescue::{self, Failure};
 use crate::route::{Destination, Target};
 use crate::sign::{Message, SignError};
 use crate::upstream::{Answer, ConnectError, Ready, SendError};
-use crate::vault::{OpenRequest, Opened, OutcomeReport, VaultClient, WantedCard};
+use crate::vault::{OpenRequest, Opened, OutcomeReport, Timings, VaultClient, WantedCard};
 
 pub use answer::Answered;
 pub use explain::{Outline, names, outline, rehearse};
@@ -113,9 +113,10 @@ impl<'a> Run<'a> {
             }
         };
         let answer = self.send(ready, request).await?;
-        let scrubbed = self
-            .stages
-            .time_sync(Stage::Scrub, || answer::finish(answer, &secrets, call, self.engine.answer_bytes_max));
+        let named = destination.route.request_id_header.as_deref();
+        let scrubbed = self.stages.time_sync(Stage::Scrub, || {
+            answer::finish(answer, &secrets, call, named, self.engine.answer_bytes_max)
+        });
         self.close(scrubbed)
     }
 
@@ -128,7 +129,7 @@ impl<'a> Run<'a> {
             None => (std::mem::take(&mut planned.body), Injections::default()),
             Some(plan) => {
                 let attempt = plan::attempt(&self.order.target.destination.route, &planned.headers);
-                let injected = self.open_and_inject(plan, attempt).await?;
+                let injected = self.open_and_inject(plan, attempt, planned.reference.as_ref()).await?;
                 take_headers(&mut planned.headers, injected.headers);
                 (Bytes::from_owner(injected.body), injected.secrets)
             }
@@ -143,9 +144,15 @@ impl<'a> Run<'a> {
     }
 
     /// Opens the forward and writes the card data into its places.
-    async fn open_and_inject(&mut self, plan: Plan, attempt: Option<&str>) -> Result<Injected, Failure> {
+    async fn open_and_inject(
+        &mut self,
+        plan: Plan,
+        attempt: Option<&str>,
+        reference: Option<&PaymentReference>,
+    ) -> Result<Injected, Failure> {
         let wanted = plan.wanted();
-        let asked = self.open_request(&wanted, attempt);
+        let reference = reference.map(PaymentReference::as_str);
+        let asked = OpenRequest { reference, ..self.open_request(&wanted, attempt) };
         let traceparent = self.order.info.traceparent.to_string();
         let opening = self.engine.vault.open(&asked, &traceparent);
         let Opened { id, cards } = self.stages.time(Stage::Open, opening).await?;
@@ -177,6 +184,7 @@ impl<'a> Run<'a> {
                 .map(|one| WantedCard { token: one.name.as_str(), attributes: one.attributes })
                 .collect(),
             attempt,
+            reference: None,
             origin: caller.peer.to_string(),
         }
     }
@@ -213,13 +221,15 @@ impl<'a> Run<'a> {
             scrubbed: Some(replaced),
             pan_suspected: Some(suspected),
             psp_request_id,
+            timings: None,
         });
         result
     }
 
     fn report(&self, report: OutcomeReport) {
         if let Some(id) = self.forward {
-            self.engine.outcomes.push(id, report);
+            let timings = Some(Timings::of(&self.stages));
+            self.engine.outcomes.push(id, OutcomeReport { timings, ..report });
         }
     }
 

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
 use strongroom_domain::ForwardId;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep};
@@ -86,12 +87,14 @@ impl OutcomeRecorder {
     }
 }
 
-async fn record(vault: &VaultClient, ending: Ending) {
+async fn record(vault: &VaultClient, mut ending: Ending) {
     let began = Instant::now();
     let mut pause = PAUSE_FIRST;
     loop {
         match vault.record(ending.id, &ending.report).await {
             Ok(()) => return,
+            // A vault of the release before knows no timings; the outcome itself matters more.
+            Err(RecordError::Refused(StatusCode::BAD_REQUEST)) if ending.report.timings.take().is_some() => {}
             Err(RecordError::Refused(status)) => {
                 measure::outcome_lost("refused");
                 tracing::error!(forward = %ending.id, status = status.as_u16(), "the vault refused an outcome");

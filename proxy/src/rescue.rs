@@ -15,6 +15,7 @@ use strongroom_perimeter::problem::{document, render};
 use crate::authority::LeafError;
 use crate::credential::CredentialRefused;
 use crate::inject::InjectError;
+use crate::reference::ReferenceError;
 use crate::route::EntryRefused;
 use crate::scrub::DecodeError;
 use crate::sign::SignError;
@@ -54,6 +55,9 @@ pub enum Failure {
     /// A token or a number where it may not stand, or a body that cannot be read.
     #[error(transparent)]
     Inject(#[from] InjectError),
+    /// A call that is let through once for each payment reference, and no usable one.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
     /// A credential that may not travel.
     #[error(transparent)]
     Credential(#[from] CredentialRefused),
@@ -105,6 +109,7 @@ impl Failure {
             }
             Self::MediaType => Problem::new(ProblemKind::UnsupportedMediaType),
             Self::Inject(error) => error.problem(),
+            Self::Reference(error) => error.problem(),
             Self::Credential(_) => Problem::new(ProblemKind::CredentialRefused),
             Self::Sign(error) => error.problem(),
             Self::Shed => Problem::because(
@@ -131,6 +136,8 @@ impl Failure {
             | Self::BodyIncomplete
             | Self::MediaType
             | Self::Inject(_)
+            | Self::Reference(_)
+            | Self::Open(OpenError::Refused { kind: Some(ProblemKind::ReferenceTaken), .. })
             | Self::Credential(_) => false,
             Self::Sign(error) => matches!(error, SignError::Failed),
             Self::NoCaller
@@ -196,7 +203,9 @@ pub const fn connect_reason(error: &ConnectError) -> &'static str {
 /// What the vault's refusal means here. What it would not say of a tenant, the proxy does not say either: `forbidden` is
 /// an unknown token.
 fn opening(error: &OpenError) -> Problem {
-    let OpenError::Refused { kind, .. } = error else { return Problem::new(ProblemKind::VaultUnreachable) };
+    let OpenError::Refused { kind, first, .. } = error else {
+        return Problem::new(ProblemKind::VaultUnreachable);
+    };
     let Some(kind) = kind else { return Problem::new(ProblemKind::VaultUnreachable) };
     match kind {
         ProblemKind::TokenNotFound
@@ -204,6 +213,10 @@ fn opening(error: &OpenError) -> Problem {
         | ProblemKind::RateLimited
         | ProblemKind::RouteRefused => Problem::new(*kind),
         ProblemKind::Forbidden | ProblemKind::TenantNotFound => Problem::new(ProblemKind::TokenNotFound),
+        ProblemKind::ReferenceTaken => {
+            let taken = Problem::new(ProblemKind::ReferenceTaken);
+            first.map_or(taken, |first| taken.of_forward(first.forward).in_state(first.state))
+        }
         ProblemKind::Unavailable
         | ProblemKind::Overloaded
         | ProblemKind::IdempotencyInFlight
@@ -211,6 +224,7 @@ fn opening(error: &OpenError) -> Problem {
         | ProblemKind::Internal
         // A request of ours the vault cannot read: a defect, or versions too far apart. Nothing was sent.
         | ProblemKind::InvalidRequest
+        | ProblemKind::ReferenceMissing
         | ProblemKind::MisplacedToken
         | ProblemKind::InvalidExpression
         | ProblemKind::PanInRequest
@@ -264,7 +278,7 @@ pub fn answer(
     let problem = failure.problem();
     let problem = forward.map_or(problem, |forward| problem.of_forward(forward));
     let after_sending = matches!(problem.kind, ProblemKind::PspOutcomeUnknown | ProblemKind::PspRedirected);
-    let status = if after_sending { unknown_outcome_status } else { problem.kind.status() };
+    let status = if after_sending { unknown_outcome_status } else { status_for_sdks(problem.kind) };
     let document = envelope(&problem, status, document(&problem, id));
     let mut response = render(&problem, id, &Value::Object(document));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
@@ -279,6 +293,14 @@ pub fn answer(
 pub fn told(failure: &Failure, id: RequestId) -> Value {
     let problem = failure.problem();
     Value::Object(envelope(&problem, problem.kind.status(), document(&problem, id)))
+}
+
+/// Of what was not sent. Some SDKs send a 409 again.
+const fn status_for_sdks(kind: ProblemKind) -> u16 {
+    match kind {
+        ProblemKind::ReferenceTaken => 403,
+        kind => kind.status(),
+    }
 }
 
 /// Adds what made every SDK tried raise its own error (`docs/sdk`).
@@ -304,7 +326,7 @@ mod tests {
     }
 
     fn refused(kind: ProblemKind) -> Failure {
-        Failure::Open(OpenError::Refused { status: StatusCode::BAD_REQUEST, kind: Some(kind) })
+        Failure::Open(OpenError::Refused { status: StatusCode::BAD_REQUEST, kind: Some(kind), first: None })
     }
 
     #[test]
@@ -331,6 +353,9 @@ mod tests {
             (Failure::Open(OpenError::TimedOut), 424),
             (refused(ProblemKind::Unavailable), 424),
             (refused(ProblemKind::Internal), 424),
+            (refused(ProblemKind::ReferenceTaken), 403),
+            (Failure::Reference(ReferenceError::Missing), 400),
+            (Failure::Reference(ReferenceError::Twice), 400),
             (Failure::Shed, 429),
             (Failure::Unanswered(SendError::TimedOut), 502),
             (Failure::Undecodable(DecodeError::Unsupported), 502),

@@ -28,7 +28,7 @@ use crate::upstream::{
 };
 
 pub use create::NewCard;
-pub use wire::{MalformedAnswer, OpenRequest, Opened, OutcomeReport, WantedCard};
+pub use wire::{First, MalformedAnswer, OpenRequest, Opened, OutcomeReport, Timings, WantedCard};
 
 /// Largest answer of the vault: 8 cards are under 4 KiB.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -68,6 +68,8 @@ pub enum OpenError {
         status: StatusCode,
         /// Its type, if this version knows it.
         kind: Option<ProblemKind>,
+        /// The first forward under the payment reference, if that is why.
+        first: Option<First>,
     },
     /// What the vault answered cannot be read.
     #[error("the vault's answer cannot be read")]
@@ -149,7 +151,8 @@ impl VaultClient {
             wipe(answer.body);
             return Ok(opened?);
         }
-        Err(OpenError::Refused { status: answer.status, kind: wire::problem_kind(&answer.body) })
+        let (kind, first) = wire::problem(&answer.body);
+        Err(OpenError::Refused { status: answer.status, kind, first })
     }
 
     /// Records how a forward ended.

@@ -54,6 +54,8 @@ fn endpoints() -> OpenApiRouter<Arc<Vault>> {
         .routes(routes!(routes::forwards::open::open))
         .routes(routes!(routes::forwards::show::show))
         .routes(routes!(routes::forwards::outcome::outcome))
+        .routes(routes!(routes::forwards::read::read))
+        .routes(routes!(routes::forwards::reconcile::reconcile))
 }
 
 /// The router of the `api` listener.

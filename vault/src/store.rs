@@ -39,15 +39,16 @@ pub use outbox::{
 pub use postgres::{PostgresOptions, PostgresStore, PostgresTls};
 pub use reader::CardReader;
 pub use rows::{
-    AliasRow, BootRow, CardRow, Dedupe, ExportApproval, ExportRow, ExportRunRow, ForwardRow, ForwardState,
-    IdempotencyRow, InvalidRetention, Retention, StoredEntry, TenantRow, TenantSettings, TenantStatus,
-    TokenFormat,
+    AliasRow, BootRow, CardRow, Dedupe, ExportApproval, ExportRow, ExportRunRow, ForwardGrounds, ForwardRow,
+    ForwardState, Holder, IdempotencyRow, InvalidRetention, PspSays, Reconciled, ReferenceRow, Retention,
+    StoredEntry, TenantRow, TenantSettings, TenantStatus, TokenFormat,
 };
 pub use schema::{SchemaError, schema_version};
 pub use sqlite::SqliteStore;
 pub use writer::{Batch, Writer};
 
 use async_trait::async_trait;
+use strongroom_domain::route::{AccountName, RouteName};
 use strongroom_domain::{AliasHash, BootId, ExportId, ForwardId, TenantId, Timestamp, TokenHash};
 use strongroom_sealing::Fingerprint;
 
@@ -166,6 +167,15 @@ pub trait Store: KeyStore + LogStore + Send + Sync {
 
     /// One forward.
     async fn forward(&self, id: ForwardId) -> Result<Option<ForwardRow>, StoreError>;
+
+    /// The forward that holds a payment reference, if one does.
+    async fn holder(
+        &self,
+        tenant: &TenantId,
+        route: &RouteName,
+        account: &AccountName,
+        reference: &[u8; 32],
+    ) -> Result<Option<Holder>, StoreError>;
 
     /// Forwards opened before `before` whose proxy never said what became of them, oldest first.
     async fn silent_forwards(&self, before: Timestamp, limit: u32) -> Result<Vec<ForwardRow>, StoreError>;

@@ -30,8 +30,17 @@ use authority::Authority;
 /// The trust domain of every SPIFFE ID made here; RFC 6761 reserves `.test`.
 pub const TRUST_DOMAIN: &str = "strongroom.test";
 /// The workloads a sandbox has.
-pub const WORKLOADS: [&str; 8] =
-    ["checkout", "importer", "orchestrator", "matcher", "updater", "proxy", "platform", "security"];
+pub const WORKLOADS: [&str; 9] = [
+    "checkout",
+    "importer",
+    "orchestrator",
+    "matcher",
+    "reconciler",
+    "updater",
+    "proxy",
+    "platform",
+    "security",
+];
 /// How long a leaf lives: inside the 90 days promised.
 pub const LEAF_DAYS: u64 = 60;
 /// A leaf, a CRL or a root with less than this left is renewed at the next start.

@@ -17,7 +17,7 @@ use crate::upstream::Answer;
 
 /// Longest name a PSP may have for a request, as outcomes carry it.
 const PSP_REQUEST_ID_BYTES_MAX: usize = 128;
-/// Where PSPs name a request.
+/// Where PSPs name a request as a rule; a route may say otherwise.
 const PSP_REQUEST_IDS: [HeaderName; 4] = [
     HeaderName::from_static("request-id"),
     HeaderName::from_static("cko-request-id"),
@@ -49,7 +49,14 @@ pub(super) struct Finished {
 
 /// Decodes and scrubs an answer of any status. A redirect is an incident, never passed on: SDKs would post the card data
 /// to wherever it points.
-pub(super) fn finish(answer: Answer, secrets: &Injections, call: Call<'_>, bytes_max: usize) -> Finished {
+/// `named` is the header the route says the PSP names a request in.
+pub(super) fn finish(
+    answer: Answer,
+    secrets: &Injections,
+    call: Call<'_>,
+    named: Option<&str>,
+    bytes_max: usize,
+) -> Finished {
     let Answer { status, headers, body } = answer;
     let rules = rules(call);
     let mut back = headers::incoming(&headers);
@@ -59,7 +66,7 @@ pub(super) fn finish(answer: Answer, secrets: &Injections, call: Call<'_>, bytes
         status,
         replaced: counts.replaced,
         suspected: counts.suspected,
-        psp_request_id: psp_request_id(&back),
+        psp_request_id: psp_request_id(&back, named),
     };
     if status.is_redirection() {
         return finished;
@@ -97,8 +104,11 @@ fn decode(headers: &HeaderMap, body: Bytes, bytes_max: usize) -> Result<Bytes, D
     scrub::decode(encoding, body, bytes_max)
 }
 
-fn psp_request_id(scrubbed: &HeaderMap) -> Option<String> {
-    let value = PSP_REQUEST_IDS.iter().find_map(|name| scrubbed.get(name))?;
+fn psp_request_id(scrubbed: &HeaderMap, named: Option<&str>) -> Option<String> {
+    let value = match named {
+        Some(name) => scrubbed.get(name),
+        None => PSP_REQUEST_IDS.iter().find_map(|name| scrubbed.get(name)),
+    }?;
     let text = value.to_str().ok()?;
     // What the vault takes: it refuses an outcome with anything else in it.
     let usable = (1..=PSP_REQUEST_ID_BYTES_MAX).contains(&text.len())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName};
-use strongroom_domain::route::{AllowedCall, BodyFormat, Call, Credentials, Route};
+use strongroom_domain::route::{AllowedCall, BodyFormat, Call, Credentials, PaymentReference, Route};
 
 use super::Order;
 use crate::credential::AccountKeys;
@@ -14,7 +14,7 @@ use crate::inject::{self, Plan};
 use crate::rescue::Failure;
 use crate::route::Destination;
 use crate::sign::{self, Form, jwe};
-use crate::{credential, fields, headers};
+use crate::{credential, fields, headers, reference};
 
 /// Longest PSP idempotency key told to the vault: what PSPs take at most.
 const ATTEMPT_BYTES_MAX: usize = 255;
@@ -25,6 +25,8 @@ pub(super) struct Planned<'a> {
     pub call: Call<'a>,
     /// What to ask the vault for; nothing where the request holds no token.
     pub plan: Option<Plan>,
+    /// The merchant's payment reference, if the route lets each through once and there is a card to let through.
+    pub reference: Option<PaymentReference>,
     /// The headers it leaves with, but for a signature.
     pub headers: HeaderMap,
     /// The body as the caller sent it, but for what names the account.
@@ -68,7 +70,11 @@ impl<'a> Planned<'a> {
         }
         let plan = plan.filter(|plan| !plan.is_empty());
         let body = body.unwrap_or_else(|| order.body.clone());
-        Ok(Self { call, plan, headers, body, form, keys })
+        let reference = match (&plan, call.allowed()) {
+            (Some(_), Some(allowed)) => reference::read(allowed, &headers, &body)?,
+            _ => None,
+        };
+        Ok(Self { call, plan, reference, headers, body, form, keys })
     }
 
     pub(super) const fn kind(&self) -> &'static str {

@@ -8,9 +8,10 @@ use std::fmt;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize};
 use strongroom_domain::route::AttributeSet;
-use strongroom_domain::{Expiry, ForwardId, ProblemKind, WorkloadId};
+use strongroom_domain::{Expiry, FirstState, ForwardId, ProblemKind, WorkloadId};
 
 use crate::inject::ReleasedCard;
+use crate::measure::{Stage, Stages};
 
 /// `POST /v1/forwards`.
 #[derive(Serialize)]
@@ -36,6 +37,9 @@ pub struct OpenRequest<'a> {
     /// The PSP's idempotency key, if the request has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<&'a str>,
+    /// The merchant's payment reference, if the route lets each through once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<&'a str>,
     /// Where the caller connected from.
     pub origin: String,
 }
@@ -148,6 +152,48 @@ pub struct OutcomeReport {
     /// The PSP's own name for the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub psp_request_id: Option<String>,
+    /// How long each stage took. A vault of the release before does not take it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timings: Option<Timings>,
+}
+
+/// How long each stage of a call took, in microseconds.
+#[derive(Serialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Timings {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receive_us: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan_us: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connect_us: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    open_us: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inject_us: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sign_us: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream_us: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scrub_us: Option<u64>,
+}
+
+impl Timings {
+    /// As far as a call came.
+    #[must_use]
+    pub fn of(stages: &Stages) -> Self {
+        let us = |stage| stages.of(stage).map(|took| u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        Self {
+            receive_us: us(Stage::Receive),
+            plan_us: us(Stage::Plan),
+            connect_us: us(Stage::Connect),
+            open_us: us(Stage::Open),
+            inject_us: us(Stage::Inject),
+            sign_us: us(Stage::Sign),
+            upstream_us: us(Stage::Upstream),
+            scrub_us: us(Stage::Scrub),
+        }
+    }
 }
 
 impl OutcomeReport {
@@ -161,6 +207,7 @@ impl OutcomeReport {
             scrubbed: None,
             pan_suspected: None,
             psp_request_id: None,
+            timings: None,
         }
     }
 
@@ -169,15 +216,30 @@ impl OutcomeReport {
     }
 }
 
-/// The type of a problem document, if it is one this version knows.
-pub(super) fn problem_kind(body: &[u8]) -> Option<ProblemKind> {
+/// The first forward under a payment reference, as the vault tells of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct First {
+    /// Its id.
+    pub forward: ForwardId,
+    /// What is known of it.
+    pub state: FirstState,
+}
+
+/// The type of a problem document, if it is one this version knows, and the forward it is about.
+pub(super) fn problem(body: &[u8]) -> (Option<ProblemKind>, Option<First>) {
     #[derive(Deserialize)]
     struct Document<'a> {
         #[serde(borrow, rename = "type")]
         uri: &'a str,
+        forward_id: Option<ForwardId>,
+        #[serde(borrow)]
+        state: Option<&'a str>,
     }
-    let document: Document<'_> = serde_json::from_slice(body).ok()?;
-    ProblemKind::ALL.iter().copied().find(|kind| kind.type_uri() == document.uri)
+    let Ok(document) = serde_json::from_slice::<Document<'_>>(body) else { return (None, None) };
+    let kind = ProblemKind::ALL.iter().copied().find(|kind| kind.type_uri() == document.uri);
+    let state = document.state.and_then(FirstState::parse);
+    let first = document.forward_id.zip(state).map(|(forward, state)| First { forward, state });
+    (kind, first)
 }
 
 #[cfg(test)]
@@ -233,20 +295,32 @@ mod tests {
             host: "api.stripe.com",
             cards: vec![WantedCard { token: "tok", attributes }],
             attempt: None,
+            reference: Some("order-1"),
             origin: "10.0.0.1:5000".into(),
         };
         let value: serde_json::Value = serde_json::from_slice(&asked.to_json()).unwrap();
         assert_eq!(value["cards"][0]["attributes"], serde_json::json!(["number", "exp"]));
         assert!(value.get("attempt").is_none());
+        assert_eq!(value["reference"], "order-1");
         let report = OutcomeReport { status: Some(200), ..OutcomeReport::bare("answered") };
         assert_eq!(report.to_json(), br#"{"outcome":"answered","status":200}"#);
+        let timings = Some(Timings { open_us: Some(900), ..Timings::default() });
+        let timed = OutcomeReport { timings, ..OutcomeReport::bare("not-sent") };
+        assert_eq!(timed.to_json(), br#"{"outcome":"not-sent","timings":{"open_us":900}}"#);
     }
 
     #[test]
     fn problems_are_known_by_their_type() {
         let known = br#"{"type":"urn:strongroom:problem:token-not-found","title":"x","status":404}"#;
-        assert_eq!(problem_kind(known), Some(ProblemKind::TokenNotFound));
-        assert_eq!(problem_kind(br#"{"type":"about:blank"}"#), None);
-        assert_eq!(problem_kind(b"<html>"), None);
+        assert_eq!(problem(known), (Some(ProblemKind::TokenNotFound), None));
+        assert_eq!(problem(br#"{"type":"about:blank"}"#), (None, None));
+        assert_eq!(problem(b"<html>"), (None, None));
+        let taken = |state: &str| {
+            let kind = ProblemKind::ReferenceTaken.type_uri();
+            problem(format!(r#"{{"type":"{kind}","forward_id":"{ID}","state":"{state}"}}"#).as_bytes())
+        };
+        let first = First { forward: ForwardId::parse(ID).unwrap(), state: FirstState::Unknown };
+        assert_eq!(taken("unknown"), (Some(ProblemKind::ReferenceTaken), Some(first)));
+        assert_eq!(taken("whatever").1, None, "a word this version does not know is not passed on");
     }
 }

@@ -15,6 +15,7 @@ mod identity;
 mod inbound;
 mod independent;
 mod load;
+mod once;
 mod relay;
 mod shipped;
 mod signed_routes;

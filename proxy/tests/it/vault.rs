@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{post, put};
 use http::StatusCode;
 use serde_json::{Value, json};
-use strongroom_domain::{Problem, ProblemKind, RequestId};
+use strongroom_domain::{FirstState, ForwardId, Problem, ProblemKind, RequestId};
 use strongroom_perimeter::Caller;
 use strongroom_perimeter::chance::SystemRandom;
 use strongroom_perimeter::clock::SystemClock;
@@ -39,6 +39,8 @@ struct Memory {
     outcomes: Vec<(String, Value)>,
     created: Vec<Created>,
     create_script: VecDeque<ProblemKind>,
+    /// The forward of each payment reference.
+    references: BTreeMap<String, String>,
 }
 
 /// A card that was tokenized, under which key and token.
@@ -143,17 +145,23 @@ pub(crate) fn listener_config(address: SocketAddr, authority: &Authority, files:
 
 async fn open(State(vault): State<Vault>, caller: Caller, body: String) -> Response {
     let asked: Value = serde_json::from_str(&body).unwrap();
-    let on_open = {
+    let (on_open, number) = {
         let mut memory = vault.memory.lock().unwrap();
         memory.opens.push(asked.clone());
         memory.callers.push(caller.workload.to_string());
-        memory.script.pop_front()
+        (memory.script.pop_front(), memory.opens.len() as u128)
     };
     match on_open {
         Some(OnOpen::Refuse(kind)) => return problem(kind),
         Some(OnOpen::Garbage) => return (StatusCode::CREATED, "{\"id\":1}").into_response(),
         Some(OnOpen::After(pause)) => tokio::time::sleep(pause).await,
         None => {}
+    }
+    let id = Uuid::from_u128(0x0190_a0b0_c0d0_7e0f_8f00_0000_0000_0000 + number);
+    if let Some(reference) = asked["reference"].as_str()
+        && let Some(refused) = taken(&vault, reference, &id.to_string())
+    {
+        return refused;
     }
     let mut released = Vec::new();
     for wanted in asked["cards"].as_array().unwrap() {
@@ -164,7 +172,6 @@ async fn open(State(vault): State<Vault>, caller: Caller, body: String) -> Respo
         let Some(part) = release(card, wanted) else { return problem(ProblemKind::AttributeUnavailable) };
         released.push(part);
     }
-    let id = Uuid::from_u128(0x0190_a0b0_c0d0_7e0f_8f00_0000_0000_0000 + vault.opens().len() as u128);
     let body = json!({ "id": id.to_string(), "tenant": "acme", "cards": released });
     (StatusCode::CREATED, axum::Json(body)).into_response()
 }
@@ -191,6 +198,26 @@ async fn create(
     let card = serde_json::from_str(&body).unwrap();
     memory.created.push(Created { tenant, key, card, token: token.clone() });
     (StatusCode::CREATED, axum::Json(json!({ "token": token, "brand": "visa" }))).into_response()
+}
+
+/// Takes the reference for this forward; the refusal, if it is another's.
+fn taken(vault: &Vault, reference: &str, id: &str) -> Option<Response> {
+    let mut memory = vault.memory.lock().unwrap();
+    let outcome_of = |first: &String| {
+        let told = memory.outcomes.iter().find(|(forward, _)| forward == first);
+        told.map(|(_, outcome)| outcome["outcome"].as_str().unwrap().to_owned())
+    };
+    let first = memory.references.get(reference).map(|first| (first.clone(), outcome_of(first)));
+    if let Some((first, outcome)) = first
+        && outcome.as_deref() != Some("not-sent")
+    {
+        let state = FirstState::parse(outcome.as_deref().unwrap_or("in-flight")).unwrap();
+        let forward = ForwardId::parse(&first).unwrap();
+        let problem = Problem::new(ProblemKind::ReferenceTaken).of_forward(forward).in_state(state);
+        return Some(ProblemResponse(problem, RequestId::from_uuid(Uuid::nil())).into_response());
+    }
+    memory.references.insert(reference.to_owned(), id.to_owned());
+    None
 }
 
 /// Only what was asked, all of it or nothing.

@@ -34,6 +34,6 @@ pub use holder::{Holder, InvalidHolder};
 pub use ids::{BootId, DataKeyId, DecisionId, ExportId, ForwardId, InvalidWorkloadId, RequestId, WorkloadId};
 pub use metadata::{InvalidMetadata, Metadata, MetadataPatch};
 pub use pan::{InvalidPan, Pan};
-pub use problem::{Confirm, Problem, ProblemKind};
+pub use problem::{Confirm, FirstState, Problem, ProblemKind};
 pub use tenant::{InvalidTenantId, TenantId};
 pub use token::{InvalidToken, Token, TokenHash, TokenRef};

@@ -22,6 +22,37 @@ pub struct Problem {
     pub forward: Option<ForwardId>,
     /// What the same request must bring to be done.
     pub confirm: Option<Confirm>,
+    /// What is known of the forward this is about.
+    pub state: Option<FirstState>,
+}
+
+/// What is known of the first forward under a payment reference.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum FirstState {
+    /// It is on its way, or its outcome was not told yet.
+    InFlight,
+    /// The PSP answered it.
+    Answered,
+    /// It was sent, or may have been, and no whole answer came.
+    Unknown,
+}
+
+impl FirstState {
+    /// As problems write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InFlight => "in-flight",
+            Self::Answered => "answered",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Reads [`Self::as_str`].
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::InFlight, Self::Answered, Self::Unknown].into_iter().find(|state| state.as_str() == text)
+    }
 }
 
 /// How many things a request would end, as at a time: to be said back if that is meant.
@@ -44,6 +75,7 @@ impl Problem {
             retry_after: kind.retry_after(),
             forward: None,
             confirm: None,
+            state: None,
         }
     }
 
@@ -63,6 +95,12 @@ impl Problem {
     #[must_use]
     pub const fn to_confirm(self, count: u64, as_of: Timestamp) -> Self {
         Self { confirm: Some(Confirm { count, as_of }), ..self }
+    }
+
+    /// The same, with what is known of the forward it is about.
+    #[must_use]
+    pub const fn in_state(self, state: FirstState) -> Self {
+        Self { state: Some(state), ..self }
     }
 
     /// The same, about a forward.
@@ -110,6 +148,8 @@ problem_kinds! {
     MisplacedToken = (400, "misplaced-token", "a token stands where the route declares none"),
     /// A token expression that cannot be read.
     InvalidExpression = (400, "invalid-expression", "a token expression cannot be read"),
+    /// A call of an at-most-once route without the merchant's payment reference.
+    ReferenceMissing = (400, "payment-reference-missing", "this call needs the merchant's payment reference; nothing was sent"),
     /// A card number where only tokens belong.
     PanInRequest = (400, "pan-in-request", "the request holds a card number; nothing was sent"),
     /// This caller may not do this.
@@ -136,6 +176,8 @@ problem_kinds! {
     MethodNotAllowed = (405, "method-not-allowed", "this path does not take this method"),
     /// A request with this idempotency key is being worked on.
     IdempotencyInFlight = (409, "idempotency-in-flight", "a request with this idempotency key is being worked on"),
+    /// Another forward was opened under this payment reference; `state` and `forward_id` are the first's.
+    ReferenceTaken = (409, "payment-reference-taken", "a payment with this reference was sent already; nothing was sent now"),
     /// Somebody else changed it first, or it is not in a state for this.
     Conflict = (409, "conflict", "the present state does not allow this"),
     /// The alias leads to another card.

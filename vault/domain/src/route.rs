@@ -13,6 +13,7 @@ mod identity;
 mod path;
 mod place;
 mod places;
+mod reference;
 mod selector;
 mod signing;
 
@@ -24,6 +25,7 @@ pub use file::{
 pub use identity::{ANY, IdentityAt, IdentityPlace, IdentityValue, Sha256Hex};
 pub use path::PathPattern;
 pub use place::{Attribute, AttributeSet, ExpiryFormat, HEADER_PREFIX, Inject, JsonForm, Source};
+pub use reference::{InvalidReference, PaymentReference, ReferencePlace};
 pub use signing::{
     Encryption, HashName, HmacSigning, MessageAlgorithm, MessageSigning, Output, Part, RecipientKeyFile,
     SecretEncoding, Signing, SigningKeyFiles, lies_inside,
@@ -87,6 +89,8 @@ pub struct Route {
     pub signing: Option<Signing>,
     /// Header under which the PSP recognises a repeated attempt, lower case.
     pub idempotency_header: Option<String>,
+    /// Header of answers in which the PSP names the request, lower case; none: where PSPs name it as a rule.
+    pub request_id_header: Option<String>,
     /// Status for `psp-outcome-unknown`: 502, or 424 where the SDK retries 5xx under a new key.
     pub unknown_outcome_status: u16,
     /// How long connecting (TCP and TLS) may take.
@@ -181,6 +185,8 @@ pub struct AllowedCall {
     pub inject: Vec<Inject>,
     /// What is encrypted to the PSP after injection.
     pub encryption: Option<Encryption>,
+    /// Where the merchant's payment reference stands, if one is let through once; none: the PSP tells repeats apart.
+    pub once: Option<ReferencePlace>,
     /// Answer fields that hold references and are never masked, in the body's selector form.
     pub ids: BTreeSet<String>,
     /// Answer fields that may hold the verification code, besides those named like one.

@@ -56,6 +56,9 @@ pub fn document(problem: &Problem, id: RequestId) -> Map<String, Value> {
     if let Some(forward) = problem.forward {
         members.insert("forward_id".into(), forward.to_string().into());
     }
+    if let Some(state) = problem.state {
+        members.insert("state".into(), state.as_str().into());
+    }
     members
 }
 
@@ -112,6 +115,7 @@ mod tests {
         let full = Problem::because(ProblemKind::InvalidCard, "the year is missing")
             .at("/exp_year")
             .of_forward(ForwardId::from_uuid(Uuid::from_u128(2)))
+            .in_state(strongroom_domain::FirstState::InFlight)
             .to_confirm(7, strongroom_domain::Timestamp::from_unix_seconds(1));
         let full = document(&full, id);
         assert_eq!(full["detail"], "the year is missing");
@@ -121,6 +125,7 @@ mod tests {
             serde_json::json!({ "count": 7, "as_of": "1970-01-01T00:00:01.000000Z" })
         );
         assert_eq!(full["forward_id"], "00000000-0000-0000-0000-000000000002");
+        assert_eq!(full["state"], "in-flight");
     }
 
     #[test]

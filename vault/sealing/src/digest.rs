@@ -136,6 +136,27 @@ pub fn idempotency_digest(
         .finish()
 }
 
+/// A merchant's payment reference, keyed:
+/// `HMAC-SHA-256(key, "strongroom/payment-reference/v1" 00 ‖ LP(tenant) ‖ LP(route) ‖ LP(account) ‖ LP(reference))`.
+///
+/// The key is the tenant's, of purpose `fingerprint`: the one key of a tenant that does not end by time, so that a reference
+/// stays the same one.
+#[must_use]
+pub fn reference_digest(
+    key: &DataKey,
+    tenant: &TenantId,
+    route: &str,
+    account: &str,
+    reference: &str,
+) -> [u8; 32] {
+    Message::begin(key, b"strongroom/payment-reference/v1\0")
+        .field(tenant.as_str().as_bytes())
+        .field(route.as_bytes())
+        .field(account.as_bytes())
+        .field(reference.as_bytes())
+        .finish()
+}
+
 /// The key one start of one instance authenticates its audit entries with.
 ///
 /// `K = HMAC-SHA-256(key, "strongroom/audit-mac/v1" 00 ‖ LP(instance) ‖ LP(boot id, 16 bytes))`, where `key` is the
@@ -278,6 +299,26 @@ mod tests {
         assert!(!export_mac_holds(&key, &tenant("acme"), "request", &shifted, &mac));
         assert!(!export_mac_holds(&key, &tenant("acme"), "request", &fields[..1], &mac));
         assert!(!export_mac_holds(&another, &tenant("acme"), "request", &fields, &mac));
+    }
+
+    #[test]
+    fn a_reference_is_keyed_for_its_tenant_route_and_account() {
+        let key = DataKey::take(&mut [5; 32]);
+        let tenant = |name| TenantId::parse(name).unwrap();
+        let found = reference_digest(&key, &tenant("acme"), "psp", "default", "order-1");
+        // Python: hmac(bytes([5]) * 32, label + LP(b"acme") + LP(b"psp") + LP(b"default") + LP(b"order-1"), sha256)
+        assert_eq!(hex::encode(found), "fcd79b66e4d52cf77ff5baecdf7a652e78203a2e9c224385b7d6d5f8e8458bde");
+        let another = DataKey::take(&mut [6; 32]);
+        for other in [
+            reference_digest(&key, &tenant("acmf"), "psp", "default", "order-1"),
+            reference_digest(&key, &tenant("acme"), "psq", "default", "order-1"),
+            reference_digest(&key, &tenant("acme"), "psp", "m-501", "order-1"),
+            reference_digest(&key, &tenant("acme"), "psp", "default", "order-2"),
+            reference_digest(&key, &tenant("acme"), "psp", "defaultorder", "-1"),
+            reference_digest(&another, &tenant("acme"), "psp", "default", "order-1"),
+        ] {
+            assert_ne!(other, found);
+        }
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub use context::SealContext;
 pub use data_key::DataKey;
 pub use digest::{
     Fingerprint, InstanceMac, alias_mac, alias_mac_holds, export_mac, export_mac_holds, fingerprint,
-    idempotency_digest,
+    idempotency_digest, reference_digest,
 };
 pub use key::{KeyContext, KeyScope, KeyState, Purpose, SEALS_FOR, WrappedKey};
 pub use key_ring::{HeldKey, InvalidKeyRingConfig, KeyError, KeyRing, KeyRingConfig};

@@ -34,7 +34,9 @@ events! {
     PanForward = ("pan.forward", "10.2.1.1"),
     /// The proxy said what became of a forward.
     ForwardOutcome = ("forward.outcome", "10.2.1.1"),
-    /// A forward's story was read by the proxy that opened it.
+    /// Somebody said what the PSP says of a forward whose outcome was unknown (`rsn` `answered` or `never-arrived`).
+    ForwardReconcile = ("forward.reconcile", "10.2.1.1"),
+    /// A forward's story was read.
     ForwardRead = ("forward.read", "10.2.1.1"),
     /// A card was handed over, encrypted to the recipient of an export.
     PanExport = ("pan.export", "10.2.1.1"),

@@ -124,6 +124,10 @@ actions! {
     OpenForward: Forward(OpenForwardSubject, TenantFacts) = OpenForwardSubject::question;
     /// Record, or read, how a forward ended.
     RecordOutcome: Outcome(ForwardId, ForwardFacts) = |_, facts| Ok(Question::Outcome(facts));
+    /// Read the story of a forward of a tenant: who, where to, by which rule, how it ended; never card data.
+    ReadForward: Tenant(ForwardScope, TenantFacts) = ForwardScope::question;
+    /// Say what the PSP says of a forward whose outcome is unknown. That it never arrived lets the payment be tried again.
+    ReconcileForward: Tenant(ForwardScope, TenantFacts) = ForwardScope::question;
     /// Bring existing cards in.
     Import: Tenant(TenantScope, TenantFacts) = TenantScope::question;
     /// Ask for, approve, run and read exports: card numbers in bulk, to one recipient key. Two people, never a service.
@@ -298,6 +302,21 @@ pub struct ExportScope {
 }
 
 impl ExportScope {
+    fn question<'a>(&'a self, facts: &'a TenantFacts) -> Result<Question<'a>, &'static str> {
+        facts.must_be_of(&self.tenant).map(Question::Tenant)
+    }
+}
+
+/// A subject that is one forward of a tenant.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ForwardScope {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Which forward.
+    pub forward: ForwardId,
+}
+
+impl ForwardScope {
     fn question<'a>(&'a self, facts: &'a TenantFacts) -> Result<Question<'a>, &'static str> {
         facts.must_be_of(&self.tenant).map(Question::Tenant)
     }

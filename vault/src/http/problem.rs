@@ -113,6 +113,14 @@ fn problem_of(error: &OperationError, denial: Denial) -> Problem {
             Problem { retry_after: Some(*again), ..Problem::new(ProblemKind::EraseBreaker) }
         }
         OperationError::Conflict => Problem::new(ProblemKind::Conflict),
+        OperationError::ReferenceTaken { forward, first } => {
+            Problem::new(ProblemKind::ReferenceTaken).of_forward(*forward).in_state(*first)
+        }
+        OperationError::TooEarly => Problem::because(
+            ProblemKind::Conflict,
+            "the psp may still get this payment: that it never arrived can be said 15 minutes after it was opened",
+        )
+        .at("/says"),
         OperationError::Stale => Problem::new(ProblemKind::PreconditionFailed),
         OperationError::VersionRequired => Problem::new(ProblemKind::PreconditionRequired),
         OperationError::RetentionShortened(due) => {
@@ -169,6 +177,7 @@ impl OperationError {
             Self::Defect(_) => "defect",
             Self::GuessLimited => "too-many-numbers",
             Self::Export(refusal) => refusal.reason(),
+            Self::TooEarly => "too-early",
             other => problem_of(other, Denial::Forbidden).kind.slug(),
         }
     }
@@ -193,6 +202,7 @@ impl OperationError {
             | Self::UnknownExport
             | Self::Export(_)
             | Self::RouteRefused(_)
+            | Self::ReferenceTaken { .. }
             | Self::RateLimited
             | Self::GuessLimited
             | Self::EraseBreaker { .. } => Outcome::Denied,
@@ -263,6 +273,8 @@ pub struct ProblemBody {
     confirm: Option<ConfirmBody>,
     /// The forward this is about.
     forward_id: Option<String>,
+    /// What is known of that forward: `in-flight`, `answered` or `unknown`.
+    state: Option<String>,
 }
 
 /// How many cards a request ends.

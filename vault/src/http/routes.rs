@@ -35,7 +35,10 @@ pub mod forwards {
     //! Forwards: the one door out.
     pub mod open;
     pub mod outcome;
+    pub mod read;
+    pub mod reconcile;
     pub mod show;
+    pub mod story;
 }
 pub mod retention;
 pub mod tenants {

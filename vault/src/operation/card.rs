@@ -68,7 +68,7 @@ impl Vault {
                 Ok(())
             }
             Committed::Missing | Committed::Conflict => Err(OperationError::UnknownToken),
-            Committed::Replay(_) | Committed::KeyNotActive => {
+            Committed::Replay(_) | Committed::KeyNotActive | Committed::Taken(_) => {
                 Err(OperationError::Defect("erasing needs neither key nor replay"))
             }
         }

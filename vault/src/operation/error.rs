@@ -1,6 +1,6 @@
 //! What an operation's failure means. `http/problem.rs` decides what the caller may know of it.
 
-use strongroom_domain::Problem;
+use strongroom_domain::{FirstState, ForwardId, Problem};
 use strongroom_sealing::{KeyError, OpenError, SealError};
 
 use crate::authz::Denied;
@@ -72,6 +72,17 @@ pub enum OperationError {
     /// The export does not go on.
     #[error("the export does not go on: {0}")]
     Export(super::export::ExportRefusal),
+    /// The payment reference is another forward's.
+    #[error("the payment reference is another forward's")]
+    ReferenceTaken {
+        /// The first forward under it.
+        forward: ForwardId,
+        /// What is known of that.
+        first: FirstState,
+    },
+    /// The PSP may still get it: that it never did is not to be said yet.
+    #[error("the psp may still get it")]
+    TooEarly,
     /// Somebody else changed it first, or it is not in a state for this.
     #[error("the present state does not allow this")]
     Conflict,

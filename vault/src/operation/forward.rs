@@ -4,20 +4,25 @@
 //! declares for that method and path, and no more. Unknown, erased, expired, foreign and forbidden tokens are one answer.
 //! Does not promise: that the proxy tells the truth about caller and destination (T-01); it can be held to what it said.
 //! Trusts: the store for availability only; a record it altered does not open.
-//! Upholds: C-04, C-05, C-08, C-09, C-13.
+//! Upholds: C-04, C-05, C-08, C-09, C-13, C-45.
 
+mod once;
 mod recent;
+mod reconcile;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use strongroom_domain::route::{Attribute, AttributeSet};
+use futures_util::future::join_all;
+use strongroom_domain::route::{Attribute, AttributeSet, PaymentReference};
 use strongroom_domain::{ForwardId, Problem, ProblemKind, TenantId, TokenHash, WorkloadId};
 use strongroom_sealing::{CardSecrets, KeyScope, Purpose, SealContext, open};
 
+pub use self::once::reference_of;
 pub use self::recent::RecentForwards;
+pub use self::reconcile::Finding;
 use super::card::{is_live, owner};
 use super::{Asking, OperationError, Vault, policy_of};
 use crate::audit::{Actor, Destination, Draft, Event, KeyRef, Object, Outcome};
@@ -25,7 +30,7 @@ use crate::authz::{
     NamedCard, OpenForward, OpenForwardSubject, Permit, RecordOutcome, RouteFacts, WantedCard,
 };
 use crate::sad::TakenCvc;
-use crate::store::{CardRow, Change, Committed, ForwardRow, ForwardState};
+use crate::store::{CardRow, Change, Committed, ForwardRow, ForwardState, ReferenceRow};
 
 /// Most cards in one forward (design §5).
 pub const CARDS_MAX: usize = 8;
@@ -47,6 +52,8 @@ pub struct Wanted {
     pub cards: Vec<(NamedCard, AttributeSet)>,
     /// The PSP idempotency key of the attempt.
     pub attempt: Option<String>,
+    /// The merchant's payment reference, where the route lets each through once.
+    pub reference: Option<PaymentReference>,
 }
 
 impl Wanted {
@@ -129,14 +136,14 @@ impl Vault {
         let hashes: Vec<TokenHash> = wanted.cards.iter().map(|(card, _)| card.token).collect();
         self.limits.forward(&wanted.caller, &hashes).map_err(|_| OperationError::RateLimited)?;
         let id = ForwardId::generate(&*self.clock, &*self.random)?;
+        let reference = self.keyed_reference(&permit.subject().tenant, wanted).await?;
         let released = self.release(id, wanted, &rows).await;
         let opened = match released {
-            Ok(cards) => self.commit_forward(asking, &permit, wanted, id, &rows).await.map(|tenant| Opened {
-                id,
-                tenant,
-                cards,
-            }),
-            Err(error) => Err(error),
+            Ok(cards) => self
+                .commit_forward(asking, &permit, wanted, (id, reference), &rows)
+                .await
+                .map(|tenant| Opened { id, tenant, cards }),
+            Err(error) => Err(self.rather_taken(&permit.subject().tenant, wanted, reference, error).await),
         };
         if opened.is_err() {
             self.cvcs.give_back(id); // nothing left this process
@@ -190,7 +197,7 @@ impl Vault {
         asking: &Asking,
         permit: &Permit<OpenForward>,
         wanted: &Wanted,
-        id: ForwardId,
+        (id, reference): (ForwardId, Option<ReferenceRow>),
         rows: &[CardRow],
     ) -> Result<TenantId, OperationError> {
         let tenant = rows[0].tenant.clone();
@@ -218,16 +225,16 @@ impl Vault {
             opened_at: asking.at,
             closed_at: None,
             outcome: None,
+            grounds: Some(once::grounds(asking, permit, wanted)),
+            reconciled: None,
         };
-        match self
-            .committer
-            .commit(Change::OpenForward { forward: Box::new(forward), entries: entries.collect() })
-            .await?
-        {
+        let (forward, entries) = (Box::new(forward), entries.collect());
+        match self.committer.commit(Change::OpenForward { forward, reference, entries }).await? {
             Committed::Done => {
                 self.recent_forwards.remember(id, asking.caller.workload.clone(), tenant.clone());
                 Ok(tenant)
             }
+            Committed::Taken(holder) => Err(once::taken(wanted, holder)),
             Committed::Replay(_) | Committed::KeyNotActive | Committed::Conflict | Committed::Missing => {
                 Err(OperationError::Defect("a new forward was already there"))
             }
@@ -305,7 +312,7 @@ impl Vault {
             Committed::Missing => Err(OperationError::UnknownForward),
             Committed::Conflict if self.own_forward(asking, id).await?.state == ended.state => Ok(()),
             Committed::Conflict => Err(OperationError::Conflict),
-            Committed::Replay(_) | Committed::KeyNotActive => {
+            Committed::Replay(_) | Committed::KeyNotActive | Committed::Taken(_) => {
                 Err(OperationError::Defect("an outcome needs neither key nor replay"))
             }
         }
@@ -314,22 +321,23 @@ impl Vault {
     /// Closes forwards whose proxy never told their outcome: it crashed, and what became of them is unknown. Gives how many.
     pub async fn close_silent_forwards(&self, limit: u32) -> Result<u64, OperationError> {
         let now = self.clock.now();
-        let mut closed = 0;
-        for row in self.store.silent_forwards(now.minus(SILENT_AFTER), limit).await? {
+        let silent = self.store.silent_forwards(now.minus(SILENT_AFTER), limit).await?;
+        let changes = silent.into_iter().map(|row| {
             let object = Object::Forward { id: row.id, tenant: Some(row.tenant) };
             let entry = Draft::by_service(now, Event::ForwardOutcome, Outcome::Failure, object);
-            let change = Change::RecordOutcome {
+            self.committer.commit(Change::RecordOutcome {
                 id: row.id,
                 proxy: row.proxy,
                 state: ForwardState::Unknown,
                 outcome: serde_json::json!({}),
                 at: now,
                 entry: entry.because("silent"),
-            };
-            // Anything but `Done`: the proxy spoke after all, or another replica was faster.
-            if self.committer.commit(change).await? == Committed::Done {
-                closed += 1;
-            }
+            })
+        });
+        let mut closed = 0;
+        // Anything but `Done`: the proxy spoke after all, or another replica was faster.
+        for became in join_all(changes).await {
+            closed += u64::from(became? == Committed::Done);
         }
         Ok(closed)
     }

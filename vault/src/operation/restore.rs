@@ -57,7 +57,7 @@ impl Vault {
                 Ok(row)
             }
             Committed::Missing | Committed::Conflict => Err(OperationError::UnknownToken),
-            Committed::Replay(_) | Committed::KeyNotActive => {
+            Committed::Replay(_) | Committed::KeyNotActive | Committed::Taken(_) => {
                 Err(OperationError::Defect("restoring needs neither key nor replay"))
             }
         }

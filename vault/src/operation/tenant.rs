@@ -192,7 +192,7 @@ impl Vault {
                 Ok(Put { tenant: row, created, due: None })
             }
             Committed::Conflict | Committed::Missing => Err(OperationError::Conflict),
-            Committed::Replay(_) | Committed::KeyNotActive => {
+            Committed::Replay(_) | Committed::KeyNotActive | Committed::Taken(_) => {
                 Err(OperationError::Defect("a tenant has neither key nor replay"))
             }
         }

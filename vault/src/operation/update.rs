@@ -119,7 +119,7 @@ impl Vault {
                 }
                 Committed::KeyNotActive => self.keys.forget(key.id),
                 Committed::Conflict => self.explain_conflict(asking, tenant, revision).await?,
-                Committed::Missing | Committed::Replay(_) => {
+                Committed::Missing | Committed::Replay(_) | Committed::Taken(_) => {
                     return Err(OperationError::Defect("an update under no key is no replay"));
                 }
             }

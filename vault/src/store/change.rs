@@ -7,8 +7,8 @@ use super::ends::HiddenBy;
 use super::keys::WrappedKey;
 use super::outbox::DestinationName;
 use super::rows::{
-    AliasRow, CardRow, ExportApproval, ExportRow, ExportRunRow, ForwardRow, ForwardState, IdempotencyRow,
-    TenantRow,
+    AliasRow, CardRow, ExportApproval, ExportRow, ExportRunRow, ForwardRow, ForwardState, Holder,
+    IdempotencyRow, Reconciled, ReferenceRow, TenantRow,
 };
 use crate::audit::Draft;
 
@@ -89,9 +89,13 @@ pub enum Change {
         entry: Draft,
     },
     /// Opens a forward. Once this is `Done`, and not before, card data may leave.
+    ///
+    /// `Taken` if its payment reference is another forward's. One of which nothing was sent gives it up.
     OpenForward {
         /// The forward.
         forward: Box<ForwardRow>,
+        /// The payment reference that is to be its own, and of no other of its tenant, route and account.
+        reference: Option<ReferenceRow>,
         /// `pan.forward`, one for each card.
         entries: Vec<Draft>,
     },
@@ -109,6 +113,18 @@ pub enum Change {
         /// When.
         at: Timestamp,
         /// `forward.outcome`.
+        entry: Draft,
+    },
+    /// Writes what the PSP says of a forward whose outcome is unknown. `Missing` if the tenant has no such forward;
+    /// `Conflict` if its outcome is known, or still to come.
+    ReconcileForward {
+        /// Whose it must be.
+        tenant: TenantId,
+        /// Which.
+        id: ForwardId,
+        /// What was found out.
+        reconciled: Box<Reconciled>,
+        /// `forward.reconcile`.
         entry: Draft,
     },
     /// Creates (`expected_version` none) or changes a tenant. `Conflict` if it is there already, or at another version;
@@ -275,6 +291,7 @@ impl Change {
             | Self::RestoreCard { entry, .. }
             | Self::DestroyCard { entry, .. }
             | Self::RecordOutcome { entry, .. }
+            | Self::ReconcileForward { entry, .. }
             | Self::PutTenant { entry, .. }
             | Self::InsertKey { entry, .. }
             | Self::TellExpiring { entry, .. }
@@ -303,6 +320,7 @@ impl Change {
             | Self::DestroyCard { .. }
             | Self::OpenForward { .. }
             | Self::RecordOutcome { .. }
+            | Self::ReconcileForward { .. }
             | Self::PutTenant { .. }
             | Self::InsertKey { .. }
             | Self::TellExpiring { .. }
@@ -324,6 +342,7 @@ impl Change {
             | Self::DestroyCard { .. }
             | Self::OpenForward { .. }
             | Self::RecordOutcome { .. }
+            | Self::ReconcileForward { .. }
             | Self::PutTenant { .. }
             | Self::InsertKey { .. }
             | Self::TellExpiring { .. }
@@ -352,6 +371,8 @@ pub enum Committed {
     Conflict,
     /// Nothing happened: there is no such thing.
     Missing,
+    /// Nothing happened: the payment reference is this forward's.
+    Taken(Holder),
 }
 
 /// Why nothing can be said of a change. It is safe to ask again under an idempotency key.

@@ -13,7 +13,7 @@ use super::keys::{KeyScope, KeyState, Purpose, WrappedKey};
 use super::list::CardPlace;
 use super::outbox::{Backlog, CardEventKind, EventRow, EventState};
 use super::rows::{
-    AliasRow, BootRow, CardRow, ForwardRow, ForwardState, IdempotencyRow, StoredEntry, TenantRow,
+    AliasRow, BootRow, CardRow, ForwardRow, ForwardState, Holder, IdempotencyRow, StoredEntry, TenantRow,
     TenantStatus,
 };
 use crate::audit::{EntryId, InstanceId, Leaf};
@@ -54,7 +54,7 @@ macro_rules! idempotency_columns {
 macro_rules! forward_columns {
     () => {
         "id, tenant, proxy, caller, route, account, method, path, host, cards, attributes, state, opened_at, \
-         closed_at, outcome"
+         closed_at, outcome, grounds, reconciled"
     };
 }
 /// Columns of an event of the outbox.
@@ -190,6 +190,14 @@ macro_rules! readers {
                 })
             }
 
+            /// Reads who holds a payment reference. A forward that is not there cannot have been this program's doing:
+            /// nothing is said of it that would let another go.
+            pub(in crate::store) fn holder(row: &$row) -> Result<Holder, StoreError> {
+                let forward = ForwardId::from_uuid(row.try_get::<Uuid, _>(0)?);
+                let state = row.try_get::<Option<&str>, _>(1)?.and_then(ForwardState::parse);
+                Ok(Holder { forward, state: state.unwrap_or(ForwardState::Unknown) })
+            }
+
             /// Reads a forward.
             pub(in crate::store) fn forward(row: &$row) -> Result<ForwardRow, StoreError> {
                 let workload =
@@ -212,11 +220,9 @@ macro_rules! readers {
                         .ok_or(StoreError::Corrupt("forwards.state"))?,
                     opened_at: Timestamp::from_unix_micros(row.try_get(12)?),
                     closed_at: time(row.try_get(13)?),
-                    outcome: row
-                        .try_get::<Option<&str>, _>(14)?
-                        .map(serde_json::from_str)
-                        .transpose()
-                        .map_err(|_| StoreError::Corrupt("forwards.outcome"))?,
+                    outcome: super::json(row.try_get(14)?, "forwards.outcome")?,
+                    grounds: super::json(row.try_get(15)?, "forwards.grounds")?,
+                    reconciled: super::json(row.try_get(16)?, "forwards.reconciled")?,
                 })
             }
 
@@ -322,6 +328,14 @@ fn metadata(text: Option<&str>) -> Result<Metadata, StoreError> {
         || Ok(Metadata::default()),
         |text| serde_json::from_str(text).map_err(|_| StoreError::Corrupt("cards.metadata")),
     )
+}
+
+/// A column of JSON, if there is any.
+fn json<T: serde::de::DeserializeOwned>(
+    text: Option<&str>,
+    column: &'static str,
+) -> Result<Option<T>, StoreError> {
+    text.map(serde_json::from_str).transpose().map_err(|_| StoreError::Corrupt(column))
 }
 
 fn token_refs(text: &str) -> Result<Vec<TokenRef>, StoreError> {

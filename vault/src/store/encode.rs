@@ -36,6 +36,16 @@ pub(super) fn attributes(forward: &ForwardRow) -> String {
     names
 }
 
+/// Why a forward was opened, as JSON.
+pub(super) fn grounds(forward: &ForwardRow) -> Option<String> {
+    forward.grounds.as_ref().map(json)
+}
+
+/// Numbers, texts and times as JSON.
+pub(super) fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("numbers, texts and times are JSON")
+}
+
 /// JSON, unless it is null.
 pub(super) fn outcome(outcome: &serde_json::Value) -> Option<String> {
     (!outcome.is_null()).then(|| outcome.to_string())

@@ -1,5 +1,7 @@
 //! What the store keeps, as values.
 
+mod forward;
+
 use serde::{Deserialize, Serialize};
 use strongroom_domain::route::{AccountName, AttributeSet, RouteName};
 use strongroom_domain::{
@@ -8,6 +10,7 @@ use strongroom_domain::{
 };
 use strongroom_sealing::Fingerprint;
 
+pub use self::forward::{ForwardGrounds, Holder, PspSays, Reconciled, ReferenceRow};
 use crate::audit::{EntryId, InstanceId, Leaf};
 
 /// One card: facts in the open, the rest sealed.
@@ -255,6 +258,10 @@ pub struct ForwardRow {
     pub closed_at: Option<Timestamp>,
     /// Status, timings and counts as the proxy told them; no card data.
     pub outcome: Option<serde_json::Value>,
+    /// Why it was opened; none of those that were opened before this was kept.
+    pub grounds: Option<ForwardGrounds>,
+    /// What somebody found out when its outcome was unknown.
+    pub reconciled: Option<Reconciled>,
 }
 
 /// What is known of a forward.

@@ -69,6 +69,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../../../migrations/sqlite/0010_entries.sql"),
         postgres: include_str!("../../../migrations/postgres/0010_entries.sql"),
     },
+    Migration {
+        version: 11,
+        sqlite: include_str!("../../../migrations/sqlite/0011_once.sql"),
+        postgres: include_str!("../../../migrations/postgres/0011_once.sql"),
+    },
 ];
 
 /// The schema this program knows.

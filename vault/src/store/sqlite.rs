@@ -25,6 +25,7 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use sqlx::{ConnectOptions as _, Connection as _};
+use strongroom_domain::route::{AccountName, RouteName};
 use strongroom_domain::{AliasHash, BootId, ExportId, ForwardId, TenantId, Timestamp, TokenHash};
 use strongroom_sealing::Fingerprint;
 
@@ -35,7 +36,9 @@ use super::error::StoreError;
 use super::events::EventStore;
 use super::exports::sqlite as exports;
 use super::list::{CardFilter, CardPage, CardPlace};
-use super::rows::{AliasRow, BootRow, CardRow, ExportRow, ExportRunRow, ForwardRow, StoredEntry, TenantRow};
+use super::rows::{
+    AliasRow, BootRow, CardRow, ExportRow, ExportRunRow, ForwardRow, Holder, StoredEntry, TenantRow,
+};
 use super::schema::{self, SchemaError};
 use super::writer::Writer;
 use super::{Reading, Store};
@@ -263,6 +266,28 @@ impl Store for SqliteStore {
             .await?
             .map(|row| read::forward(&row))
             .transpose()
+    }
+
+    async fn holder(
+        &self,
+        tenant: &TenantId,
+        route: &RouteName,
+        account: &AccountName,
+        reference: &[u8; 32],
+    ) -> Result<Option<Holder>, StoreError> {
+        sqlx::query(
+            "SELECT held.forward, forwards.state FROM payment_references AS held \
+             LEFT JOIN forwards ON forwards.id = held.forward WHERE held.tenant = ?1 AND held.route = ?2 \
+             AND held.account = ?3 AND held.reference = ?4",
+        )
+        .bind(tenant.as_str())
+        .bind(route.as_str())
+        .bind(account.as_str())
+        .bind(reference.as_slice())
+        .fetch_optional(&self.readers)
+        .await?
+        .map(|row| read::holder(&row))
+        .transpose()
     }
 
     async fn silent_forwards(&self, before: Timestamp, limit: u32) -> Result<Vec<ForwardRow>, StoreError> {

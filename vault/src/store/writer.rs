@@ -13,7 +13,9 @@ use super::ends::HiddenBy;
 use super::error::WriteError;
 use super::keys::WrappedKey;
 use super::outbox::{CardEvent, DestinationName, Outbox};
-use super::rows::{BootRow, CardRow, ForwardRow, ForwardState, IdempotencyRow, TenantRow};
+use super::rows::{
+    BootRow, CardRow, ForwardRow, ForwardState, IdempotencyRow, Reconciled, ReferenceRow, TenantRow,
+};
 use crate::audit::Leaf;
 
 pub(super) use self::inserts::{Claim, Held, HeldNames, Winners};
@@ -92,7 +94,11 @@ pub struct Batch<'a> {
     pub(super) restored: Vec<Restored<'a>>,
     pub(super) destroyed: Vec<Destroyed<'a>>,
     pub(super) forwards: Vec<&'a ForwardRow>,
+    /// Forwards that are to be the only ones under their payment references.
+    pub(super) once: Vec<Once<'a>>,
     pub(super) outcomes: Vec<Told<'a>>,
+    /// A few a day, so each by itself.
+    pub(super) findings: Vec<Finding<'a>>,
     pub(super) tenants: Vec<TenantPut<'a>>,
     pub(super) keys: Vec<(usize, &'a WrappedKey)>,
     /// What is written of exports: a few a day, so each by itself.
@@ -188,6 +194,23 @@ pub(super) struct Told<'a> {
     pub(super) time: Timestamp,
 }
 
+/// A forward to open if its payment reference is free.
+#[derive(Debug)]
+pub(super) struct Once<'a> {
+    pub(super) at: usize,
+    pub(super) forward: &'a ForwardRow,
+    pub(super) reference: &'a ReferenceRow,
+}
+
+/// What was found out of a forward.
+#[derive(Debug)]
+pub(super) struct Finding<'a> {
+    pub(super) at: usize,
+    pub(super) tenant: &'a TenantId,
+    pub(super) id: ForwardId,
+    pub(super) reconciled: &'a Reconciled,
+}
+
 /// A tenant to write.
 #[derive(Debug)]
 pub(super) struct TenantPut<'a> {
@@ -215,7 +238,9 @@ impl<'a> Batch<'a> {
             restored: Vec::new(),
             destroyed: Vec::new(),
             forwards: Vec::new(),
+            once: Vec::new(),
             outcomes: Vec::new(),
+            findings: Vec::new(),
             tenants: Vec::new(),
             keys: Vec::new(),
             near_ends: Vec::new(),
@@ -244,7 +269,9 @@ impl<'a> Batch<'a> {
             restored,
             destroyed,
             forwards: _,
+            once,
             outcomes: _,
+            findings,
             tenants,
             keys,
             exports,
@@ -255,7 +282,7 @@ impl<'a> Batch<'a> {
             && inserts.iter().all(|insert| insert.names.is_empty())
             && (updates.is_empty() && erasures.is_empty() && restored.is_empty() && destroyed.is_empty())
             && (tenants.is_empty() && keys.is_empty() && exports.is_empty())
-            && (near_ends.is_empty() && replays.is_empty())
+            && (near_ends.is_empty() && replays.is_empty() && once.is_empty() && findings.is_empty())
     }
 
     /// The answers its cards are to leave under their idempotency scopes.
@@ -303,9 +330,15 @@ impl<'a> Batch<'a> {
                 let (hash, expected_version, time) = (*token, *expected_version, *time);
                 self.destroyed.push(Destroyed { at, tenant, hash, expected_version, time });
             }
-            Change::OpenForward { forward, .. } => self.forwards.push(forward),
+            Change::OpenForward { forward, reference: None, .. } => self.forwards.push(forward),
+            Change::OpenForward { forward, reference: Some(reference), .. } => {
+                self.once.push(Once { at, forward, reference });
+            }
             Change::RecordOutcome { id, proxy, state, outcome, at: time, .. } => {
                 self.outcomes.push(Told { at, id: *id, proxy, state: *state, outcome, time: *time });
+            }
+            Change::ReconcileForward { tenant, id, reconciled, .. } => {
+                self.findings.push(Finding { at, tenant, id: *id, reconciled });
             }
             Change::PutTenant { tenant, expected_version, .. } => {
                 self.tenants.push(TenantPut { at, tenant, expected_version: *expected_version });

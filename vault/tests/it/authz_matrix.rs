@@ -12,7 +12,7 @@ use strongroom_vault::authz::{ActionKind, Answer, Ask, Authorizer, PolicySource,
 const GOLDEN: &str = include_str!("../golden/authz-matrix.txt");
 
 /// Who asks: a workload of each role, and of each pair the separation of duties is about.
-const WHO: [&str; 22] = [
+const WHO: [&str; 23] = [
     "checkout",
     "import",
     "orchestrator",
@@ -20,6 +20,7 @@ const WHO: [&str; 22] = [
     "support",
     "updater",
     "matcher",
+    "reconciler",
     "proxy",
     "platform",
     "security",

@@ -7,6 +7,7 @@
 mod ends;
 mod events;
 mod exports;
+mod forwards;
 mod ground;
 mod keys;
 mod updates;
@@ -42,7 +43,7 @@ async fn campaign(mut ground: Ground) {
     exports::exports_by_every_door(&mut ground).await;
     updates::changes_by_every_door(&mut ground).await;
     tenants_by_every_door(&mut ground).await;
-    forwards_by_every_door(&mut ground).await;
+    forwards::forwards_by_every_door(&mut ground).await;
     charges_that_end_in_every_way(&mut ground).await;
     requests_the_proxy_refuses(&mut ground).await;
     let metrics = [
@@ -290,73 +291,6 @@ async fn tenants_by_every_door(ground: &mut Ground) {
         ground.vault("showTenant", "platform", Request::bare("GET", "/v1/tenants/leaks")).await.status(),
         200
     );
-}
-
-async fn forwards_by_every_door(ground: &mut Ground) {
-    use sha2::Digest as _;
-    let number = ground.mark("forwarded");
-    let code = ground.code("8274");
-    let card = json!({ "number": number, "cvc": code, "exp_month": 1, "exp_year": 2032 });
-    let token = ground.token(&card).await;
-    let route = std::fs::read(ground.house.folder().policies().join("routes/sandbox.toml")).unwrap();
-    let wanted = json!({
-        "caller": "spiffe://strongroom.test/orchestrator",
-        "caller_cert_sha256": "00".repeat(32),
-        "route": "sandbox",
-        "route_sha256": hex::encode(sha2::Sha256::digest(route)),
-        "account": "default",
-        "method": "POST",
-        "path": "/v1/payment_methods",
-        "host": "127.0.0.1",
-        "cards": [{ "token": token, "attributes": ["number", "cvc", "exp"] }],
-    });
-    let opened = ground.vault("openForward", "proxy", Request::json("POST", "/v1/forwards", &wanted)).await;
-    assert_eq!(opened.json()["cards"][0]["number"], number.as_str(), "{}", opened.status());
-    let id = opened.json()["id"].as_str().unwrap().to_owned();
-    let lie = ground.mark("lie");
-    let lies = [
-        ("/cards/0/token", json!(lie)),
-        ("/path", json!(format!("/v1/{lie}"))),
-        ("/caller", json!(lie)),
-        ("/route", json!(lie)),
-        ("/host", json!(lie)),
-    ];
-    for (pointer, value) in lies {
-        let mut body = wanted.clone();
-        *body.pointer_mut(pointer).unwrap() = value;
-        let answer = ground.vault("openForward", "proxy", Request::json("POST", "/v1/forwards", &body)).await;
-        assert!(matches!(answer.status(), 400 | 404), "{pointer}");
-    }
-    let outcome = format!("/v1/forwards/{id}/outcome");
-    let story = format!("/v1/forwards/{id}");
-    let by_number = format!("/v1/forwards/{lie}");
-    let leaking = json!({ "outcome": "answered", "psp_request_id": lie });
-    assert_eq!(
-        ground.vault("recordOutcome", "proxy", Request::json("PUT", &outcome, &leaking)).await.status(),
-        400
-    );
-    let unknown = json!({ "outcome": "answered", lie.as_str(): 1 });
-    assert_eq!(
-        ground.vault("recordOutcome", "proxy", Request::json("PUT", &outcome, &unknown)).await.status(),
-        400
-    );
-    let done = json!({ "outcome": "answered", "status": 200 });
-    assert_eq!(
-        ground.vault("recordOutcome", "orchestrator", Request::json("PUT", &outcome, &done)).await.status(),
-        404
-    );
-    assert_eq!(
-        ground.vault("recordOutcome", "proxy", Request::json("PUT", &outcome, &done)).await.status(),
-        204
-    );
-    for path in [by_number.as_str(), "/v1/forwards/0190a0b0-c0d0-7e0f-8f00-112233445566"] {
-        assert!(matches!(
-            ground.vault("showForward", "proxy", Request::bare("GET", path)).await.status(),
-            400 | 404
-        ));
-    }
-    assert_eq!(ground.vault("showForward", "checkout", Request::bare("GET", &story)).await.status(), 404);
-    assert_eq!(ground.vault("showForward", "proxy", Request::bare("GET", &story)).await.status(), 200);
 }
 
 /// Charges whose card decides how the PSP answers.

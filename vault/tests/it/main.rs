@@ -39,6 +39,8 @@ mod leaks;
 #[cfg(test)]
 mod matching;
 #[cfg(test)]
+mod once;
+#[cfg(test)]
 mod peer_failures;
 #[cfg(test)]
 mod postgres;

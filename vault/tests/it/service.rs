@@ -86,6 +86,12 @@ fn policies(folder: &Path) -> PathBuf {
             "tenants = [\"m-501\"]\ncredential_file = \"m-501\"\nupstream = \"https://m501.psp.example\"\n",
         )
         .unwrap();
+        std::fs::write(target.join("routes/once.toml"), ONCE).unwrap();
+        std::fs::create_dir_all(target.join("accounts/once")).unwrap();
+        for account in ["default", "second"] {
+            let file = target.join(format!("accounts/once/{account}.toml"));
+            std::fs::write(file, "tenants = [\"*\"]\ncredential_file = \"once\"\n").unwrap();
+        }
     }
     target
 }
@@ -127,6 +133,20 @@ method = "POST"
 path = "/v1/tokens"
 body = "json"
 inject = [{ at = "/number", value = "number" }, { at = "/cvc", value = "cvc", from = "/number" }]
+"#;
+
+/// A PSP that charges again when it is asked again.
+pub(crate) const ONCE: &str = r#"
+[route.once]
+upstream = "https://api.once.example"
+credential = { header = "Authorization", scheme = "Bearer" }
+[[route.once.allow]]
+method = "POST"
+path = "/payments"
+body = "json"
+inject = [{ at = "/number", value = "number" }, { at = "/cvc", value = "cvc", from = "/number" }]
+mode = "at-most-once"
+reference = "/order"
 "#;
 
 fn copy(from: &Path, to: &Path) {
@@ -373,6 +393,18 @@ pub(crate) fn wanted(tokens: &[&str], attributes: &[&str]) -> Value {
         "host": "api.psp.example",
         "cards": cards,
     })
+}
+
+/// The same to the PSP whose payments are let through once, under this reference.
+pub(crate) fn wanted_once(token: &str, attributes: &[&str], reference: &str) -> Value {
+    use sha2::Digest as _;
+    let mut body = wanted(&[token], attributes);
+    body["route"] = json!("once");
+    body["route_sha256"] = json!(hex::encode(sha2::Sha256::digest(ONCE)));
+    body["path"] = json!("/payments");
+    body["host"] = json!("api.once.example");
+    body["reference"] = json!(reference);
+    body
 }
 
 /// One plain request to a probe's address.

@@ -10,6 +10,7 @@ mod first_use;
 mod ground;
 mod list;
 mod names;
+mod once;
 mod outage;
 mod reads;
 mod schema;

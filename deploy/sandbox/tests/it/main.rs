@@ -7,6 +7,7 @@ mod crash;
 mod explain;
 mod house;
 mod inbound;
+mod once;
 mod pki;
 mod program;
 mod psp;

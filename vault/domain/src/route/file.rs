@@ -14,9 +14,10 @@ use sha2::{Digest, Sha256};
 
 use super::identity::{self, IdentityTable};
 use super::places;
+use super::reference::Mode;
 use super::{
     AllowedCall, Attribute, BodyFormat, CredentialPlace, Credentials, Encryption, ExpiryFormat, Inject,
-    JsonForm, PassedCall, PathPattern, Roots, Route, RouteName, Signing, Source, Upstream,
+    JsonForm, PassedCall, PathPattern, ReferencePlace, Roots, Route, RouteName, Signing, Source, Upstream,
 };
 use crate::alias::Foreign;
 use crate::environment::Environment;
@@ -59,7 +60,8 @@ struct RouteTable {
     #[serde(default)]
     identity: Vec<IdentityTable>,
     sign: Option<Signing>,
-    idempotency: Option<IdempotencyTable>,
+    idempotency: Option<HeaderTable>,
+    request_id: Option<HeaderTable>,
     #[serde(default = "default_unknown_outcome_status")]
     unknown_outcome_status: u16,
     #[serde(default = "default_connect_timeout_ms")]
@@ -102,7 +104,7 @@ struct CredentialTable {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct IdempotencyTable {
+struct HeaderTable {
     header: String,
 }
 
@@ -115,6 +117,9 @@ struct AllowTable {
     namespace: Option<String>,
     inject: Vec<InjectTable>,
     encrypt: Option<Encryption>,
+    #[serde(default)]
+    mode: Mode,
+    reference: Option<String>,
     #[serde(default)]
     ids: BTreeSet<String>,
     #[serde(default)]
@@ -211,10 +216,12 @@ fn check_calls(allow: &[AllowedCall], pass: &[PassedCall]) -> Result<(), String>
             if other.body == call.body {
                 return twice(&call.method, &call.path);
             }
-            if other.attributes() != call.attributes() {
-                let path = call.path.as_str();
-                return Err(format!("{path}: its formats do not declare the same attributes"));
-            }
+            let alike = |what, is_so: bool| {
+                let why = || format!("{}: its formats do not declare {what}", call.path.as_str());
+                if is_so { Ok(()) } else { Err(why()) }
+            };
+            alike("the same attributes", other.attributes() == call.attributes())?;
+            alike("one mode", other.once.is_some() == call.once.is_some())?;
         }
     }
     for (index, call) in pass.iter().enumerate() {
@@ -265,6 +272,7 @@ impl RouteTable {
             identity: self.identity.into_iter().map(IdentityTable::into_place).collect::<Result<_, _>>()?,
             signing: self.sign,
             idempotency_header: self.idempotency.map(|table| header(&table.header)).transpose()?,
+            request_id_header: self.request_id.map(|table| header(&table.header)).transpose()?,
             unknown_outcome_status: self.unknown_outcome_status,
             connect_timeout: Duration::from_millis(self.connect_timeout_ms),
             upstream_timeout: Duration::from_millis(self.upstream_timeout_ms),
@@ -285,6 +293,7 @@ impl AllowTable {
             namespace: self.namespace,
             inject: self.inject.into_iter().map(InjectTable::into_inject).collect::<Result<_, _>>()?,
             encryption: self.encrypt,
+            once: ReferencePlace::of(self.mode, self.reference)?,
             ids: self.ids,
             cvc_fields: self.cvc_fields,
         })

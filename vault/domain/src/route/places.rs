@@ -60,6 +60,11 @@ fn of_call(call: &AllowedCall) -> Vec<Fault> {
             faults.push(fault("encrypt", &reason));
         }
     }
+    if let Some(once) = &call.once
+        && let Err(reason) = once.check(call.body, &call.inject)
+    {
+        faults.push(fault("reference", &reason));
+    }
     faults
 }
 

@@ -1,6 +1,6 @@
 //! Which selectors can match anything: one that never can is a mistake in the route file.
 
-use super::{BodyFormat, Inject, JsonForm};
+use super::{BodyFormat, HEADER_PREFIX, Inject, JsonForm};
 
 /// Headers that say where a request goes, how it is read or who asks: no card data in any of them.
 const HEADERS_TAKEN: [&str; 16] = [
@@ -29,9 +29,21 @@ pub(super) fn fits(body: BodyFormat, inject: &Inject) -> bool {
     if inject.json_form == JsonForm::Integer && (!in_json || inject.header().is_some()) {
         return false;
     }
-    if let Some(name) = inject.header() {
-        return is_header(name) && !HEADERS_TAKEN.contains(&name);
+    match inject.header() {
+        Some(name) => is_header(name) && !HEADERS_TAKEN.contains(&name),
+        None => is_in_body(body, at),
     }
+}
+
+/// Whether a payment reference can stand there: where card data can, and in the header by which PSPs know a repeat.
+pub(super) fn is_reference(body: BodyFormat, at: &str) -> bool {
+    match at.strip_prefix(HEADER_PREFIX) {
+        Some(name) => is_header(name) && (name == "idempotency-key" || !HEADERS_TAKEN.contains(&name)),
+        None => is_in_body(body, at),
+    }
+}
+
+fn is_in_body(body: BodyFormat, at: &str) -> bool {
     match body {
         BodyFormat::Form => !at.is_empty(),
         BodyFormat::Multipart => !at.is_empty() && !at.contains(['"', '\\', '\r', '\n']),

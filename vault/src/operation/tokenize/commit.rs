@@ -48,7 +48,7 @@ impl Vault {
                 Committed::Replay(row) => return Ok(Stored::Earlier(row)),
                 Committed::KeyNotActive => self.keys.forget(key.id),
                 Committed::Conflict if is_named => self.rename(order, drafts, &known).await?,
-                Committed::Conflict | Committed::Missing => {
+                Committed::Conflict | Committed::Missing | Committed::Taken(_) => {
                     return Err(OperationError::Defect("a new token was already taken"));
                 }
             }

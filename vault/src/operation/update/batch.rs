@@ -174,7 +174,9 @@ impl Vault {
                 }
                 Committed::KeyNotActive => self.keys.forget(key.id),
                 Committed::Conflict => self.revise_again(order, slots).await?,
-                Committed::Missing => return Err(OperationError::Defect("an update is of a card")),
+                Committed::Missing | Committed::Taken(_) => {
+                    return Err(OperationError::Defect("an update is of a card"));
+                }
             }
         }
         Err(OperationError::Conflict)

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{BATCH_MAX, ROWS_MAX, WAIT_TIME_MAX};
 use crate::store::change::{Change, CommitError, Committed};
 use crate::store::keys::{KeyScope, Purpose};
-use crate::store::rows::IdempotencyRow;
+use crate::store::rows::{IdempotencyRow, ReferenceRow};
 
 /// One waiting change and whoever waits for it.
 #[derive(Debug)]
@@ -26,6 +26,7 @@ pub(super) struct Item {
 enum Touched {
     Card(TokenHash),
     Forward(ForwardId),
+    Reference([u8; 32]),
     Export(ExportId),
     Tenant(TenantId),
     Key(KeyScope, Purpose),
@@ -116,8 +117,12 @@ fn touches(change: &Change) -> Vec<Touched> {
         | Change::RestoreCard { token, .. }
         | Change::DestroyCard { token, .. }
         | Change::TellExpiring { token, .. } => Touched::Card(*token),
-        Change::OpenForward { forward, .. } => Touched::Forward(forward.id),
-        Change::RecordOutcome { id, .. } => Touched::Forward(*id),
+        // Its own row is new. Two under one reference: the second is told of the first.
+        Change::OpenForward { reference: Some(ReferenceRow { digest, .. }), .. } => {
+            Touched::Reference(*digest)
+        }
+        Change::OpenForward { forward, reference: None, .. } => Touched::Forward(forward.id),
+        Change::RecordOutcome { id, .. } | Change::ReconcileForward { id, .. } => Touched::Forward(*id),
         Change::RequestExport { export, .. } => Touched::Export(export.id),
         Change::ApproveExport { id, .. }
         | Change::BeginExportRun { id, .. }

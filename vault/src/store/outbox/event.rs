@@ -99,6 +99,7 @@ impl<'a> CardEvent<'a> {
             }
             Change::OpenForward { .. }
             | Change::RecordOutcome { .. }
+            | Change::ReconcileForward { .. }
             | Change::PutTenant { .. }
             | Change::InsertKey { .. }
             | Change::ReplayEvents { .. }

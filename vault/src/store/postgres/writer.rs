@@ -6,6 +6,7 @@ mod ends;
 mod events;
 mod forwards;
 mod names;
+mod once;
 mod tenants;
 mod updates;
 
@@ -175,8 +176,14 @@ impl PostgresWriter {
         if !batch.forwards.is_empty() {
             forwards::open(connection, &batch.forwards).await?;
         }
+        if !batch.once.is_empty() {
+            once::open(connection, &batch.once, &mut became).await?;
+        }
         if !batch.outcomes.is_empty() {
             forwards::tell(connection, &batch.outcomes, &mut became).await?;
+        }
+        for finding in &batch.findings {
+            became[finding.at] = once::reconcile(connection, finding).await?;
         }
         if !batch.near_ends.is_empty() {
             events::mark(connection, &batch.near_ends, &mut became).await?;

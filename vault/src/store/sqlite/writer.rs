@@ -8,6 +8,7 @@ mod ends;
 mod events;
 mod forwards;
 mod names;
+mod once;
 mod tenants;
 mod updates;
 
@@ -203,8 +204,14 @@ impl SqliteWriter {
         if !batch.forwards.is_empty() {
             forwards::open(connection, &batch.forwards).await?;
         }
+        if !batch.once.is_empty() {
+            once::open(connection, &batch.once, &mut became).await?;
+        }
         for told in &batch.outcomes {
             became[told.at] = forwards::tell(connection, told).await?;
+        }
+        for finding in &batch.findings {
+            became[finding.at] = once::reconcile(connection, finding).await?;
         }
         for near in &batch.near_ends {
             became[near.at] = events::mark(connection, near).await?;

@@ -43,7 +43,7 @@ async fn start(folder: &Path) -> (Service, Receiver) {
 
 /// Cards in several states, forwards that are open, exports that are asked for and agreed to.
 async fn furnish(service: &Service, folder: &Path) {
-    for workload in ["updater", "matcher", "security"] {
+    for workload in ["updater", "matcher", "reconciler", "security"] {
         service.pki.client(workload).map(|_| ()).unwrap();
     }
     for tenant in [TENANT, QUIET] {
@@ -57,9 +57,14 @@ async fn furnish(service: &Service, folder: &Path) {
     }
     let forwarded = cards(service, QUIET, 16).await;
     let mut forwards = Vec::new();
-    for token in &forwarded[..4] {
+    for token in &forwarded[..8] {
         let opened: Value = service.forward(token, &["number"]).await.json();
         forwards.push(opened["id"].as_str().unwrap().to_owned());
+    }
+    let broken = forwards.split_off(4);
+    for id in &broken {
+        let (path, unknown) = (format!("/v1/forwards/{id}/outcome"), json!({ "outcome": "unknown" }));
+        assert_eq!(service.send("proxy", "PUT", &path, Some(&unknown)).await.status(), 204);
     }
     let (asked, sha256) = export(service).await;
     let (agreed, agreed_sha256) = export(service).await;
@@ -74,6 +79,7 @@ async fn furnish(service: &Service, folder: &Path) {
     dictionary(folder, "restored", &restored);
     dictionary(folder, "forwarded", &forwarded);
     dictionary(folder, "forwards", &forwards);
+    dictionary(folder, "broken", &broken);
     dictionary(folder, "exports", &[asked]);
     dictionary(folder, "exports-sha256", &[sha256]);
     dictionary(folder, "agreed", &[agreed]);

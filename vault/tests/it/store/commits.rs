@@ -415,7 +415,8 @@ async fn a_change_without_entry_is_refused(ground: Ground) {
     let (committer, _task, _) = ground.committer().await;
     let key = ground.key("acme").await;
     let forward = ground.forward(&[&ground.card("acme", key)]);
-    let change = Change::OpenForward { forward: Box::new(forward.clone()), entries: Vec::new() };
+    let change =
+        Change::OpenForward { forward: Box::new(forward.clone()), reference: None, entries: Vec::new() };
     assert_eq!(committer.commit(change).await, Err(CommitError::Refused));
     assert_eq!(ground.store.forward(forward.id).await.unwrap(), None);
 }

@@ -190,6 +190,8 @@ impl Ground {
             opened_at: self.clock.now(),
             closed_at: None,
             outcome: None,
+            grounds: None,
+            reconciled: None,
         }
     }
 
@@ -202,7 +204,7 @@ impl Ground {
                 self.entry(Event::PanForward, object)
             })
             .collect();
-        Change::OpenForward { forward: Box::new(forward.clone()), entries }
+        Change::OpenForward { forward: Box::new(forward.clone()), reference: None, entries }
     }
 
     pub(crate) fn tell(

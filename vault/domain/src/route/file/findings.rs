@@ -130,7 +130,9 @@ fn allowed<'t>(checker: &mut Checker<'t>, part: &mut Part<'t>) -> Option<Allowed
     }
     let table = checker.read::<AllowTable>(part)?;
     let (method, path) = at(checker, part, table.method.clone(), &table.path)?;
-    let call = AllowedCall { method, path, inject, ..table.into_call().ok()? };
+    // Method, path and places were read by themselves: what is left is the mode and its reference.
+    let rest = table.into_call().map_err(|reason| checker.add(place_of(part, "mode"), reason)).ok()?;
+    let call = AllowedCall { method, path, inject, ..rest };
     let mut clean = !wrong;
     for fault in places::faults(&call) {
         if fault.follows && !clean {

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use crate::authz::{NamedCard, OpenForward, OpenForwardSubject, RouteClaim, RouteFacts, WantedCard};
 use crate::http::body;
 use crate::http::problem::{Denial, Refused};
-use crate::operation::forward::{CARDS_MAX, Opened, Released, Wanted};
+use crate::operation::forward::{CARDS_MAX, Opened, Released, Wanted, reference_of};
 use crate::operation::{Asking, OperationError, Vault};
 
 /// What a proxy asks for. Caller, origin and attempt are its word and logged as such.
@@ -57,6 +57,9 @@ pub struct ForwardBody {
     /// The PSP idempotency key of this payment attempt.
     #[schema(min_length = 1, max_length = 1024)]
     attempt: Option<String>,
+    /// The merchant's payment reference, for calls the route lets through once for each; not looked at for others. Kept keyed.
+    #[schema(max_length = 255)]
+    reference: Option<String>,
 }
 
 /// One card of a forward.
@@ -127,6 +130,7 @@ const FIELDS: &[&str] = &[
     "/host",
     "/cards",
     "/attempt",
+    "/reference",
 ];
 /// Longest attempt a proxy may name; PSP idempotency keys end at 255.
 const ATTEMPT_BYTES_MAX: usize = 1_024;
@@ -297,6 +301,7 @@ impl ForwardBody {
             }
             cards.push((named, attributes));
         }
+        let reference = reference_of(route.call().once.is_some(), self.reference.as_deref())?;
         Ok(Wanted {
             caller,
             caller_certificate_sha256: sha256(&self.caller_cert_sha256, "/caller_cert_sha256")?,
@@ -304,6 +309,7 @@ impl ForwardBody {
             route,
             cards,
             attempt: self.attempt,
+            reference,
         })
     }
 }

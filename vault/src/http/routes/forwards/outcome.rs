@@ -6,11 +6,12 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use strongroom_domain::{Problem, ProblemKind, scan, token};
 use utoipa::ToSchema;
 
 use super::show::{object, permit};
+use super::story::{TimingsBody, ToldBody};
 use crate::audit::Event;
 use crate::http::body;
 use crate::http::problem::{Denial, Refused};
@@ -37,28 +38,8 @@ pub struct OutcomeBody {
     /// The PSP's own name of the request, at most 200 visible characters.
     #[schema(pattern = "^[!-~]{0,200}$")]
     psp_request_id: Option<String>,
-}
-
-/// What is kept of it, and shown.
-#[derive(Serialize, ToSchema)]
-#[schema(as = ForwardTold)]
-pub struct ToldBody {
-    /// HTTP status of the PSP's answer.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 100, maximum = 599)]
-    status: Option<u16>,
-    /// Milliseconds from the first byte sent to the last byte received.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    upstream_ms: Option<u64>,
-    /// Card data found in the answer and replaced.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    scrubbed: Option<u32>,
-    /// Digit runs that looked like card numbers and passed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pan_suspected: Option<u32>,
-    /// The PSP's own name of the request, at most 200 visible characters.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    psp_request_id: Option<String>,
+    /// How long each stage at the proxy took; older proxies do not tell.
+    timings: Option<TimingsBody>,
 }
 
 /// How it ended.
@@ -74,7 +55,7 @@ pub enum OutcomeState {
 }
 
 const FIELDS: &[&str] =
-    &["/outcome", "/status", "/upstream_ms", "/scrubbed", "/pan_suspected", "/psp_request_id"];
+    &["/outcome", "/status", "/upstream_ms", "/scrubbed", "/pan_suspected", "/psp_request_id", "/timings"];
 
 /// Record how a forward ended.
 ///
@@ -128,13 +109,7 @@ async fn try_outcome(
 
 impl OutcomeBody {
     fn check(self) -> Result<Ended, Problem> {
-        let psp_id_is_right = |id: &String| {
-            id.len() <= 200
-                && id.bytes().all(|byte| byte.is_ascii_graphic())
-                && !scan::holds_pan(id)
-                && !token::holds_token_shape(id.as_bytes())
-        };
-        if !self.psp_request_id.as_ref().is_none_or(psp_id_is_right) {
+        if !self.psp_request_id.as_deref().is_none_or(names_a_payment) {
             let detail =
                 "psp_request_id is not at most 200 visible characters without a card number or token";
             return Err(Problem::because(ProblemKind::InvalidRequest, detail).at("/psp_request_id"));
@@ -144,9 +119,22 @@ impl OutcomeBody {
             OutcomeState::NotSent => ForwardState::NotSent,
             OutcomeState::Unknown => ForwardState::Unknown,
         };
-        let Self { status, upstream_ms, scrubbed, pan_suspected, psp_request_id, .. } = self;
-        let told = ToldBody { status, upstream_ms, scrubbed, pan_suspected, psp_request_id };
+        let Self { status, upstream_ms, scrubbed, pan_suspected, psp_request_id, timings, .. } = self;
+        let told = ToldBody { status, upstream_ms, scrubbed, pan_suspected, psp_request_id, timings };
         let outcome = serde_json::to_value(&told).expect("numbers and texts always serialize");
         Ok(Ended { state, outcome })
     }
+}
+
+/// Whether a text can be a PSP's own name of something: nothing of a card, nothing that breaks a log.
+pub(super) fn names_a_payment(text: &str) -> bool {
+    text.len() <= 200
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
+        && !scan::holds_pan(text)
+        && !token::holds_token_shape(text.as_bytes())
+}
+
+/// Whether a number can be an HTTP status.
+pub(super) fn is_status(status: u16) -> bool {
+    (100..600).contains(&status)
 }

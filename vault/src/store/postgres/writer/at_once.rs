@@ -144,9 +144,10 @@ const ANSWERS_GOOD: &str = " AND (SELECT count(*) FROM claimed) = cardinality({0
 
 const FORWARDS: &str = ", opened AS (
     INSERT INTO forwards (id, tenant, proxy, caller, route, account, method, path, host, cards, attributes, state,
-        opened_at, closed_at, outcome)
+        opened_at, closed_at, outcome, grounds)
     SELECT * FROM unnest({0}::uuid[], {1}::text[], {2}::text[], {3}::text[], {4}::text[], {5}::text[], {6}::text[],
-        {7}::text[], {8}::text[], {9}::text[], {10}::text[], {11}::text[], {12}::int8[], {13}::int8[], {14}::text[])
+        {7}::text[], {8}::text[], {9}::text[], {10}::text[], {11}::text[], {12}::int8[], {13}::int8[], {14}::text[],
+        {15}::text[])
 )";
 
 const OUTCOMES: &str = ", told AS (
@@ -168,7 +169,7 @@ mod tests {
         for mixture in 0..16_u8 {
             let has = |bit: u8| mixture & bit != 0;
             let sql = Parts { cards: has(1), answers: has(2), forwards: has(4), outcomes: has(8) }.sql();
-            let count = 5 + [(1, 18), (2, 5), (4, 15), (8, 5)]
+            let count = 5 + [(1, 18), (2, 5), (4, 16), (8, 5)]
                 .iter()
                 .filter(|(bit, _)| has(*bit))
                 .map(|(_, n)| n)

@@ -8,17 +8,18 @@ use sqlx::query::Query;
 use uuid::Uuid;
 
 use crate::store::change::Committed;
-use crate::store::encode::{attributes, micros, outcome, token_refs};
+use crate::store::encode::{attributes, grounds, micros, outcome, token_refs};
 use crate::store::rows::ForwardRow;
 use crate::store::writer::Told;
 
 const OPEN: &str = "\
 INSERT INTO forwards (
-    id, tenant, proxy, caller, route, account, method, path, host, cards, attributes, state, opened_at, closed_at, outcome
+    id, tenant, proxy, caller, route, account, method, path, host, cards, attributes, state, opened_at, closed_at, outcome,
+    grounds
 )
 SELECT * FROM unnest(
     $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
-    $10::text[], $11::text[], $12::text[], $13::int8[], $14::int8[], $15::text[]
+    $10::text[], $11::text[], $12::text[], $13::int8[], $14::int8[], $15::text[], $16::text[]
 )";
 
 /// Adds forwards.
@@ -27,7 +28,7 @@ pub(super) async fn open(connection: &mut PgConnection, forwards: &[&ForwardRow]
     Ok(())
 }
 
-/// The 15 parameters of forwards.
+/// The 16 parameters of forwards.
 pub(super) fn bind_forwards<'q>(
     query: Query<'q, Postgres, PgArguments>,
     forwards: &[&'q ForwardRow],
@@ -48,6 +49,7 @@ pub(super) fn bind_forwards<'q>(
         .bind(all(forwards, |forward| forward.opened_at.unix_micros()))
         .bind(all(forwards, |forward| micros(forward.closed_at)))
         .bind(all(forwards, |forward| forward.outcome.as_ref().and_then(outcome)))
+        .bind(all(forwards, grounds))
 }
 
 fn all<'a, T>(forwards: &[&'a ForwardRow], of: impl Fn(&'a ForwardRow) -> T) -> Vec<T> {

@@ -64,9 +64,9 @@ CREATE TEMP TRIGGER writes_answer INSTEAD OF INSERT ON writes WHEN NEW.kind = 5 
 END;
 CREATE TEMP TRIGGER writes_forward INSTEAD OF INSERT ON writes WHEN NEW.kind = 6 BEGIN
     INSERT INTO forwards (id, tenant, proxy, caller, route, account, method, path, host, cards, attributes, state,
-        opened_at, closed_at, outcome)
+        opened_at, closed_at, outcome, grounds)
     VALUES (NEW.c1, NEW.c2, NEW.c3, NEW.c4, NEW.c5, NEW.c6, NEW.c7, NEW.c8, NEW.c9, NEW.c10, NEW.c11, NEW.c12,
-        NEW.c13, NEW.c14, NEW.c15);
+        NEW.c13, NEW.c14, NEW.c15, NEW.c16);
 END;
 CREATE TEMP TRIGGER writes_outcome INSTEAD OF INSERT ON writes WHEN NEW.kind = 7 BEGIN
     UPDATE forwards SET state = NEW.c3, outcome = NEW.c4, closed_at = NEW.c5 WHERE id = NEW.c1 AND proxy = NEW.c2
@@ -107,7 +107,7 @@ pub(super) async fn write(
         query = filled(answer(query, row, batch.now.unix_micros()), 7);
     }
     for forward in &batch.forwards {
-        query = filled(forwards::bind(query.bind(FORWARD), forward), 16);
+        query = filled(forwards::bind(query.bind(FORWARD), forward), 17);
     }
     for told in &batch.outcomes {
         query = filled(tell(query, told), 6);

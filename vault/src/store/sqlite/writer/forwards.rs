@@ -6,7 +6,7 @@ use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
 
 use super::STATEMENT_ROWS_MAX;
 use crate::store::change::Committed;
-use crate::store::encode::{attributes, micros, outcome, token_refs};
+use crate::store::encode::{attributes, grounds, micros, outcome, token_refs};
 use crate::store::rows::ForwardRow;
 use crate::store::sqlite::{insert_sql, rows_of_statement};
 use crate::store::writer::Told;
@@ -18,8 +18,8 @@ pub(super) async fn open(
 ) -> Result<(), sqlx::Error> {
     for forwards in forwards.chunks(STATEMENT_ROWS_MAX) {
         let into = "INSERT INTO forwards (id, tenant, proxy, caller, route, account, method, path, host, cards, \
-                    attributes, state, opened_at, closed_at, outcome)";
-        let mut query = sqlx::query(AssertSqlSafe(insert_sql(into, 15, rows_of_statement(forwards.len()))));
+                    attributes, state, opened_at, closed_at, outcome, grounds)";
+        let mut query = sqlx::query(AssertSqlSafe(insert_sql(into, 16, rows_of_statement(forwards.len()))));
         for forward in forwards {
             query = bind(query, forward);
         }
@@ -28,7 +28,7 @@ pub(super) async fn open(
     Ok(())
 }
 
-/// The 15 values of a forward's row.
+/// The 16 values of a forward's row.
 pub(super) fn bind<'q>(
     query: Query<'q, Sqlite, SqliteArguments>,
     forward: &ForwardRow,
@@ -49,6 +49,7 @@ pub(super) fn bind<'q>(
         .bind(forward.opened_at.unix_micros())
         .bind(micros(forward.closed_at))
         .bind(forward.outcome.as_ref().and_then(outcome))
+        .bind(grounds(forward))
 }
 
 /// Writes an outcome, once; one that a sweep wrote for a silent proxy (`unknown`, without details) gives way.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use strongroom_domain::route::{AccountName, RouteName};
 use strongroom_domain::{AliasHash, BootId, DataKeyId, ExportId, ForwardId, TenantId, Timestamp, TokenHash};
 use strongroom_sealing::Fingerprint;
 use strongroom_vault::audit::tree::{Tile, TileId};
@@ -11,7 +12,7 @@ use strongroom_vault::store::keys::{KeyScope, KeyStore, KeyStoreError, Purpose, 
 use strongroom_vault::store::log::{Extension, KeptCheckpoint, Lease, LogHead, LogStore};
 use strongroom_vault::store::{
     AliasRow, BootRow, CardFilter, CardPage, CardPlace, CardRow, Due, DueCard, EventStore, ExportRow,
-    ExportRunRow, ForwardRow, Kept, Reading, Store, StoreError, StoredEntry, TenantRow, Writer,
+    ExportRunRow, ForwardRow, Holder, Kept, Reading, Store, StoreError, StoredEntry, TenantRow, Writer,
 };
 
 use super::{Fault, FaultyStore, FaultyWriter};
@@ -195,6 +196,16 @@ impl Store for FaultyStore {
 
     async fn forward(&self, id: ForwardId) -> Result<Option<ForwardRow>, StoreError> {
         self.inner.forward(id).await
+    }
+
+    async fn holder(
+        &self,
+        tenant: &TenantId,
+        route: &RouteName,
+        account: &AccountName,
+        reference: &[u8; 32],
+    ) -> Result<Option<Holder>, StoreError> {
+        self.inner.holder(tenant, route, account, reference).await
     }
 
     async fn silent_forwards(&self, before: Timestamp, limit: u32) -> Result<Vec<ForwardRow>, StoreError> {
