@@ -7,7 +7,7 @@
 //! Upholds: C-45.
 
 use strongroom_domain::route::PaymentReference;
-use strongroom_domain::{FirstState, TenantId};
+use strongroom_domain::{FirstState, Problem, ProblemKind, TenantId};
 use strongroom_sealing::{KeyScope, Purpose, reference_digest};
 
 use super::Wanted;
@@ -28,9 +28,7 @@ impl Vault {
         let digest = reference_digest(&key.key, tenant, route, account, reference.as_str());
         Ok(Some(ReferenceRow { digest, mac_key: key.id }))
     }
-}
 
-impl Vault {
     /// A verification code that is missing may be missing because the first payment under the reference has it: then that is
     /// what the second is told.
     pub(super) async fn rather_taken(
@@ -71,14 +69,15 @@ pub fn reference_of(
     is_once: bool,
     reference: Option<&str>,
 ) -> Result<Option<PaymentReference>, OperationError> {
-    use strongroom_domain::{Problem, ProblemKind};
+    let unusable = || {
+        let detail = "a payment reference is 1 to 255 bytes of text without a card number or token";
+        OperationError::Request(Problem::because(ProblemKind::InvalidRequest, detail).at("/reference"))
+    };
     match (is_once, reference) {
+        (false, Some(text)) if text.chars().count() > PaymentReference::BYTES_MAX => Err(unusable()),
         (false, _) => Ok(None),
         (true, None) => Err(OperationError::Request(Problem::new(ProblemKind::ReferenceMissing))),
-        (true, Some(text)) => PaymentReference::parse(text).map(Some).map_err(|_| {
-            let detail = "a payment reference is 1 to 255 bytes of text without a card number or token";
-            OperationError::Request(Problem::because(ProblemKind::InvalidRequest, detail).at("/reference"))
-        }),
+        (true, Some(text)) => PaymentReference::parse(text).map(Some).map_err(|_| unusable()),
     }
 }
 
