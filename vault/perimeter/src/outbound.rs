@@ -4,9 +4,11 @@
 //! host, exactly once.
 //! Upholds: C-17, C-19.
 
+pub mod cache;
 pub mod dial;
 pub mod guard;
 pub mod pool;
 
+pub use cache::CachedResolver;
 pub use dial::{Admission, ConnectError, Dialer, InvalidHost, Resolve, SystemResolver};
 pub use pool::{Answer, Pool, Ready, SendError};
