@@ -26,10 +26,11 @@ use crate::forward::Engine;
 use crate::inbound::{InboundError, Receiver};
 use crate::listen::{self, Service};
 use crate::outcome::{self, OutcomeRecorder};
+use crate::protect::CallerLimits;
 use crate::registry::{self, Registry, RegistryError, Sources, Stamps};
 use crate::rescue;
 use crate::route::Bound;
-use crate::upstream::Resolve;
+use crate::upstream::{CachedResolver, Resolve};
 use crate::vault::{InvalidVaultUrl, VaultClient};
 
 /// How long calls whose callers hung up may take to end after the listener has drained.
@@ -105,7 +106,9 @@ impl Proxy {
     /// Reads everything, then binds. Must be called inside a Tokio runtime.
     pub fn bind(config: ProxyConfig, ambient: Ambient) -> Result<Self, StartError> {
         config.check()?;
-        let (resolver, clock) = (ambient.resolver.clone(), ambient.clock.clone());
+        let age_max = Duration::from_millis(config.limits.dns_age_max_ms.into());
+        let resolver: Arc<dyn Resolve> = Arc::new(CachedResolver::new(ambient.resolver.clone(), age_max));
+        let clock = ambient.clock.clone();
         let sources = Sources { config: config.clone(), resolver, clock };
         let seen = sources.stamp();
         let registry = sources.read(None)?;
@@ -129,6 +132,7 @@ impl Proxy {
             registry: Arc::new(ArcSwap::from_pointee(registry)),
             clock: ambient.clock.clone(),
             engine: Arc::new(engine),
+            callers: CallerLimits::new(config.limits.caller_rate, config.limits.caller_in_flight_max.get()),
             calls: TaskTracker::new(),
             request_bytes_max: usize::try_from(config.listener.limits.body_bytes_max.get())?,
         });

@@ -5,12 +5,13 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 use strongroom_domain::Environment;
-use strongroom_domain::route::{AccountName, RouteName};
+use strongroom_domain::route::{AccountName, Rate, RouteName};
 use strongroom_perimeter::listener::ListenerConfig;
 use strongroom_perimeter::ops::OpsConfig;
 use strongroom_perimeter::telemetry::TelemetryConfig;
@@ -108,16 +109,30 @@ impl VaultConfig {
 pub struct LimitsConfig {
     /// Largest answer of a PSP, encoded and decoded. A list of a hundred payments is under 1 MiB.
     pub answer_bytes_max: usize,
+    /// Calls one caller may make at all routes together. Routes have their own rates besides.
+    pub caller_rate: Rate,
+    /// Calls of one caller at all routes at once. Three quarters of what the listener takes, so that others find room.
+    pub caller_in_flight_max: NonZeroUsize,
+    /// How old an answer of the resolver for a PSP may be when it is used.
+    pub dns_age_max_ms: u32,
 }
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { answer_bytes_max: 4 * 1024 * 1024 }
+        Self {
+            answer_bytes_max: 4 * 1024 * 1024,
+            caller_rate: Rate::new(1_000, 2_000),
+            caller_in_flight_max: NonZeroUsize::MIN.saturating_add(767),
+            dns_age_max_ms: 5_000,
+        }
     }
 }
 
 /// Above this an answer would hold a worker for too long while it is scrubbed.
 const ANSWER_BYTES_CAP: usize = 64 * 1024 * 1024;
+
+/// Above this a PSP that moves is looked for where it was: balancers give their addresses a minute.
+const DNS_AGE_MS_CAP: u32 = 60_000;
 
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -168,6 +183,9 @@ impl ProxyConfig {
         }
         if !(1024..=ANSWER_BYTES_CAP).contains(&self.limits.answer_bytes_max) {
             return Err(ConfigError::Value("`limits.answer_bytes_max` is from 1024 to 67108864"));
+        }
+        if !(1..=DNS_AGE_MS_CAP).contains(&self.limits.dns_age_max_ms) {
+            return Err(ConfigError::Value("`limits.dns_age_max_ms` is from 1 to 60000"));
         }
         let is_name = |suffix: &String| {
             let right =

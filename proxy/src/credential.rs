@@ -8,8 +8,10 @@
 
 pub mod identity;
 mod keys;
+mod presented;
 
 pub use keys::AccountKeys;
+pub use presented::Presented;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;

@@ -23,9 +23,11 @@ use strongroom_domain::{CardName, RandomUnavailable, RequestId, Timestamp, Workl
 use strongroom_perimeter::chance::SystemRandom;
 use strongroom_perimeter::clock::SystemClock;
 use strongroom_perimeter::{Caller, RequestInfo, TlsFacts};
+use tokio::time::Instant;
 
 use crate::forward::{Order, outline};
 use crate::inject::Known;
+use crate::protect::Admitted;
 use crate::route::{Destination, Target};
 
 /// What is known of a card by its name.
@@ -65,6 +67,13 @@ pub(crate) fn anonymous(
 }
 
 /// A request that was read from a message, at the destination it names.
-fn order(target: Target<Destination>, parts: Parts, body: Bytes, caller: Caller, info: RequestInfo) -> Order {
-    Order { target, method: parts.method, headers: parts.headers, body, caller, info }
+fn order(
+    target: Target<Destination>,
+    mut parts: Parts,
+    body: Bytes,
+    caller: Caller,
+    info: RequestInfo,
+) -> Order {
+    let admitted = Admitted::to_look(&mut parts.headers, Instant::now());
+    Order { target, method: parts.method, headers: parts.headers, body, caller, info, admitted }
 }

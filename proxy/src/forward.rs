@@ -18,16 +18,17 @@ use http_body_util::Full;
 use strongroom_domain::route::{Call, PaymentReference};
 use strongroom_domain::{Clock, ForwardId, Random};
 use strongroom_perimeter::{Caller, RequestInfo};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::inject::{Injected, Injections, Plan, Wanted};
 use crate::measure::{self, InFlight, Stage, Stages};
 use crate::outcome::OutcomeQueue;
+use crate::protect::{self, Admitted, Limited, Passage, Scope, Spent, Verdict};
 use crate::rescue::{self, Failure};
 use crate::route::{Destination, Target};
 use crate::sign::{Message, SignError};
 use crate::upstream::{Answer, ConnectError, Ready, SendError};
-use crate::vault::{OpenRequest, Opened, OutcomeReport, Timings, VaultClient, WantedCard};
+use crate::vault::{OpenError, OpenRequest, Opened, OutcomeReport, Timings, VaultClient, WantedCard};
 
 pub use answer::Answered;
 pub use explain::{Outline, names, outline, rehearse};
@@ -62,6 +63,8 @@ pub struct Order {
     pub caller: Caller,
     /// What names it.
     pub info: RequestInfo,
+    /// Its time and places; given back when it ends.
+    pub admitted: Admitted,
 }
 
 /// How a call ended.
@@ -79,7 +82,8 @@ pub struct Ended {
 impl Engine {
     /// Runs one call to its end.
     pub async fn run(self: Arc<Self>, order: Order, stages: Stages) -> Ended {
-        let mut run = Run { engine: &self, order: &order, stages, forward: None, kind: "none" };
+        let mut run =
+            Run { engine: &self, order: &order, stages, forward: None, kind: "none", passage: None };
         let result = run.work().await;
         Ended { result, forward: run.forward, kind: run.kind, stages: run.stages }
     }
@@ -91,6 +95,7 @@ struct Run<'a> {
     stages: Stages,
     forward: Option<ForwardId>,
     kind: &'static str,
+    passage: Option<Passage>,
 }
 
 impl<'a> Run<'a> {
@@ -99,10 +104,15 @@ impl<'a> Run<'a> {
         let planned = self.stages.time_sync(Stage::Plan, || Planned::new(order));
         let planned = planned.inspect(|planned| self.kind = planned.kind())?;
         let destination = &*order.target.destination;
-        let _slot = destination.slot().ok_or(Failure::Shed)?;
+        let budget = order.admitted.budget;
+        budget.check(Instant::now())?;
+        let _slot = destination.slot().ok_or_else(|| shed(destination))?;
+        let passage = destination.guard.breaker.admit(Instant::now()).map_err(Failure::CircuitOpen)?;
+        self.passage = Some(passage);
         let _counted = InFlight::begin(destination.route.name.as_str());
 
-        let ready = self.stages.time(Stage::Connect, destination.pool.ready()).await;
+        let ready = timeout_at(budget.begin_until(), destination.pool.ready());
+        let ready = self.stages.time(Stage::Connect, ready).await.map_err(|_| Spent)?;
         let ready = ready.map_err(|error| self.unconnected(error))?;
         let call = planned.call;
         let (request, secrets) = match self.complete(planned).await {
@@ -150,12 +160,22 @@ impl<'a> Run<'a> {
         attempt: Option<&str>,
         reference: Option<&PaymentReference>,
     ) -> Result<Injected, Failure> {
+        let budget = self.order.admitted.budget;
+        budget.check(Instant::now())?;
         let wanted = plan.wanted();
         let reference = reference.map(PaymentReference::as_str);
         let asked = OpenRequest { reference, ..self.open_request(&wanted, attempt) };
         let traceparent = self.order.info.traceparent.to_string();
-        let opening = self.engine.vault.open(&asked, &traceparent);
-        let Opened { id, cards } = self.stages.time(Stage::Open, opening).await?;
+        let opening = self.engine.vault.open(&asked, &traceparent, budget.begin_until());
+        let opened = self.stages.time(Stage::Open, opening).await;
+        let Opened { id, cards } = opened.map_err(|error| {
+            let late =
+                matches!(error, OpenError::Unreachable(_) | OpenError::NoAnswer(_) | OpenError::TimedOut);
+            match budget.check(Instant::now()) {
+                Err(spent) if late => Failure::Spent(spent),
+                Ok(()) | Err(_) => Failure::Open(error),
+            }
+        })?;
         self.forward = Some(id);
         let injected = self.stages.time_sync(Stage::Inject, || plan.inject(&cards));
         injected.map_err(|error| {
@@ -192,14 +212,25 @@ impl<'a> Run<'a> {
     /// Sends once. The deadline counts from the first byte.
     async fn send(&mut self, ready: Ready, request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
         let order = self.order;
-        let sending = exchange(&order.target.destination, ready, request, self.engine.answer_bytes_max);
+        if let Err(spent) = order.admitted.budget.check(Instant::now()) {
+            ready.give_back();
+            self.report(OutcomeReport::bare("not-sent"));
+            return Err(spent.into());
+        }
+        let (began, ends) = (Instant::now(), order.admitted.budget.ends());
+        let sending = exchange(&order.target.destination, ready, request, ends, self.engine.answer_bytes_max);
         let sent = self.stages.time(Stage::Upstream, sending).await;
+        let whole_time = began + order.target.destination.route.upstream_timeout <= ends;
+        if let Ok(answer) = &sent {
+            self.judge(Verdict::of_status(answer.status));
+        }
         sent.map_err(|failure| match failure {
             Unsent::Connect(error) => {
                 self.report(OutcomeReport::bare("not-sent"));
                 self.unconnected(error)
             }
             Unsent::Sent(error) => {
+                self.judge(Verdict::of_exchange(&error, whole_time));
                 self.report(OutcomeReport {
                     upstream_ms: self.upstream_ms(),
                     ..OutcomeReport::bare("unknown")
@@ -226,6 +257,13 @@ impl<'a> Run<'a> {
         result
     }
 
+    /// Tells the breaker, once, what this call says of the PSP.
+    fn judge(&mut self, verdict: Verdict) {
+        if let Some(passage) = self.passage.take() {
+            passage.tell(verdict, Instant::now());
+        }
+    }
+
     fn report(&self, report: OutcomeReport) {
         if let Some(id) = self.forward {
             let timings = Some(Timings::of(&self.stages));
@@ -237,7 +275,8 @@ impl<'a> Run<'a> {
         self.stages.of(Stage::Upstream).map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX))
     }
 
-    fn unconnected(&self, error: ConnectError) -> Failure {
+    fn unconnected(&mut self, error: ConnectError) -> Failure {
+        self.judge(Verdict::of_connect(&error));
         measure::connect_failed(
             self.order.target.destination.route.name.as_str(),
             rescue::connect_reason(&error),
@@ -251,6 +290,12 @@ fn take_headers(headers: &mut HeaderMap, filled: Vec<(HeaderName, HeaderValue)>)
     for (name, value) in filled {
         headers.insert(name, value);
     }
+}
+
+fn shed(destination: &Destination) -> Failure {
+    let limited = Limited::Places { scope: Scope::Route };
+    protect::refused(destination.route.name.as_str(), limited);
+    limited.into()
 }
 
 /// Encrypts and signs, in this order: the last touch a request gets.
@@ -286,15 +331,17 @@ async fn exchange(
     destination: &Destination,
     ready: Ready,
     request: Request<Full<Bytes>>,
+    ends: Instant,
     answer_bytes_max: usize,
 ) -> Result<Answer, Unsent> {
-    let timeout = destination.route.upstream_timeout;
-    let request = match ready.send(request, Instant::now() + timeout, answer_bytes_max).await {
+    let until = || ends.min(Instant::now() + destination.route.upstream_timeout);
+    let request = match ready.send(request, until(), answer_bytes_max).await {
         Err(SendError::NotSent(request)) => *request,
         answer => return answer.map_err(Unsent::Sent),
     };
-    let fresh = destination.pool.connect().await.map_err(Unsent::Connect)?;
-    match fresh.send(request, Instant::now() + timeout, answer_bytes_max).await {
+    let fresh = timeout_at(ends, destination.pool.connect()).await;
+    let fresh = fresh.unwrap_or(Err(ConnectError::TimedOut)).map_err(Unsent::Connect)?;
+    match fresh.send(request, until(), answer_bytes_max).await {
         Err(SendError::NotSent(_)) => {
             Err(Unsent::Connect(ConnectError::Tcp(std::io::ErrorKind::ConnectionAborted.into())))
         }

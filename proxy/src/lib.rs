@@ -17,6 +17,7 @@ pub mod inject;
 pub mod listen;
 pub mod measure;
 pub mod outcome;
+pub mod protect;
 pub mod reference;
 pub mod registry;
 pub mod relay;

@@ -14,17 +14,19 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use strongroom_domain::route::{Call, Route};
 use strongroom_domain::{Clock, ForwardId, ProblemKind, RequestId};
 use strongroom_perimeter::limits::read_body;
 use strongroom_perimeter::listener::RouteLabel;
 use strongroom_perimeter::{Caller, RequestInfo};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::explain;
 use crate::forward::{Answered, Ended, Engine, Order};
 use crate::measure::{self, Stage, Stages};
+use crate::protect::{self, Admitted, Budget, CallerLimits, CallerPlace, Limited, Scope};
 use crate::registry::Registry;
 use crate::rescue::{self, Failure};
 use crate::route::{Bound, Destination};
@@ -44,6 +46,8 @@ pub struct Service {
     pub clock: Arc<dyn Clock>,
     /// What runs a call.
     pub engine: Arc<Engine>,
+    /// What each caller may do at all routes together.
+    pub callers: CallerLimits,
     /// Calls under way, so that a drain can wait for them.
     pub calls: TaskTracker,
     /// Largest body of a request.
@@ -65,8 +69,12 @@ pub fn router(service: Arc<Service>, bound: Option<Bound>) -> Router {
 async fn handle(State(Port { service, bound }): State<Port>, request: Request<Body>) -> Response {
     let (mut parts, body) = request.into_parts();
     let id = RequestInfo::id_of(&parts);
-    let mut stages = Stages::default();
+    let (arrived, mut stages) = (Instant::now(), Stages::default());
     if parts.method == Method::CONNECT {
+        if let Err(limited) = service.count(&parts, arrived) {
+            measure::tunnel("none", "refused");
+            return refuse(&limited.into(), None, id, &stages);
+        }
         let opened = tunnel::open(&service.registry.load(), &mut parts, bound.as_ref(), service.clock.now());
         return opened.unwrap_or_else(|(failure, found)| {
             measure::tunnel(found.as_deref().map_or("none", |found| found.route.name.as_str()), "refused");
@@ -74,9 +82,12 @@ async fn handle(State(Port { service, bound }): State<Port>, request: Request<Bo
         });
     }
     if service.explains(&parts, bound.as_ref()) {
+        if let Err(limited) = service.count(&parts, arrived) {
+            return refuse(&limited.into(), None, id, &stages);
+        }
         return explain::answer(&service, parts, body).await;
     }
-    let order = match service.order(parts, body, bound, &mut stages).await {
+    let order = match service.order((parts, body), arrived, bound, &mut stages).await {
         Ok(order) => order,
         Err((failure, found)) => return refuse(&failure, found.as_deref(), id, &stages),
     };
@@ -123,8 +134,8 @@ impl Service {
     /// Reads a request completely and finds its destination: by the tunnel it is in, its port, or what it says.
     async fn order(
         &self,
-        mut parts: Parts,
-        body: Body,
+        (mut parts, body): (Parts, Body),
+        arrived: Instant,
         port: Option<Bound>,
         stages: &mut Stages,
     ) -> Result<Order, (Failure, Option<Arc<Destination>>)> {
@@ -138,13 +149,49 @@ impl Service {
         if !registry.callers.may(&caller.workload, &destination.route.name, &destination.account.name) {
             return Err((Failure::CallerRefused, Some(destination)));
         }
+        let admitted = self.admit(&caller, &destination, &mut parts.headers, arrived);
+        let admitted = admitted.map_err(|failure| (failure, Some(destination.clone())))?;
         if destination.route.call(parts.method.as_str(), target.path()).is_none() {
             return Err((Failure::NotListed, Some(destination)));
         }
         let reading = read(&parts, body, self.request_bytes_max);
         let body = stages.time(Stage::Receive, reading).await;
         let body = body.map_err(|failure| (failure, Some(destination)))?;
-        Ok(Order { target, method: parts.method, headers: parts.headers, body, caller, info })
+        Ok(Order { target, method: parts.method, headers: parts.headers, body, caller, info, admitted })
+    }
+
+    /// Counts what is no call, a `CONNECT` or a question, among its caller's calls; it keeps no place.
+    fn count(&self, parts: &Parts, arrived: Instant) -> Result<(), Limited> {
+        // Without a caller there is a defect, which is said further on.
+        let Some(caller) = parts.extensions.get::<Caller>() else { return Ok(()) };
+        let entered = self.callers.enter(&caller.workload, Scope::Caller, arrived).map(drop);
+        entered.inspect_err(|limited| protect::refused("none", *limited))
+    }
+
+    /// Counts a call before its body is read, and gives it its places and its time.
+    fn admit(
+        &self,
+        caller: &Caller,
+        destination: &Destination,
+        headers: &mut HeaderMap,
+        arrived: Instant,
+    ) -> Result<Admitted, Failure> {
+        let (guard, route) = (&destination.guard, &destination.route);
+        let entered = || -> Result<[CallerPlace; 2], Limited> {
+            let anywhere = self.callers.enter(&caller.workload, Scope::Caller, arrived)?;
+            let here = guard.gate.enter(&caller.workload, arrived)?;
+            match destination.is_full() {
+                true => Err(Limited::Places { scope: Scope::Route }),
+                false => Ok([anywhere, here]),
+            }
+        };
+        let places = entered().inspect_err(|limited| protect::refused(route.name.as_str(), *limited))?;
+        if let Some(again) = guard.breaker.refuses(arrived) {
+            return Err(Failure::CircuitOpen(again));
+        }
+        let parts = route.connect_timeout + self.engine.vault.open_timeout() + route.upstream_timeout;
+        let budget = Budget::of(headers, arrived, route.protect.total_timeout.unwrap_or(parts))?;
+        Ok(Admitted { budget, places: Some(places) })
     }
 }
 

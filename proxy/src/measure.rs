@@ -151,6 +151,13 @@ pub fn inbound_cards(entry: &str, number: usize) {
         .increment(u64::try_from(number).unwrap_or(u64::MAX));
 }
 
+/// When a certificate presented to a PSP ends, in Unix time.
+pub fn client_certificate(route: &str, account: &str, ends: i64) {
+    let (route, account) = (route.to_owned(), account.to_owned());
+    gauge!("strongroom_proxy_client_certificate_ends_seconds", "route" => route, "account" => account)
+        .set(ends as f64);
+}
+
 /// Outcomes that wait to be recorded.
 pub fn outcomes_waiting(number: usize) {
     gauge!("strongroom_proxy_outcomes_waiting").set(u32::try_from(number).unwrap_or(u32::MAX));

@@ -10,23 +10,26 @@ mod watch;
 
 pub use watch::{Stamps, watch};
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ClientConfig;
+use rustls::{ClientConfig, RootCertStore};
 use sha2::{Digest as _, Sha256};
 use strongroom_domain::{Clock, Environment};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use crate::authority::{Authority, AuthorityError};
 use crate::config::ProxyConfig;
+use crate::measure;
+use crate::protect::Guards;
 use crate::route::{
     self, Callers, Destination, Entry, EntryError, Listed, ListedAccount, Registered, RouteBookError,
 };
-use crate::upstream::tls::TlsSetupError;
+use crate::upstream::tls::{self, TlsSetupError};
 use crate::upstream::{Admission, Dialer, InvalidHost, Pool, Resolve};
 
 /// Why there is nothing to serve, or why what is served stays as it was.
@@ -71,6 +74,7 @@ pub struct Registry {
     pub authority: Option<Authority>,
     pools: HashMap<Reach, Pool>,
     slots: HashMap<(String, usize), Arc<Semaphore>>,
+    guards: Guards,
 }
 
 /// What makes two connections to an upstream alike.
@@ -80,6 +84,9 @@ struct Reach {
     port: u16,
     private_addresses: Vec<IpAddr>,
     roots_sha256: Option<[u8; 32]>,
+    pins: BTreeSet<[u8; 32]>,
+    /// SHA-256 of the client certificate's chain.
+    presented: Option<[u8; 32]>,
     connect_timeout: Duration,
 }
 
@@ -113,15 +120,17 @@ impl Sources {
             before,
             pools: HashMap::new(),
             slots: HashMap::new(),
+            guards: Guards::default(),
+            roots: HashMap::new(),
             tls: HashMap::new(),
         };
         let mut listed: Vec<Listed<Destination>> = Vec::new();
         for one in registered {
             building.list(one, &mut listed)?;
         }
-        let Building { pools, slots, .. } = building;
+        let Building { pools, slots, guards, .. } = building;
         let entry = Entry::new(listed, config.host_suffix.as_deref())?;
-        Ok(Registry { entry, callers, authority, pools, slots })
+        Ok(Registry { entry, callers, authority, pools, slots, guards })
     }
 }
 
@@ -165,15 +174,19 @@ impl Registry {
     }
 }
 
-/// TLS for one set of pinned roots, or for the WebPKI, and a digest of the roots.
-type Trust = (Option<[u8; 32]>, Arc<ClientConfig>);
+/// One file of roots, or the WebPKI's, and a digest of the file.
+type Trust = (Option<[u8; 32]>, Arc<RootCertStore>);
+/// What makes TLS alike: roots, pins, and the certificate presented.
+type TlsKey = (Option<PathBuf>, BTreeSet<[u8; 32]>, Option<[u8; 32]>);
 
 struct Building<'a> {
     resolver: &'a Arc<dyn Resolve>,
     before: Option<&'a Registry>,
     pools: HashMap<Reach, Pool>,
     slots: HashMap<(String, usize), Arc<Semaphore>>,
-    tls: HashMap<Option<PathBuf>, Trust>,
+    guards: Guards,
+    roots: HashMap<Option<PathBuf>, Trust>,
+    tls: HashMap<TlsKey, Arc<ClientConfig>>,
 }
 
 impl Building<'_> {
@@ -184,9 +197,14 @@ impl Building<'_> {
             let hosts = one.route.hosts.iter().cloned().collect();
             listed.push(Listed { name: name.clone(), hosts, accounts: Vec::new() });
         }
+        if let Some(presented) = &one.keys.presented {
+            measure::client_certificate(name.as_str(), account.as_str(), presented.ends);
+        }
         let pool = self.pool(&one)?;
         let slots = self.slots(&one);
-        let destination = Arc::new(Destination::new(one, pool, slots));
+        let before = self.before.map(|before| &before.guards);
+        let guard = self.guards.of(&one.route, &upstream, before, Instant::now());
+        let destination = Arc::new(Destination::new(one, pool, guard, slots));
         if let Some(route) = listed.last_mut() {
             let upstream = (upstream.host, upstream.port);
             route.accounts.push(ListedAccount { name: account, upstream, destination });
@@ -211,6 +229,8 @@ impl Building<'_> {
             port: upstream.port,
             private_addresses: upstream.private_addresses,
             roots_sha256,
+            pins: route.protect.pins.clone(),
+            presented: one.keys.presented.as_ref().map(|presented| presented.sha256),
             connect_timeout: route.connect_timeout,
         };
         let known = self.pools.get(&reach).or_else(|| self.before?.pools.get(&reach));
@@ -232,17 +252,29 @@ impl Building<'_> {
         Ok(pool)
     }
 
-    /// TLS for a route's roots, with a digest of them: read once, however many accounts.
-    fn tls(&mut self, one: &Registered) -> Result<Trust, RegistryError> {
-        if let Some(found) = self.tls.get(&one.roots_file) {
-            return Ok(found.clone());
+    /// TLS for a route and what its account presents, with a digest of the roots: made once, however many accounts.
+    fn tls(&mut self, one: &Registered) -> Result<(Option<[u8; 32]>, Arc<ClientConfig>), RegistryError> {
+        let failed = |source| RegistryError::Roots { route: one.route.name.as_str().to_owned(), source };
+        let (digest, roots) = match self.roots.get(&one.roots_file) {
+            Some(found) => found.clone(),
+            None => {
+                let file = one.roots_file.as_deref();
+                // A file that cannot be read has no digest; reading the roots says so.
+                let digest = file.and_then(|file| std::fs::read(file).ok());
+                let digest = digest.map(|bytes| Sha256::digest(bytes).into());
+                let roots = tls::roots(file).map_err(failed)?;
+                self.roots.insert(one.roots_file.clone(), (digest, roots.clone()));
+                (digest, roots)
+            }
+        };
+        let (pins, presented) = (&one.route.protect.pins, one.keys.presented.as_ref());
+        let key = (one.roots_file.clone(), pins.clone(), presented.map(|presented| presented.sha256));
+        if let Some(found) = self.tls.get(&key) {
+            return Ok((digest, found.clone()));
         }
-        let file = one.roots_file.as_deref();
-        // A file that cannot be read has no digest; setting TLS up says so.
-        let digest = file.and_then(|file| std::fs::read(file).ok()).map(|bytes| Sha256::digest(bytes).into());
-        let tls = crate::upstream::tls::client_config(file)
-            .map_err(|source| RegistryError::Roots { route: one.route.name.as_str().to_owned(), source })?;
-        self.tls.insert(one.roots_file.clone(), (digest, tls.clone()));
+        let certified = presented.map(|presented| presented.certified.clone());
+        let tls = tls::client_config(roots, pins, certified).map_err(failed)?;
+        self.tls.insert(key, tls.clone());
         Ok((digest, tls))
     }
 }

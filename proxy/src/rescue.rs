@@ -6,6 +6,8 @@
 //! as success.
 //! Upholds: C-03, C-19.
 
+use std::time::Duration;
+
 use axum::response::Response;
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
@@ -15,10 +17,12 @@ use strongroom_perimeter::problem::{document, render};
 use crate::authority::LeafError;
 use crate::credential::CredentialRefused;
 use crate::inject::InjectError;
+use crate::protect::{InvalidTimeout, Limited, Scope, Spent};
 use crate::reference::ReferenceError;
 use crate::route::EntryRefused;
 use crate::scrub::DecodeError;
 use crate::sign::SignError;
+use crate::upstream::pins;
 use crate::upstream::{ConnectError, SendError};
 use crate::vault::OpenError;
 
@@ -64,9 +68,18 @@ pub enum Failure {
     /// A request that cannot be signed or encrypted as the PSP wants it.
     #[error(transparent)]
     Sign(#[from] SignError),
-    /// All slots of the route are taken.
-    #[error("all slots of the route are taken")]
-    Shed,
+    /// A rate is used up, or all places of a caller or a route are taken.
+    #[error(transparent)]
+    Limited(#[from] Limited),
+    /// The breaker of this PSP is open; when to ask again.
+    #[error("the breaker of this psp is open")]
+    CircuitOpen(Duration),
+    /// The caller's timeout cannot be read.
+    #[error(transparent)]
+    Timeout(#[from] InvalidTimeout),
+    /// The call's time was used up before a byte left.
+    #[error(transparent)]
+    Spent(#[from] Spent),
     /// No connection to the PSP.
     #[error("no connection to the psp")]
     Connect(#[source] ConnectError),
@@ -112,10 +125,13 @@ impl Failure {
             Self::Reference(error) => error.problem(),
             Self::Credential(_) => Problem::new(ProblemKind::CredentialRefused),
             Self::Sign(error) => error.problem(),
-            Self::Shed => Problem::because(
-                ProblemKind::RateLimited,
-                "too many calls at this psp at once; this one was shed, nothing was sent",
+            Self::Limited(limited) => over(*limited),
+            Self::CircuitOpen(again) => Problem::new(ProblemKind::PspCircuitOpen).again_after(*again),
+            Self::Timeout(_) => Problem::because(
+                ProblemKind::InvalidRequest,
+                "strongroom-timeout-ms is one whole number of milliseconds, 1 to 99999999; nothing was sent",
             ),
+            Self::Spent(_) => Problem::new(ProblemKind::DeadlineSpent),
             Self::Connect(error) => Problem::because(ProblemKind::PspUnreachable, unreachable(error)),
             Self::Open(error) => opening(error),
             Self::Unanswered(_) | Self::Undecodable(_) | Self::Abandoned => {
@@ -138,11 +154,18 @@ impl Failure {
             | Self::Inject(_)
             | Self::Reference(_)
             | Self::Open(OpenError::Refused { kind: Some(ProblemKind::ReferenceTaken), .. })
+            | Self::Limited(
+                Limited::Rate { .. } | Limited::Places { scope: Scope::Caller | Scope::CallerAtRoute },
+            )
+            // Said once, by the breaker, when it opened.
+            | Self::CircuitOpen(_)
+            | Self::Timeout(_)
+            | Self::Spent(_)
             | Self::Credential(_) => false,
             Self::Sign(error) => matches!(error, SignError::Failed),
             Self::NoCaller
             | Self::TunnelCertificate(_)
-            | Self::Shed
+            | Self::Limited(Limited::Places { scope: Scope::Route })
             | Self::Connect(_)
             | Self::Open(_)
             | Self::Unanswered(_)
@@ -172,7 +195,36 @@ const fn no_entry(refused: EntryRefused) -> &'static str {
     }
 }
 
-const fn unreachable(error: &ConnectError) -> &'static str {
+/// What is over its limit, with the time after which there is room.
+const fn over(limited: Limited) -> Problem {
+    let (detail, again) = match limited {
+        Limited::Rate { scope, again } => (
+            match scope {
+                Scope::Caller => "this caller calls faster than it may; nothing was sent",
+                Scope::CallerAtRoute => "this caller calls this psp faster than it may; nothing was sent",
+                Scope::Route => "this psp is called faster than its route allows; nothing was sent",
+            },
+            Some(again),
+        ),
+        Limited::Places { scope } => (
+            match scope {
+                Scope::Caller => "this caller has too many calls under way; nothing was sent",
+                Scope::CallerAtRoute => {
+                    "this caller has too many calls at this psp under way; nothing was sent"
+                }
+                Scope::Route => "too many calls at this psp at once; this one was shed, nothing was sent",
+            },
+            None,
+        ),
+    };
+    let problem = Problem::because(ProblemKind::RateLimited, detail);
+    match again {
+        Some(again) => problem.again_after(again),
+        None => problem,
+    }
+}
+
+fn unreachable(error: &ConnectError) -> &'static str {
     match error {
         ConnectError::Unresolved(_) => "the psp's name has no address; nothing was sent, a retry is safe",
         ConnectError::ForbiddenAddress(_) => {
@@ -180,6 +232,9 @@ const fn unreachable(error: &ConnectError) -> &'static str {
         }
         ConnectError::Tcp(_) | ConnectError::TimedOut | ConnectError::Http(_) => {
             ProblemKind::PspUnreachable.title()
+        }
+        ConnectError::Tls(error) if pins::is_unpinned(error) => {
+            "the psp shows none of the pinned keys; nothing was sent"
         }
         ConnectError::Tls(_) => {
             "no tls connection to the psp, perhaps a wrong certificate; nothing was sent, a retry is safe"
@@ -189,11 +244,12 @@ const fn unreachable(error: &ConnectError) -> &'static str {
 
 /// Short word for metrics.
 #[must_use]
-pub const fn connect_reason(error: &ConnectError) -> &'static str {
+pub fn connect_reason(error: &ConnectError) -> &'static str {
     match error {
         ConnectError::Unresolved(_) => "unresolved",
         ConnectError::ForbiddenAddress(_) => "forbidden-address",
         ConnectError::Tcp(_) => "tcp",
+        ConnectError::Tls(error) if pins::is_unpinned(error) => "unpinned",
         ConnectError::Tls(_) => "tls",
         ConnectError::TimedOut => "timeout",
         ConnectError::Http(_) => "http",
@@ -244,6 +300,8 @@ fn opening(error: &OpenError) -> Problem {
         | ProblemKind::PreconditionFailed
         | ProblemKind::PreconditionRequired
         | ProblemKind::PspUnreachable
+        | ProblemKind::PspCircuitOpen
+        | ProblemKind::DeadlineSpent
         | ProblemKind::VaultUnreachable
         | ProblemKind::HeaderTooLarge
         | ProblemKind::PspOutcomeUnknown
@@ -356,7 +414,12 @@ mod tests {
             (refused(ProblemKind::ReferenceTaken), 403),
             (Failure::Reference(ReferenceError::Missing), 400),
             (Failure::Reference(ReferenceError::Twice), 400),
-            (Failure::Shed, 429),
+            (Failure::Limited(Limited::Places { scope: Scope::Route }), 429),
+            (Failure::Limited(Limited::Rate { scope: Scope::Caller, again: Duration::from_millis(1) }), 429),
+            (Failure::Limited(Limited::Places { scope: Scope::CallerAtRoute }), 429),
+            (Failure::CircuitOpen(Duration::from_secs(5)), 424),
+            (Failure::Timeout(InvalidTimeout), 400),
+            (Failure::Spent(Spent), 424),
             (Failure::Unanswered(SendError::TimedOut), 502),
             (Failure::Undecodable(DecodeError::Unsupported), 502),
             (Failure::Redirected, 502),

@@ -19,6 +19,7 @@ use strongroom_domain::route::{Account, Route, Upstream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::credential::AccountKeys;
+use crate::protect::Guard;
 use crate::upstream::Pool;
 
 /// One account of one route, ready to be used.
@@ -34,16 +35,18 @@ pub struct Destination {
     pub upstream: Upstream,
     /// Connections there.
     pub pool: Pool,
+    /// What protects it, and others from it.
+    pub guard: Guard,
     slots: Arc<Semaphore>,
 }
 
 impl Destination {
     /// A destination that shares the route's slots.
     #[must_use]
-    pub fn new(registered: Registered, pool: Pool, slots: Arc<Semaphore>) -> Self {
+    pub fn new(registered: Registered, pool: Pool, guard: Guard, slots: Arc<Semaphore>) -> Self {
         let upstream = registered.upstream();
         let Registered { route, account, keys, .. } = registered;
-        Self { route, account, keys: Arc::new(keys), upstream, pool, slots }
+        Self { route, account, keys: Arc::new(keys), upstream, pool, guard, slots }
     }
 
     /// The same with stand-ins for the account's secrets: to explain a request, not to send one.
@@ -62,6 +65,12 @@ impl Destination {
     #[must_use]
     pub fn slots(&self) -> Arc<Semaphore> {
         self.slots.clone()
+    }
+
+    /// Whether a call would be shed now.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.slots.available_permits() == 0
     }
 
     /// A place among the calls at this PSP. `None`: all are taken, shed this one.

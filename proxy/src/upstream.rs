@@ -4,8 +4,10 @@
 //! route's host, exactly once.
 //! Upholds: C-17, C-19.
 
+pub mod pins;
 pub mod tls;
 
 pub use strongroom_perimeter::outbound::{
-    Admission, Answer, ConnectError, Dialer, InvalidHost, Pool, Ready, Resolve, SendError, SystemResolver,
+    Admission, Answer, CachedResolver, ConnectError, Dialer, InvalidHost, Pool, Ready, Resolve, SendError,
+    SystemResolver,
 };

@@ -137,9 +137,20 @@ impl VaultClient {
         }
     }
 
-    /// Opens a forward: the vault decides, audits durably, then answers with the card data asked for.
-    pub async fn open(&self, asked: &OpenRequest<'_>, traceparent: &str) -> Result<Opened, OpenError> {
-        let deadline = Instant::now() + self.open_timeout;
+    /// How long an open may take.
+    #[must_use]
+    pub const fn open_timeout(&self) -> Duration {
+        self.open_timeout
+    }
+
+    /// Opens a forward, before `until`: the vault decides, audits durably, then answers with the card data asked for.
+    pub async fn open(
+        &self,
+        asked: &OpenRequest<'_>,
+        traceparent: &str,
+        until: Instant,
+    ) -> Result<Opened, OpenError> {
+        let deadline = until.min(Instant::now() + self.open_timeout);
         let body = Bytes::from(asked.to_json());
         let exchange = self.exchange(Method::POST, "/v1/forwards", body, Some(traceparent), deadline);
         let answer = match timeout_at(deadline, exchange).await {
@@ -265,13 +276,15 @@ fn wipe(body: Bytes) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
-    use crate::upstream::SystemResolver;
+    use crate::upstream::{SystemResolver, tls};
 
     #[test]
     fn vault_urls_are_https_hosts() {
         let resolver: Arc<dyn Resolve> = Arc::new(SystemResolver);
-        let tls = crate::upstream::tls::client_config(None).unwrap();
+        let tls = tls::client_config(tls::roots(None).unwrap(), &BTreeSet::new(), None).unwrap();
         for (url, right) in [
             ("https://vault.internal", true),
             ("https://vault.internal:8443/", true),

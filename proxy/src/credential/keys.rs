@@ -11,6 +11,7 @@ use strongroom_domain::route::{Account, CredentialPlace, IdentityValue, Route};
 use strongroom_perimeter::secret_file::{self, SecretFileError};
 use zeroize::Zeroizing;
 
+use super::Presented;
 use crate::sign::jwe::Recipient;
 use crate::sign::{Signer, SigningKey};
 
@@ -28,6 +29,8 @@ pub struct AccountKeys {
     pub signer: Option<Signer>,
     /// Whom calls are encrypted to, where the route encrypts.
     pub recipient: Option<Recipient>,
+    /// What it presents in TLS, where the route does.
+    pub presented: Option<Presented>,
 }
 
 /// Shows no secret.
@@ -83,6 +86,9 @@ impl AccountKeys {
                 .map_err(|source| SecretFileError::Unreadable { path: path.clone(), source })?;
             let read = Recipient::from_pem(&pem, recipient.key_id.as_deref());
             keys.recipient = Some(read.map_err(|reason| SecretFileError::content(&path, reason))?);
+        }
+        if let Some(files) = &account.client_certificate {
+            keys.presented = Some(Presented::read(files, folder)?);
         }
         Ok(keys)
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use strongroom_domain::Environment;
-use strongroom_domain::route::{Account, InvalidAccount, InvalidRoute, Roots, Route, Upstream};
+use strongroom_domain::route::{Account, InvalidAccount, InvalidRoute, Roots, Route, Upstream, check_place};
 use strongroom_perimeter::secret_file::SecretFileError;
 
 use crate::credential::AccountKeys;
@@ -154,6 +154,13 @@ fn register(
     for account in accounts {
         let (route, roots_file) = (route.clone(), roots_file.clone());
         let (account, keys) = held(&folder, &account, &route, secrets)?;
+        let (host, port) = account.upstream(&route);
+        if environment == Environment::Live
+            && let Err(reason) = check_place(host, port)
+        {
+            let path = folder.join(format!("{}.toml", account.name));
+            return Err(RouteBookError::Account { path, source: InvalidAccount::Value(reason) });
+        }
         into.push(Registered { route, account, keys, roots_file });
     }
     Ok(())
@@ -242,6 +249,15 @@ mod tests {
         assert_eq!(m501.keys.credential.as_ref().unwrap(), "Bearer sk_501");
         assert_eq!(m501.upstream().host, "m501.psp.example");
         assert_eq!(default.upstream(), default.route.upstream);
+        let live = || read(folder.path(), None, Environment::Live, None);
+        assert!(live().is_ok());
+        std::fs::write(
+            folder.path().join("accounts/psp/m-501.toml"),
+            account.replace("m501.psp.example", "134744072"),
+        )
+        .unwrap();
+        assert!(read_in(folder.path(), &[]).is_ok());
+        assert!(matches!(live(), Err(RouteBookError::Account { .. })), "an address, however it is spelled");
     }
 
     #[test]

@@ -2,15 +2,19 @@
 //!
 //! Promises: nothing else in the house speaks TLS 1.2 to anybody outside (inside tunnels it is spoken within TLS 1.3,
 //! `authority`). No resumption, no early data, no key log.
-//! Upholds: C-17.
+//! Upholds: C-17, C-48.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::client::Resumption;
+use rustls::client::{Resumption, VerifierBuilderError};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+
+use super::pins::PinnedVerifier;
 
 /// Why a route's trust cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -33,20 +37,40 @@ pub enum TlsSetupError {
     /// The provider lacks a protocol version.
     #[error("tls cannot be set up")]
     Setup(#[source] rustls::Error),
+    /// The roots cannot verify.
+    #[error("the roots cannot be used")]
+    Verifier(#[from] VerifierBuilderError),
 }
 
-/// TLS that trusts the WebPKI, or only the certificates in `roots`.
-pub fn client_config(roots: Option<&Path>) -> Result<Arc<ClientConfig>, TlsSetupError> {
-    let roots = match roots {
+/// The roots of the WebPKI, or only the certificates in a file.
+pub fn roots(file: Option<&Path>) -> Result<Arc<RootCertStore>, TlsSetupError> {
+    Ok(Arc::new(match file {
         None => webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect(),
         Some(path) => pinned(path)?,
-    };
+    }))
+}
+
+/// TLS that trusts these roots and, unless there are none, these pins; and presents a certificate to PSPs that ask.
+pub fn client_config(
+    roots: Arc<RootCertStore>,
+    pins: &BTreeSet<[u8; 32]>,
+    presented: Option<Arc<CertifiedKey>>,
+) -> Result<Arc<ClientConfig>, TlsSetupError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(TlsSetupError::Setup)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .map_err(TlsSetupError::Setup)?;
+    let builder = match pins.is_empty() {
+        true => builder.with_root_certificates(roots),
+        false => {
+            let verifier = Arc::new(PinnedVerifier::new(roots, provider, pins.clone())?);
+            builder.dangerous().with_custom_certificate_verifier(verifier)
+        }
+    };
+    let mut config = match presented {
+        None => builder.with_no_client_auth(),
+        Some(presented) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(presented))),
+    };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))

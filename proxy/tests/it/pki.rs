@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType};
+use sha2::{Digest as _, Sha256};
 
 /// A certificate and its key as files.
 pub(crate) struct Files {
@@ -62,6 +63,13 @@ impl Authority {
         keep_private(&files.key);
         files
     }
+}
+
+/// SHA-256 of a certificate's public key, as routes pin it.
+pub(crate) fn pin(certificate: &Path) -> String {
+    let pem = std::fs::read(certificate).unwrap();
+    let (_, pem) = x509_parser::pem::parse_x509_pem(&pem).unwrap();
+    hex::encode(Sha256::digest(pem.parse_x509().unwrap().public_key().raw))
 }
 
 /// Others may not open a secret, or it is refused.

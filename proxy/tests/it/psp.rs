@@ -2,14 +2,17 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rustls::ServerConfig;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 
 use crate::pki::Files;
@@ -22,6 +25,8 @@ pub(crate) enum Then {
     AnswerAndClose(Vec<u8>),
     /// Answers after a while.
     After(Duration, Vec<u8>),
+    /// Answers when it is told to.
+    When(Arc<Notify>, Vec<u8>),
     /// Closes without an answer.
     Close,
     /// Never answers.
@@ -51,6 +56,7 @@ struct Memory {
     script: VecDeque<Then>,
     seen: Vec<Seen>,
     connections: usize,
+    presented: Vec<Vec<u8>>,
 }
 
 #[derive(Clone)]
@@ -72,15 +78,24 @@ pub(crate) fn raw(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
 }
 
 impl Psp {
-    /// Listens on loopback under this certificate, TLS 1.2 only if asked.
-    pub(crate) async fn start(files: &Files, versions: &[&'static rustls::SupportedProtocolVersion]) -> Self {
+    /// Listens on loopback under this certificate, TLS 1.2 only if asked, and asks callers for one of `client_ca`.
+    pub(crate) async fn start(
+        files: &Files,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+        client_ca: Option<&Path>,
+    ) -> Self {
         let chain = CertificateDer::pem_file_iter(&files.certificate).unwrap().map(Result::unwrap).collect();
         let key = PrivateKeyDer::from_pem_file(&files.key).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let client = client_ca.map_or_else(WebPkiClientVerifier::no_client_auth, |file| {
+            let mut roots = RootCertStore::empty();
+            roots.add(CertificateDer::from_pem_file(file).unwrap()).unwrap();
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().unwrap()
+        });
         let config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)
             .unwrap()
-            .with_no_client_auth()
+            .with_client_cert_verifier(client)
             .with_single_cert(chain, key)
             .unwrap();
         let acceptor = TlsAcceptor::from(Arc::new(config));
@@ -105,6 +120,11 @@ impl Psp {
         self.memory.lock().unwrap().seen.clone()
     }
 
+    /// Certificates that callers presented, in DER, one for each connection.
+    pub(crate) fn presented(&self) -> Vec<Vec<u8>> {
+        self.memory.lock().unwrap().presented.clone()
+    }
+
     pub(crate) fn requests(&self) -> usize {
         self.memory.lock().unwrap().seen.len()
     }
@@ -115,6 +135,8 @@ impl Psp {
 
     async fn connection(self, acceptor: TlsAcceptor, tcp: TcpStream) {
         let Ok(mut stream) = acceptor.accept(tcp).await else { return };
+        let presented = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        self.memory.lock().unwrap().presented.extend(presented.map(|one| one.to_vec()));
         let mut buffer = Vec::new();
         while let Some(request) = read_request(&mut stream, &mut buffer).await {
             let then = {
@@ -126,6 +148,10 @@ impl Psp {
                 Then::Answer(bytes) => stream.write_all(&bytes).await.unwrap_or_default(),
                 Then::After(pause, bytes) => {
                     tokio::time::sleep(pause).await;
+                    stream.write_all(&bytes).await.unwrap_or_default();
+                }
+                Then::When(told, bytes) => {
+                    told.notified().await;
                     stream.write_all(&bytes).await.unwrap_or_default();
                 }
                 Then::AnswerAndClose(bytes) => {

@@ -1,10 +1,12 @@
 //! The scenarios.
 
 mod accounts;
+mod breaker;
 mod charge;
 mod command;
 mod contract;
 mod credentials;
+mod deadline;
 mod destination;
 mod echo;
 mod entry;
@@ -14,8 +16,10 @@ mod failures;
 mod identity;
 mod inbound;
 mod independent;
+mod limits;
 mod load;
 mod once;
+mod pins;
 mod relay;
 mod shipped;
 mod signed_routes;

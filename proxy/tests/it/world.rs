@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -43,6 +43,8 @@ pub(crate) struct World {
     pub(crate) ports: Vec<SocketAddr>,
     /// Where senders connect, if the proxy receives messages.
     pub(crate) inbound: Option<SocketAddr>,
+    /// What names lead to.
+    pub(crate) names: Arc<Table>,
     caller: Files,
     pool: Pool,
     stop: CancellationToken,
@@ -76,6 +78,8 @@ pub(crate) struct Setup {
     pub(crate) connect: bool,
     /// Other settings of the proxy.
     pub(crate) change: fn(&mut ProxyConfig),
+    /// Whether the PSP asks for certificates of a CA of its own. Merchants `merchant-a` and `merchant-b` have one.
+    pub(crate) psp_asks: bool,
     /// Routes as they are shipped, but for where they lead: to this world's PSP.
     pub(crate) shipped: Vec<&'static str>,
 }
@@ -97,6 +101,7 @@ impl Default for Setup {
             files: Vec::new(),
             connect: false,
             change: |_| {},
+            psp_asks: false,
             shipped: Vec::new(),
         }
     }
@@ -120,13 +125,20 @@ pub(crate) fn second_account(more: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Answers every name with one list of addresses.
-struct Table(Vec<SocketAddr>);
+/// Answers every name with one list of addresses, which a test may change.
+pub(crate) struct Table(Mutex<Vec<SocketAddr>>);
+
+impl Table {
+    pub(crate) fn change(&self, addresses: Vec<SocketAddr>) {
+        *self.0.lock().unwrap() = addresses;
+    }
+}
 
 #[async_trait]
 impl Resolve for Table {
     async fn resolve(&self, _: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        Ok(self.0.iter().map(|address| SocketAddr::new(address.ip(), port)).collect())
+        let addresses = self.0.lock().unwrap();
+        Ok(addresses.iter().map(|address| SocketAddr::new(address.ip(), port)).collect())
     }
 }
 
@@ -200,13 +212,21 @@ impl World {
         let psp_ca = Authority::new(at, "psp-ca");
         let foreign = Authority::new(at, "foreign-ca");
         let signs = if setup.foreign_ca { &foreign } else { &psp_ca };
-        let psp = Psp::start(&signs.server(&setup.certificate_name), &setup.versions).await;
+        let files = signs.server(&setup.certificate_name);
+        let pins = [pki::pin(&psp_ca.file), pki::pin(&files.certificate)];
+        let asks = setup.psp_asks.then(|| Authority::new(at, "psp-merchants"));
+        for merchant in asks.iter().flat_map(|asks| ["merchant-a", "merchant-b"].map(|name| (asks, name))) {
+            merchant.0.client(merchant.1);
+        }
+        let psp = Psp::start(&files, &setup.versions, asks.map(|asks| asks.file).as_deref()).await;
         let vault_files = house.server("vault.test");
         let vault = Vault::start(&house, &vault_files).await;
         vault.knows(
             TOKEN,
             json!({ "number": NUMBER, "cvc": "737", "exp_month": 3, "exp_year": 2030, "holder": "JANE DOE" }),
         );
+        let route = setup.route.replace("PIN_OF_CA", &pins[0]).replace("PIN_OF_LEAF", &pins[1]);
+        let setup = Setup { route, ..setup };
         write_policies(at, &setup, psp.address.port());
         for (path, text) in &setup.files {
             write(at, path, &text.replace("PORT", &psp.address.port().to_string()));
@@ -235,10 +255,11 @@ impl World {
             telemetry: toml::from_str("").unwrap(),
         };
         (setup.change)(&mut config);
+        let names = Arc::new(Table(Mutex::new(setup.resolves)));
         let ambient = Ambient {
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom::new()),
-            resolver: Arc::new(Table(setup.resolves)),
+            resolver: names.clone(),
         };
         let proxy = Proxy::bind(config, ambient).unwrap();
         let (address, ports) = (proxy.local_addr(), proxy.port_addrs());
@@ -256,6 +277,7 @@ impl World {
             proxy: address,
             ports,
             inbound,
+            names,
             caller,
             pool,
             stop,
@@ -375,7 +397,8 @@ fn write_policies(at: &Path, setup: &Setup, port: u16) {
         "[route.psp]\nupstream = \"https://{upstream_host}:{port}\"\nhosts = [\"{HOST}\"]\n\
          roots_file = \"../../psp-ca.pem\"\nprivate_addresses = {private_addresses}\n\
          credential = {credential}\n\
-         idempotency = {{ header = \"Idempotency-Key\" }}\n{route}\n{calls}"
+         idempotency = {{ header = \"Idempotency-Key\" }}\n{route}\n{}{calls}",
+        patient("psp", route),
     );
     for (path, text) in [
         ("policies/routes/psp.toml", text.as_str()),
@@ -392,6 +415,14 @@ fn write_policies(at: &Path, setup: &Setup, port: u16) {
     setup.shipped.iter().for_each(|route| ship(at, route, &upstream));
 }
 
+/// No breaker opens where a test does not say when: scenarios make PSPs fail as often as they like.
+fn patient(route: &str, text: &str) -> String {
+    match text.contains(".protect]") {
+        true => String::new(),
+        false => format!("[route.{route}.protect]\nbreaker = {{ failures = 1000000 }}\n"),
+    }
+}
+
 /// A shipped route and its account, with the route's own upstream replaced and a credential that names the route.
 fn ship(at: &Path, route: &str, upstream: &str) {
     let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");
@@ -399,7 +430,7 @@ fn ship(at: &Path, route: &str, upstream: &str) {
     let text = std::fs::read_to_string(policies.join(&file)).unwrap();
     let (before, rest) = text.split_once("\nupstream = ").unwrap();
     let (_, after) = rest.split_once('\n').unwrap();
-    let text = format!("{before}\n{upstream}\n{after}");
+    let text = format!("{before}\n{upstream}\n{after}\n{}", patient(route, after));
     std::fs::write(at.join("policies").join(&file), text).unwrap();
     let file = format!("accounts/{route}/default.toml");
     std::fs::create_dir_all(at.join("policies/accounts").join(route)).unwrap();
@@ -442,7 +473,7 @@ fn client_tls(house: &Authority, files: &Files) -> ClientTlsConfig {
 fn dialer(house: &Authority, caller: &Files, address: SocketAddr, alpn: &[u8]) -> Dialer {
     let mut tls = client_config(&client_tls(house, caller)).unwrap();
     tls.alpn_protocols = vec![alpn.to_vec()];
-    let resolver = Arc::new(Table(Vec::new()));
+    let resolver = Arc::new(Table(Mutex::default()));
     let second = Duration::from_secs(1);
     Dialer::new(&address.ip().to_string(), address.port(), Admission::Any, resolver, Arc::new(tls), second)
         .unwrap()

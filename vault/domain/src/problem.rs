@@ -85,6 +85,12 @@ impl Problem {
         Self { detail, ..Self::new(kind) }
     }
 
+    /// The same, with the time after which a retry may help.
+    #[must_use]
+    pub const fn again_after(self, time: Duration) -> Self {
+        Self { retry_after: Some(time), ..self }
+    }
+
     /// The same, pointing at a field.
     #[must_use]
     pub const fn at(self, pointer: &'static str) -> Self {
@@ -200,6 +206,10 @@ problem_kinds! {
     IdempotencyKeyReused = (422, "idempotency-key-reused", "the idempotency key was used with another request"),
     /// Nothing was sent: the PSP cannot be reached. Safe to retry.
     PspUnreachable = (424, "psp-unreachable", "the psp cannot be reached; nothing was sent, a retry is safe"),
+    /// Nothing was sent: calls to this PSP failed so often that none is made for now.
+    PspCircuitOpen = (424, "psp-circuit-open", "calls to this psp fail; nothing was sent, a retry is safe after the time given"),
+    /// Nothing was sent: the call's time, or its caller's, was used up before a byte could leave.
+    DeadlineSpent = (424, "deadline-spent", "the time for this call was used up; nothing was sent, a retry is safe"),
     /// Nothing was sent: the vault cannot be reached. Safe to retry.
     VaultUnreachable = (424, "vault-unreachable", "the vault cannot be reached; nothing was sent, a retry is safe"),
     /// The change does not say of which version it is (RFC 6585 §3).
@@ -234,6 +244,8 @@ impl ProblemKind {
             | Self::Overloaded
             | Self::RateLimited
             | Self::PspUnreachable
+            | Self::PspCircuitOpen
+            | Self::DeadlineSpent
             | Self::VaultUnreachable
             | Self::IdempotencyInFlight => Some(Duration::from_secs(1)),
             Self::EraseBreaker => Some(Duration::from_secs(3_600)),

@@ -13,11 +13,12 @@ mod identity;
 mod path;
 mod place;
 mod places;
+mod protect;
 mod reference;
 mod selector;
 mod signing;
 
-pub use account::{Account, AccountName, InvalidAccount, TenantScope};
+pub use account::{Account, AccountName, ClientCertificateFiles, InvalidAccount, TenantScope};
 pub use checker::Finding;
 pub use file::{
     Inbound, InvalidRoute, OtherPlace, Platform, Sender, TimeUnit, TimestampHeader, Verification,
@@ -25,6 +26,7 @@ pub use file::{
 pub use identity::{ANY, IdentityAt, IdentityPlace, IdentityValue, Sha256Hex};
 pub use path::PathPattern;
 pub use place::{Attribute, AttributeSet, ExpiryFormat, HEADER_PREFIX, Inject, JsonForm, Source};
+pub use protect::{BreakerSettings, Protect, Rate, check_place};
 pub use reference::{InvalidReference, PaymentReference, ReferencePlace};
 pub use signing::{
     Encryption, HashName, HmacSigning, MessageAlgorithm, MessageSigning, Output, Part, RecipientKeyFile,
@@ -99,6 +101,8 @@ pub struct Route {
     pub upstream_timeout: Duration,
     /// Requests at this PSP at once; more are shed.
     pub in_flight_max: usize,
+    /// Rates, places per caller, breaker, deadline, pins.
+    pub protect: Protect,
     /// Calls that carry card data.
     pub allow: Vec<AllowedCall>,
     /// Calls that carry none: confirm, refund, retrieve.

@@ -36,6 +36,29 @@ pub struct Account {
     pub signing: Option<SigningKeyFiles>,
     /// The PSP's key, exactly where the route encrypts.
     pub encryption: Option<RecipientKeyFile>,
+    /// What it presents to the PSP in TLS, exactly where the route says `client_certificate`.
+    pub client_certificate: Option<ClientCertificateFiles>,
+}
+
+/// A certificate PSPs ask for, and its key, in the proxy's secrets folder.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientCertificateFiles {
+    /// The certificate and its intermediates, PEM.
+    pub certificate_file: PathBuf,
+    /// Its private key, PEM.
+    pub key_file: PathBuf,
+}
+
+impl ClientCertificateFiles {
+    fn fits(&self) -> Result<(), &'static str> {
+        if lies_inside(&self.certificate_file) && lies_inside(&self.key_file) {
+            return Ok(());
+        }
+        Err(
+            "files of `client_certificate` lie inside the secrets folder; name them without `..` or a leading `/`",
+        )
+    }
 }
 
 /// Which tenants an account serves.
@@ -79,6 +102,7 @@ struct AccountFile {
     identity: BTreeMap<String, IdentityValue>,
     signing: Option<SigningKeyFiles>,
     encryption: Option<RecipientKeyFile>,
+    client_certificate: Option<ClientCertificateFiles>,
 }
 
 impl Account {
@@ -131,6 +155,7 @@ impl Account {
             identity: file.identity,
             signing: file.signing,
             encryption: file.encryption,
+            client_certificate: file.client_certificate,
         };
         account.fits(route).map_err(InvalidAccount::Value)?;
         Ok(account)
@@ -160,6 +185,14 @@ impl Account {
             );
         }
         identity::fits(&self.identity, route)?;
+        match (route.protect.client_certificate, &self.client_certificate) {
+            (true, None) => return Err("the route presents certificates: give `[client_certificate]`"),
+            (false, Some(_)) => {
+                return Err("the route presents no certificate: leave out `[client_certificate]`");
+            }
+            (true, Some(files)) => files.fits()?,
+            (false, None) => {}
+        }
         match (&route.signing, &self.signing) {
             (Some(signing), Some(key)) => key.fits(signing)?,
             (Some(_), None) => return Err("the route signs: give `[signing]`"),
@@ -194,7 +227,9 @@ impl Account {
             IdentityValue::One(_) | IdentityValue::Listed(_) | IdentityValue::Digests { .. } => None,
         });
         let recipient = self.encryption.iter().map(|recipient| &recipient.public_key_file);
-        self.credential_file.iter().chain(signing).chain(identity).chain(recipient)
+        let presented = self.client_certificate.iter();
+        let presented = presented.flat_map(|files| [&files.certificate_file, &files.key_file]);
+        self.credential_file.iter().chain(signing).chain(identity).chain(recipient).chain(presented)
     }
 
     /// Whether cards of this tenant may go to this account.
@@ -259,7 +294,19 @@ mod tests {
             assert_eq!(Account::parse("default", text, &route).is_ok(), fits, "{mode:?} {text}");
             assert_eq!(Account::findings("default", text, &route).is_empty(), fits, "{mode:?} {text}");
         }
+        let present = "credential = { header = \"Authorization\" }\nprotect = { client_certificate = true }";
+        let presents = route(Credentials::Unpinned, present);
+        let files = |certificate: &str| {
+            format!(
+                "{none}\n[client_certificate]\ncertificate_file = \"{certificate}\"\nkey_file = \"psp/a.key\""
+            )
+        };
+        assert!(Account::parse("default", none, &presents).is_err());
+        assert!(Account::parse("default", &files("../a.pem"), &presents).is_err());
+        let account = Account::parse("default", &files("psp/a.pem"), &presents).unwrap();
+        assert_eq!(account.secret_files().count(), 2);
         let route = route(Credentials::Unpinned, "credential = { header = \"Authorization\" }");
+        assert!(Account::parse("default", &files("psp/a.pem"), &route).is_err());
         let acme = Account::parse("default", none, &route).unwrap();
         assert!(
             acme.serves(&TenantId::parse("acme").unwrap())

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::identity::{self, IdentityTable};
 use super::places;
+use super::protect::ProtectTable;
 use super::reference::Mode;
 use super::{
     AllowedCall, Attribute, BodyFormat, CredentialPlace, Credentials, Encryption, ExpiryFormat, Inject,
@@ -70,6 +71,8 @@ struct RouteTable {
     upstream_timeout_ms: u64,
     #[serde(default = "default_in_flight_max")]
     in_flight_max: usize,
+    #[serde(default)]
+    protect: ProtectTable,
     #[serde(default)]
     allow: Vec<AllowTable>,
     #[serde(default)]
@@ -181,6 +184,7 @@ impl Route {
         if self.in_flight_max == 0 || self.upstream_timeout.is_zero() || self.connect_timeout.is_zero() {
             return Err("timeouts and `in_flight_max` are above 0".into());
         }
+        self.protect.check(environment, self)?;
         self.check_credential()?;
         check_calls(&self.allow, &self.pass)?;
         let faults = self.allow.iter().flat_map(places::faults);
@@ -277,6 +281,7 @@ impl RouteTable {
             connect_timeout: Duration::from_millis(self.connect_timeout_ms),
             upstream_timeout: Duration::from_millis(self.upstream_timeout_ms),
             in_flight_max: self.in_flight_max,
+            protect: self.protect.into_protect()?,
             allow: self.allow.into_iter().map(AllowTable::into_call).collect::<Result<_, _>>()?,
             pass: self.pass.into_iter().map(PassTable::into_call).collect::<Result<_, _>>()?,
             sha256: Sha256::digest(text.as_bytes()).into(),

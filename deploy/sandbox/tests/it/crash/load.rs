@@ -154,8 +154,8 @@ async fn pay(market: Arc<Market>, mut door: Door, answers: Answers) {
                         answers.send((at, answer.json()["id"].as_str().unwrap().to_owned())).unwrap();
                         break;
                     }
-                    // The vault is away or slow, and nothing was sent to the PSP.
-                    424 | 503 => drop(market.turned_away.fetch_add(1, Ordering::SeqCst)),
+                    // The vault is away or slow, or the payers too fast, and nothing was sent to the PSP.
+                    424 | 429 | 503 => drop(market.turned_away.fetch_add(1, Ordering::SeqCst)),
                     status => panic!("{status}: {}", answer.json()),
                 },
                 Err(LineError::NotSent(_)) => {}
