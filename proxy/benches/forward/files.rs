@@ -38,26 +38,52 @@ pub(crate) fn free_address() -> Result<SocketAddr, Failure> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
-/// The shipped policies and the route of the PSP at `psp`.
-pub(crate) fn policies(folder: &Path, psp: SocketAddr) -> Result<(), Failure> {
+/// No limit of time or rate that the load reaches; the stalled PSP never makes the breaker open.
+const UNLIMITED: &str = r#"
+[route.psp.protect]
+rate = { per_second = 1000000, burst = 1000000 }
+caller_rate = { per_second = 1000000, burst = 1000000 }
+"#;
+const STALLED: &str = r#"caller_in_flight_max = 256
+total_timeout_ms = 3603000
+breaker = { failures = 1000000 }
+"#;
+
+/// The shipped policies, the route of the PSP at `psp`, and of one that never answers.
+pub(crate) fn policies(folder: &Path, psp: SocketAddr, stalled: Option<SocketAddr>) -> Result<(), Failure> {
     let policies = folder.join("policies");
     copy(&repository().join("policies"), &policies)?;
-    let head = format!(
-        "[route.psp]\nupstream = \"https://127.0.0.1:{}\"\nroots_file = {:?}\nprivate_addresses = [\"127.0.0.1\"]",
-        psp.port(),
-        folder.join("pki/psp-ca.pem"),
-    );
-    std::fs::write(policies.join("routes/psp.toml"), format!("{head}{ROUTE}"))?;
-    std::fs::create_dir_all(policies.join("accounts/psp"))?;
-    std::fs::write(
-        policies.join("accounts/psp/default.toml"),
-        "tenants = [\"*\"]\ncredential_file = \"psp.key\"\n",
-    )?;
+    let roots = folder.join("pki/psp-ca.pem");
+    route(&policies, "psp", &roots, psp, ROUTE, UNLIMITED)?;
+    if let Some(stalled) = stalled {
+        let calls = format!("\nupstream_timeout_ms = 3600000{ROUTE}");
+        route(&policies, "stalled", &roots, stalled, &calls, &format!("{UNLIMITED}{STALLED}"))?;
+    }
     let mut key = [0; 32];
     SystemRandom::new().fill(&mut key)?;
     private(&folder.join("kms.key"), &key)?;
     std::fs::create_dir_all(folder.join("secrets"))?;
     private(&folder.join("secrets/psp.key"), b"sk_test_bench\n")
+}
+
+fn route(
+    policies: &Path,
+    name: &str,
+    roots: &Path,
+    psp: SocketAddr,
+    calls: &str,
+    protect: &str,
+) -> Result<(), Failure> {
+    let port = psp.port();
+    let head = format!(
+        "[route.psp]\nupstream = \"https://127.0.0.1:{port}\"\nroots_file = {roots:?}\nprivate_addresses = [\"127.0.0.1\"]"
+    );
+    let text = format!("{head}{calls}{protect}").replace("route.psp", &format!("route.{name}"));
+    std::fs::write(policies.join(format!("routes/{name}.toml")), text)?;
+    let accounts = policies.join("accounts").join(name);
+    std::fs::create_dir_all(&accounts)?;
+    std::fs::write(accounts.join("default.toml"), "tenants = [\"*\"]\ncredential_file = \"psp.key\"\n")?;
+    Ok(())
 }
 
 /// The vault's configuration: defaults, but limits per principal that one loaded identity does not reach.
@@ -92,10 +118,12 @@ pub(crate) fn proxy(
     folder: &Path,
     [forward, ops]: [SocketAddr; 2],
     vault: SocketAddr,
+    routes: &[&str],
 ) -> Result<PathBuf, Failure> {
     let pki = folder.join("pki");
     let text = format!(
-        "environment = \"test\"\npolicies_folder = {:?}\nsecrets_folder = {:?}\nroutes = [\"psp\"]\n\
+        "environment = \"test\"\npolicies_folder = {:?}\nsecrets_folder = {:?}\nroutes = {routes:?}\n\
+         [limits]\ncaller_rate = {{ per_second = 1000000, burst = 1000000 }}\n\
          [listener]\n{}[ops]\naddress = \"{ops}\"\n[vault]\nurls = [\"https://localhost:{}\"]\n\
          [vault.tls]\ncertificate_file = {:?}\nkey_file = {:?}\nca_file = {:?}\n[telemetry]\nfile = {:?}\n",
         folder.join("policies"),

@@ -30,10 +30,15 @@ impl Line {
         Ok(Self { stream: connector.connect(name, tcp).await?, read: Vec::with_capacity(8 * 1024) })
     }
 
+    /// Sends a whole request and waits for nothing.
+    pub(crate) async fn tell(&mut self, request: &[u8]) -> io::Result<()> {
+        self.stream.write_all(request).await?;
+        self.stream.flush().await
+    }
+
     /// Sends a whole request and waits for the whole answer.
     pub(crate) async fn ask(&mut self, request: &[u8]) -> io::Result<Answer> {
-        self.stream.write_all(request).await?;
-        self.stream.flush().await?;
+        self.tell(request).await?;
         self.read.clear();
         loop {
             if self.stream.read_buf(&mut self.read).await? == 0 {
@@ -57,10 +62,13 @@ impl Line {
         let wrong = || io::Error::other("an answer this client does not read");
         let text = std::str::from_utf8(&self.read[..head]).map_err(|_| wrong())?;
         let status = text.get(9..12).and_then(|status| status.parse().ok()).ok_or_else(wrong)?;
-        let field = |name: &str| text.split("\r\n").find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let field = |name: &str| {
+            let mut fields = text.split("\r\n").filter_map(|line| line.split_once(':'));
+            fields.find(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+        };
         let length: usize =
-            field("content-length:").and_then(|length| length.parse().ok()).ok_or_else(wrong)?;
-        let closes = field("connection:") == Some("close");
+            field("content-length").and_then(|length| length.parse().ok()).ok_or_else(wrong)?;
+        let closes = field("connection") == Some("close");
         Ok((self.read.len() >= head + length).then_some(Answer { status, closes, head }))
     }
 }

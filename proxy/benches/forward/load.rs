@@ -9,13 +9,14 @@ use futures_util::future::join_all;
 
 use super::line::Line;
 use super::world::World;
-use super::{BothWays, Failure, TURNS, WAYS};
+use super::{EachWay, Failure, TURNS};
 
 /// Which way a call goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Way {
     Direct,
     Proxy,
+    Nginx,
 }
 
 /// How calls follow each other.
@@ -52,6 +53,10 @@ impl Measured {
             .map_or(0.0, |micros| f64::from(*micros) / 1e3)
     }
 
+    pub(crate) fn sort(&mut self) {
+        self.micros.sort_unstable();
+    }
+
     fn note(&mut self, since: Instant, status: u16) {
         if status == 200 {
             self.micros.push(u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX));
@@ -61,22 +66,50 @@ impl Measured {
     }
 }
 
-/// Loads both ways in turns of this length.
-pub(crate) fn take_turns(world: &World, pace: Pace, turn: Duration) -> Result<BothWays, Failure> {
+/// Loads each way in turns of this length.
+pub(crate) fn take_turns(world: &World, pace: Pace, turn: Duration) -> Result<EachWay, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut both: BothWays = WAYS.map(|way| (way, Measured::default())).into();
-    let sent = Cell::new(0);
+    let mut each: EachWay = world.ways().into_iter().map(|way| (way, Measured::default())).collect();
     for _ in 0..TURNS {
-        for (way, measured) in &mut both {
-            let started = Instant::now();
-            runtime.block_on(run(world, *way, pace, turn, &sent, measured))?;
-            measured.took += started.elapsed();
+        for (way, measured) in &mut each {
+            one_way(&runtime, world, *way, pace, turn, measured)?;
         }
     }
-    for (_, measured) in &mut both {
-        measured.micros.sort_unstable();
-    }
-    Ok(both)
+    each.iter_mut().for_each(|(_, measured)| measured.sort());
+    Ok(each)
+}
+
+/// Loads one way for this long.
+pub(crate) fn one_way(
+    runtime: &tokio::runtime::Runtime,
+    world: &World,
+    way: Way,
+    pace: Pace,
+    turn: Duration,
+    measured: &mut Measured,
+) -> Result<(), Failure> {
+    one_way_beside(runtime, world, way, pace, turn, measured, async { Ok(()) })
+}
+
+/// The same while something else goes on.
+pub(crate) fn one_way_beside(
+    runtime: &tokio::runtime::Runtime,
+    world: &World,
+    way: Way,
+    pace: Pace,
+    turn: Duration,
+    measured: &mut Measured,
+    beside: impl Future<Output = io::Result<()>>,
+) -> Result<(), Failure> {
+    let started = Instant::now();
+    let sent = Cell::new(measured.micros.len() as u64);
+    let loading = async {
+        run(world, way, pace, turn, &sent, measured).await?;
+        io::Result::Ok(started.elapsed())
+    };
+    let (took, ()) = runtime.block_on(async { tokio::try_join!(loading, beside) })?;
+    measured.took += took;
+    Ok(())
 }
 
 async fn run(

@@ -43,7 +43,12 @@ impl Process {
 
     /// Processor time used so far.
     pub(crate) fn cpu_seconds(&self) -> Result<f64, Failure> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
+        Self::cpu_seconds_of(self.0.id())
+    }
+
+    /// The same of any process.
+    pub(crate) fn cpu_seconds_of(id: u32) -> Result<f64, Failure> {
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
         // After the name in parentheses: field 14 is user time, 15 system time (proc(5)).
         let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
         let ticks =

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 
-use super::BothWays;
+use super::EachWay;
 use super::load::{Measured, Pace};
+use super::stall::{PLACES, Pressed};
 use super::world::{Pair, StoreKind};
 
 const HEAD: &str = "| store | load | through the proxy/s | p50, p99 ms | direct/s | p50, p99 ms | added p50, p99 ms | proxy, vault CPU µs/call | proxy, vault RSS MiB | not answered 200 |\n\
@@ -20,43 +21,99 @@ pub(crate) fn line(text: &str) {
 pub(crate) fn row(
     store: &StoreKind,
     pace: Pace,
-    both: &BothWays,
+    each: &EachWay,
     cpu: Pair<f64>,
     rss_kib: Pair<u64>,
 ) -> String {
-    let load = match pace {
-        Pace::Closed(connections) => format!("{connections} connections"),
-        Pace::Open { rate, .. } => format!("{rate}/s, open loop"),
-    };
-    let (direct, proxied) = (&both[0].1, &both[1].1);
-    let both_percentiles =
+    let load = load(pace);
+    let (direct, proxied) = (&each[0].1, &each[1].1);
+    let percentiles =
         |measured: &Measured| format!("{:.2}, {:.2}", measured.percentile(0.50), measured.percentile(0.99));
     let added = |share| proxied.percentile(share) - direct.percentile(share);
     let calls = proxied.count().max(1) as f64;
     format!(
         "| {store} | {load} | {:.0} | {} | {:.0} | {} | {:.2}, {:.2} | {:.0}, {:.0} | {:.1}, {:.1} | {} |",
         proxied.rate(),
-        both_percentiles(proxied),
+        percentiles(proxied),
         direct.rate(),
-        both_percentiles(direct),
+        percentiles(direct),
         added(0.50),
         added(0.99),
         cpu.proxy * 1e6 / calls,
         cpu.vault * 1e6 / calls,
         rss_kib.proxy as f64 / 1024.0,
         rss_kib.vault as f64 / 1024.0,
-        others(both),
+        others(each),
+    )
+}
+
+fn load(pace: Pace) -> String {
+    match pace {
+        Pace::Closed(connections) => format!("{connections} connections"),
+        Pace::Open { rate, .. } => format!("{rate}/s, open loop"),
+    }
+}
+
+const NGINX_HEAD: &str = "| store | load | proxy/s | nginx/s | proxy ÷ nginx | proxy p50, p99 ms | nginx p50, p99 ms | proxy adds to nginx p50, p99 ms | nginx CPU µs/call |\n\
+                          |---|---|---|---|---|---|---|---|---|";
+
+/// Proxy and nginx side by side, if nginx was there.
+pub(crate) fn nginx_row(store: &StoreKind, pace: Pace, each: &EachWay, nginx_cpu: f64) -> Option<String> {
+    let (proxied, nginx) = (&each[1].1, &each.get(2)?.1);
+    let percentiles = |of: &Measured| format!("{:.2}, {:.2}", of.percentile(0.50), of.percentile(0.99));
+    let added = |share| proxied.percentile(share) - nginx.percentile(share);
+    Some(format!(
+        "| {store} | {} | {:.0} | {:.0} | {:.2} | {} | {} | {:.2}, {:.2} | {:.0} |",
+        load(pace),
+        proxied.rate(),
+        nginx.rate(),
+        proxied.rate() / nginx.rate().max(f64::MIN_POSITIVE),
+        percentiles(proxied),
+        percentiles(nginx),
+        added(0.50),
+        added(0.99),
+        nginx_cpu * 1e6 / nginx.count().max(1) as f64,
+    ))
+}
+
+/// What a stalled PSP at its full bulkhead cost calls at another.
+pub(crate) fn stall_row(
+    store: &StoreKind,
+    pace: Pace,
+    [alone, beside]: &[Measured; 2],
+    pressed: &Pressed,
+) -> String {
+    let change =
+        |share| (beside.percentile(share) / alone.percentile(share).max(f64::MIN_POSITIVE) - 1.0) * 100.0;
+    format!(
+        "one stalled psp ({PLACES} calls wait, {} more were refused with 429, {} were not), {store}, another psp at {}: \
+         p50 {:.2} → {:.2} ms ({:+.0} %), p99 {:.2} → {:.2} ms ({:+.0} %), not answered 200: {} → {}",
+        pressed.refused,
+        pressed.others,
+        load(pace),
+        alone.percentile(0.50),
+        beside.percentile(0.50),
+        change(0.50),
+        alone.percentile(0.99),
+        beside.percentile(0.99),
+        change(0.99),
+        alone.others.len(),
+        beside.others.len(),
     )
 }
 
 /// All measurements.
-pub(crate) fn table(rows: &[String]) {
+pub(crate) fn table(rows: &[String], nginx: &[String], stalls: &[String]) {
     line(&format!("\n{HEAD}\n{}", rows.join("\n")));
+    if !nginx.is_empty() {
+        line(&format!("\n{NGINX_HEAD}\n{}", nginx.join("\n")));
+    }
+    stalls.iter().for_each(|stall| line(&format!("\n{stall}")));
 }
 
-fn others(both: &BothWays) -> String {
+fn others(each: &EachWay) -> String {
     let mut counted: BTreeMap<u16, usize> = BTreeMap::new();
-    for status in both.iter().flat_map(|(_, measured)| &measured.others) {
+    for status in each.iter().flat_map(|(_, measured)| &measured.others) {
         *counted.entry(*status).or_default() += 1;
     }
     if counted.is_empty() {

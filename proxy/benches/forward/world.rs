@@ -11,8 +11,10 @@ use strongroom_perimeter::tls::{ClientTlsConfig, client_config};
 use tokio_rustls::TlsConnector;
 
 use super::line::Line;
+use super::nginx::{self, Nginx};
 use super::process::Process;
-use super::{Failure, Way, files, postgres};
+use super::stall::Stalled;
+use super::{Extra, Failure, Way, files, postgres};
 
 /// Cards sent in turn, so that no token is the hot one.
 const CARDS: u64 = 1_000;
@@ -58,7 +60,9 @@ pub(crate) struct Card {
 pub(crate) struct World {
     proxy: Process,
     vault: Process,
+    nginx: Option<Nginx>,
     _psp: Process,
+    pub(crate) stalled: Option<Stalled>,
     pub(crate) cards: Vec<Card>,
     to_proxy: TlsConnector,
     to_psp: TlsConnector,
@@ -69,7 +73,12 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn start(store: &StoreKind, programs: &Path, proxy: &Path) -> Result<Self, Failure> {
+    pub(crate) fn start(
+        store: &StoreKind,
+        programs: &Path,
+        proxy: &Path,
+        extra: &Extra,
+    ) -> Result<Self, Failure> {
         let temporary = tempfile::Builder::new().prefix("strongroom-bench-").tempdir_in("/tmp")?;
         let folder = temporary.path();
         let mut psp = Process::start(
@@ -79,7 +88,8 @@ impl World {
                 .stdout(Stdio::piped()),
         )?;
         let psp_address = first_line(&mut psp)?.trim().parse()?;
-        files::policies(folder, psp_address)?;
+        let stalled = extra.stall.then(|| Stalled::start(&folder.join("pki"))).transpose()?;
+        files::policies(folder, psp_address, stalled.as_ref().map(|stalled| stalled.address))?;
 
         let [vault_api, vault_ops, forward, proxy_ops] = [(); 4].map(|()| files::free_address());
         let (vault_api, proxy_address) = (vault_api?, forward?);
@@ -101,12 +111,17 @@ impl World {
         let vault = Process::start(Command::new(&program).args(["serve", "--config"]).arg(&config))?;
         let vault = vault.listening(vault_api)?;
         let cards = stock(folder, vault_api)?;
-        let config = files::proxy(folder, [proxy_address, proxy_ops?], vault_api)?;
+        let routes: &[&str] = if stalled.is_some() { &["psp", "stalled"] } else { &["psp"] };
+        let config = files::proxy(folder, [proxy_address, proxy_ops?], vault_api, routes)?;
         let proxy = Process::start(Command::new(proxy).args(["serve", "--config"]).arg(&config))?;
+        let program = if extra.nginx { nginx::program() } else { None };
+        let nginx = program.map(|program| Nginx::start(&program, folder, psp_address)).transpose()?;
         Ok(Self {
             proxy: proxy.listening(proxy_address)?,
             vault,
+            nginx,
             _psp: psp,
+            stalled,
             cards,
             to_proxy: connector(folder, "orchestrator", "workload-ca.pem")?,
             to_psp: connector(folder, "orchestrator", "psp-ca.pem")?,
@@ -126,7 +141,27 @@ impl World {
         match way {
             Way::Direct => Line::connect(&self.to_psp, self.psp_address).await,
             Way::Proxy => Line::connect(&self.to_proxy, self.proxy_address).await,
+            Way::Nginx => {
+                let nginx = self.nginx.as_ref().ok_or_else(|| std::io::Error::other("nginx does not run"))?;
+                Line::connect(&self.to_proxy, nginx.address).await
+            }
         }
+    }
+
+    /// The ways there are.
+    pub(crate) fn ways(&self) -> Vec<Way> {
+        let nginx = self.nginx.is_some().then_some(Way::Nginx);
+        [Way::Direct, Way::Proxy].into_iter().chain(nginx).collect()
+    }
+
+    /// A call at the PSP that never answers.
+    pub(crate) fn stalled_request(&self, at: u64) -> String {
+        self.request(Way::Proxy, at).replacen("/psp/", "/stalled/", 1)
+    }
+
+    /// Processor time of nginx, if it runs.
+    pub(crate) fn nginx_cpu_seconds(&self) -> Result<f64, Failure> {
+        self.nginx.as_ref().map_or(Ok(0.0), Nginx::cpu_seconds)
     }
 
     /// The same call for either way: a payment method made from a card.
@@ -135,6 +170,7 @@ impl World {
         let (prefix, number, credential) = match way {
             Way::Direct => ("", &card.number, "authorization: Bearer sk_test_bench\r\n"),
             Way::Proxy => ("/psp", &card.token, ""),
+            Way::Nginx => ("", &card.number, ""),
         };
         let body = format!("type=card&card[number]={number}&card[exp_month]=12&card[exp_year]=2030");
         format!(
