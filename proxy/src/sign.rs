@@ -9,6 +9,7 @@
 //! Upholds: C-41.
 
 mod aws;
+mod checksum;
 mod cybersource;
 mod hmac;
 pub mod jwe;
@@ -168,7 +169,10 @@ impl Signer {
             Signing::CyberSource {} => {
                 cybersource::prepare(self, &cybersource::Asked { method, target, has_body }, headers)?
             }
-            Signing::Hmac(_) | Signing::AwsV4 { .. } | Signing::MessageSignature(_) => Kind::Declared,
+            Signing::Hmac(_)
+            | Signing::AwsV4 { .. }
+            | Signing::MessageSignature(_)
+            | Signing::Checksum(_) => Kind::Declared,
         };
         for name in self.signing.headers() {
             headers.remove(name);
@@ -176,9 +180,10 @@ impl Signer {
         Ok(Form(kind))
     }
 
-    /// Refuses a request without a header that is covered, before anything is opened for it.
-    pub fn check(&self, form: &Form, headers: &HeaderMap) -> Result<(), SignError> {
+    /// Refuses a request without a header or field that is covered, before anything is opened for it.
+    pub fn check(&self, form: &Form, headers: &HeaderMap, path: &str, body: &[u8]) -> Result<(), SignError> {
         match (&self.signing, &form.0) {
+            (Signing::Checksum(declared), _) => checksum::check(declared, path, body),
             (Signing::Hmac(hmac), _) => hmac::check(hmac, headers),
             (Signing::MessageSignature(declared), _) => message::check(declared, headers),
             (Signing::CyberSource {}, Kind::Covered(names)) => cybersource::check(names, headers),
@@ -200,6 +205,7 @@ impl Signer {
             (Signing::MessageSignature(declared), Kind::Declared) => {
                 message::sign(self, declared, message, now)
             }
+            (Signing::Checksum(declared), Kind::Declared) => checksum::sign(self, declared, message),
             _ => Err(SignError::Failed),
         }
     }

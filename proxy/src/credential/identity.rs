@@ -5,9 +5,8 @@
 //! kind, in other brackets.
 //! Upholds: C-18, C-43.
 
+mod body;
 mod spellings;
-
-use std::ops::Range;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -18,12 +17,11 @@ use strongroom_domain::route::{
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
+use self::body::Home;
 use self::spellings::Spellings;
 use super::{AccountKeys, CredentialRefused, PLACEHOLDER, is_spelled_like};
-use crate::body::Malformed;
 use crate::body::edit::{self, Edit};
 use crate::body::form;
-use crate::body::json::{self, Event, Pointer, Reading};
 use crate::fields;
 use crate::sign::{Claim, Form};
 
@@ -60,18 +58,22 @@ impl Named<'_> {
             return Ok(None);
         }
         let mut edits = Vec::new();
-        let has_fields = self.route.identity.iter().any(|place| matches!(place.at, IdentityAt::Field(_)));
-        let spellings =
-            has_fields.then(|| Spellings::read(self.query, self.content_type, body)).transpose()?;
+        let in_bodies = self.route.identity.iter().filter_map(|place| Home::of(&place.at));
+        let reads_xml = in_bodies.clone().any(|home| home == Home::Xml);
+        let spellings = in_bodies
+            .clone()
+            .next()
+            .map(|_| Spellings::read(self.query, self.content_type, body, reads_xml))
+            .transpose()?;
         for place in &self.route.identity {
             match &place.at {
                 IdentityAt::Header(name) => self.header(place, name, headers)?,
                 IdentityAt::Path(name) => self.in_path(place, name)?,
                 IdentityAt::Query(name) => self.in_query(place, name)?,
                 IdentityAt::Claim(name) => self.in_claims(place, name)?,
-                IdentityAt::Field(at) => {
-                    let spelled = spellings.as_ref().map_or(Ok(0), |all| all.count(self.route, at))?;
-                    edits.extend(self.in_body(place, at, body, spelled)?);
+                IdentityAt::Field(_) | IdentityAt::Element(_) => {
+                    let spelled = spellings.as_ref().map_or(Ok(0), |all| all.count(self.route, &place.at))?;
+                    edits.extend(self.in_body(place, body, spelled)?);
                 }
             }
         }
@@ -142,40 +144,32 @@ impl Named<'_> {
     fn in_body(
         &self,
         place: &IdentityPlace,
-        at: &str,
         body: &[u8],
         spelled: usize,
     ) -> Result<Option<Edit>, CredentialRefused> {
         if body.is_empty() {
             return Ok(None);
         }
-        let kind = self.content_type.map(fields::essence).unwrap_or_default();
-        let is_form = kind == "application/x-www-form-urlencoded";
-        let found = match Pointer::parse(at) {
-            Some(pointer) if fields::is_json(&kind) => in_json(&pointer, body)?,
-            None if is_form => in_form(at, body)?,
-            // A body of another kind than the place is for: it does not spell the place, or was refused.
-            _ => None,
-        };
+        let here = Home::of_body(self.content_type);
+        // A body of another kind than the place is for: it does not spell the place, or was refused.
+        let is_here = Home::of(&place.at) == here;
+        let namespace = self.call.allowed().and_then(|call| call.namespace.as_deref());
+        let found = if is_here { body::find(&place.at, namespace, body)? } else { None };
         if spelled != usize::from(found.is_some()) {
             return Err(CredentialRefused);
         }
         let Some((span, value)) = found else {
-            return if place.required { Err(CredentialRefused) } else { Ok(None) };
+            // Where the same name has a place in a body of this kind, that one is required.
+            let has_place_here =
+                !is_here
+                    && self.route.identity.iter().any(|other| {
+                        other.name == place.name && other.required && Home::of(&other.at) == here
+                    });
+            return if place.required && !has_place_here { Err(CredentialRefused) } else { Ok(None) };
         };
         Ok(match self.judge(place, &value)? {
             Verdict::Stays => None,
-            Verdict::Becomes(own) => {
-                let mut text = Zeroizing::new(String::with_capacity(6 * own.len() + 2));
-                if is_form {
-                    form::encode_into(&own, &mut text);
-                } else {
-                    text.push('"');
-                    json::escape_into(&own, &mut text);
-                    text.push('"');
-                }
-                Some(Edit { span, text })
-            }
+            Verdict::Becomes(own) => Some(Edit { span, text: body::write(here, &own) }),
         })
     }
 
@@ -208,41 +202,4 @@ impl Named<'_> {
 
 fn is_listed(all: &[String], value: &str) -> bool {
     all.iter().any(|one| one == ANY || one == value)
-}
-
-type Found = Option<(Range<usize>, Zeroizing<String>)>;
-
-/// The one string at a pointer; anything else there, or a second spelling of it, is refused.
-fn in_json(pointer: &Pointer, body: &[u8]) -> Result<Found, CredentialRefused> {
-    let (mut found, mut like) = (None, 0);
-    let scanned = json::scan(body, Reading::Strict, |path, event| {
-        if matches!(event, Event::Key(_)) || !pointer.is_like(path) {
-            return Ok(());
-        }
-        like += 1;
-        if let (Event::String(text), true) = (event, pointer.is(path)) {
-            found = Some((text.span(), Zeroizing::new(text.decoded().into_owned())));
-        }
-        Ok::<(), Malformed>(())
-    });
-    scanned.map_err(|_| CredentialRefused)?;
-    if like > 1 || (like == 1 && found.is_none()) { Err(CredentialRefused) } else { Ok(found) }
-}
-
-fn in_form(name: &str, body: &[u8]) -> Result<Found, CredentialRefused> {
-    let mut found = None;
-    for pair in form::pairs(body) {
-        let given = String::from_utf8_lossy(form::decode(&body[pair.name]).bytes()).into_owned();
-        let compact = |text: &str| text.chars().filter(|char| !char.is_whitespace()).collect::<String>();
-        if !compact(&given).eq_ignore_ascii_case(name) {
-            continue;
-        }
-        let span = pair.value.ok_or(CredentialRefused)?;
-        let value = String::from_utf8(form::decode(&body[span.clone()]).into_bytes())
-            .map_err(|_| CredentialRefused)?;
-        if given != name || found.replace((span, Zeroizing::new(value))).is_some() {
-            return Err(CredentialRefused);
-        }
-    }
-    Ok(found)
 }

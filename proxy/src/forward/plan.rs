@@ -123,7 +123,7 @@ fn of_account(
     };
     let body = named.apply(&mut headers, &order.body)?;
     if let (Some(signer), Some(form)) = (&keys.signer, &form) {
-        signer.check(form, &headers)?;
+        signer.check(form, &headers, order.target.path(), body.as_deref().unwrap_or(&order.body))?;
     }
     Ok((headers, body, form))
 }

@@ -119,6 +119,8 @@ fn feed(
         },
         Part::KeyId => sink(signer.key_id()?.as_bytes()),
         Part::Text(text) => sink(text.as_bytes()),
+        // A declaration with one is refused.
+        Part::Field(_) => return Err(SignError::Failed),
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use base64::prelude::BASE64_STANDARD;
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject;
 use strongroom_domain::route::{
-    HmacSigning, MessageAlgorithm, MessageSigning, SecretEncoding, Signing, SigningKeyFiles,
+    ChecksumSigning, HmacSigning, MessageAlgorithm, MessageSigning, SecretEncoding, Signing, SigningKeyFiles,
 };
 use strongroom_perimeter::secret_file::{self, SecretFileError};
 use zeroize::Zeroizing;
@@ -112,7 +112,7 @@ impl SigningKey {
         let algorithm = match signing {
             Signing::MessageSignature(declared) => declared.algorithm,
             Signing::CyberSource {} => MessageAlgorithm::RsaV15Sha256,
-            Signing::Hmac(_) | Signing::AwsV4 { .. } => MessageAlgorithm::HmacSha256,
+            Signing::Hmac(_) | Signing::AwsV4 { .. } | Signing::Checksum(_) => MessageAlgorithm::HmacSha256,
         };
         match algorithm {
             MessageAlgorithm::HmacSha256 => Err("is a private key, but the route signs with a shared secret"),
@@ -146,6 +146,7 @@ const fn encoding(signing: &Signing) -> SecretEncoding {
         Signing::CyberSource {} => SecretEncoding::Base64,
         Signing::AwsV4 { .. } => SecretEncoding::Text,
         Signing::Hmac(HmacSigning { secret, .. })
+        | Signing::Checksum(ChecksumSigning { secret, .. })
         | Signing::MessageSignature(MessageSigning { secret, .. }) => *secret,
     }
 }

@@ -103,7 +103,7 @@ impl Case {
     fn run(&self, signer: &Signer, headers: &mut HeaderMap) -> Result<Bytes, SignError> {
         let method = self.method.parse().unwrap();
         let form = signer.prepare(&method, &self.target, headers, !self.body_came.is_empty())?;
-        signer.check(&form, headers)?;
+        signer.check(&form, headers, &self.target, self.body_came.as_bytes())?;
         let body = self.body();
         let mut message = Message { method: &method, target: &self.target, headers, body };
         signer.sign(&form, &mut message, Timestamp::from_unix_seconds(vectors().now))?;

@@ -1,4 +1,4 @@
-"""What four PSPs compute of a request that reached them, from their documentation, with Python's own library.
+"""What five PSPs compute of a request that reached them, from their documentation, with Python's own library.
 
     psp.py KIND SECRET < the request as its bytes came     prints `good`, or what is wrong
 """
@@ -64,7 +64,22 @@ def fiserv():
     return headers["message-signature"], base64.b64encode(mac(secret.encode(), text).digest()).decode()
 
 
+def nuvei():
+    """The order its Node client concatenates in (safecharge 1.0.1)."""
+    said = json.loads(body)
+    names = {
+        "getSessionToken": "merchantId merchantSiteId clientRequestId timeStamp",
+        "payment": "merchantId merchantSiteId clientRequestId amount currency timeStamp",
+        "refundTransaction": "merchantId merchantSiteId clientRequestId clientUniqueId amount currency relatedTransactionId authCode "
+        "comment notificationUrl timeStamp",
+    }[target.rsplit("/", 1)[1].removesuffix(".do")]
+    said["notificationUrl"] = said.get("urlDetails", {}).get("notificationUrl", "")
+    text = "".join(str(said.get(name, "")) for name in names.split(" ")) + secret
+    return said["checksum"], hashlib.sha256(text.encode()).hexdigest()
+
+
 given, expected = {
     "cybersource-http": cybersource_http, "cybersource-jwt": cybersource_jwt, "rapyd": rapyd, "dlocal": dlocal, "fiserv": fiserv,
+    "nuvei": nuvei,
 }[kind]()
 print("good" if given == expected else f"given {given}, expected {expected}")

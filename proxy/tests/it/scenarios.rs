@@ -1,6 +1,7 @@
 //! The scenarios.
 
 mod accounts;
+mod authorize_net;
 mod breaker;
 mod charge;
 mod command;

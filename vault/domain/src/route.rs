@@ -29,8 +29,8 @@ pub use place::{Attribute, AttributeSet, ExpiryFormat, HEADER_PREFIX, Inject, Js
 pub use protect::{BreakerSettings, Protect, Rate, check_place};
 pub use reference::{InvalidReference, PaymentReference, ReferencePlace};
 pub use signing::{
-    Encryption, HashName, HmacSigning, MessageAlgorithm, MessageSigning, Output, Part, RecipientKeyFile,
-    SecretEncoding, Signing, SigningKeyFiles, lies_inside,
+    ChecksumCall, ChecksumSigning, Encryption, HashName, HmacSigning, MessageAlgorithm, MessageSigning,
+    Output, Part, RecipientKeyFile, SecretEncoding, Signing, SigningKeyFiles, lies_inside,
 };
 
 use std::collections::BTreeSet;

@@ -42,23 +42,34 @@ impl<'a> Path<'a> {
 
 /// A parsed JSON Pointer, compared with unescaped keys.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Pointer(Vec<String>);
+pub(crate) struct Pointer {
+    steps: Vec<String>,
+    /// Its first step stands for any.
+    any_root: bool,
+}
 
 impl Pointer {
     /// Reads a pointer. `None`: it does not begin with `/`, so it points at no member of anything.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let rest = text.strip_prefix('/')?;
-        Some(Self(rest.split('/').map(|segment| segment.replace("~1", "/").replace("~0", "~")).collect()))
+        let steps = rest.split('/').map(|segment| segment.replace("~1", "/").replace("~0", "~")).collect();
+        Some(Self { steps, any_root: false })
+    }
+
+    /// The same, in which a first step `*` stands for whatever the root's member is called.
+    pub(crate) fn parse_below_any(text: &str) -> Option<Self> {
+        Some(Self { any_root: text.starts_with("/*/"), ..Self::parse(text)? })
     }
 
     /// Its steps, unescaped.
     pub(crate) fn steps(&self) -> &[String] {
-        &self.0
+        &self.steps
     }
 
     pub(crate) fn is(&self, path: &Path<'_>) -> bool {
-        self.0.len() == path.0.len()
-            && self.0.iter().zip(&path.0).rev().all(|(pointed, segment)| match segment {
+        let steps = self.steps.iter().zip(&path.0).skip(usize::from(self.any_root));
+        self.steps.len() == path.0.len()
+            && steps.rev().all(|(pointed, segment)| match segment {
                 Segment::Key(name) => pointed == name.as_ref(),
                 Segment::Index(index) => is_index(pointed, *index),
             })
@@ -68,8 +79,9 @@ impl Pointer {
 impl Pointer {
     /// Whether a reader that ignores the case of keys would find a value there.
     pub(crate) fn is_like(&self, path: &Path<'_>) -> bool {
-        self.0.len() == path.0.len()
-            && self.0.iter().zip(&path.0).all(|(pointed, segment)| match segment {
+        let mut steps = self.steps.iter().zip(&path.0).skip(usize::from(self.any_root));
+        self.steps.len() == path.0.len()
+            && steps.all(|(pointed, segment)| match segment {
                 Segment::Key(name) => pointed.eq_ignore_ascii_case(name.trim()),
                 Segment::Index(index) => is_index(pointed, *index),
             })

@@ -16,6 +16,11 @@ pub(super) struct Segment<'a> {
 }
 
 impl<'a> Path<'a> {
+    /// The local names of its elements from the root, and that of an attribute.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'a str> + '_ {
+        self.elements.iter().map(|element| element.local).chain(self.attribute)
+    }
+
     pub(super) fn push(&mut self, segment: Segment<'a>) {
         self.elements.push(segment);
     }
@@ -46,7 +51,7 @@ impl<'a> Path<'a> {
     }
 }
 
-/// A parsed selector: `order/card/number`, `order/card/expiry@month`.
+/// A parsed selector: `order/card/number`, `order/card/expiry@month`. A root `*` is any; places for card data have none.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Selector {
     elements: Vec<String>,
@@ -67,10 +72,8 @@ impl Selector {
     pub(crate) fn is(&self, path: &Path<'_>) -> bool {
         self.attribute.as_deref() == path.attribute
             && self.elements.len() == path.elements.len()
-            && self
-                .elements
-                .iter()
-                .zip(&path.elements)
-                .all(|(name, element)| element.at_home && name == element.local)
+            && self.elements.iter().zip(&path.elements).enumerate().all(|(depth, (name, element))| {
+                element.at_home && (name == element.local || (depth == 0 && name == "*"))
+            })
     }
 }

@@ -7,9 +7,9 @@
 use strongroom_domain::route::{IdentityAt, Route};
 
 use super::CredentialRefused;
-use crate::body::Malformed;
+use super::body::Home;
 use crate::body::json::{self, Event, Path, Pointer, Reading, Segment};
-use crate::body::multipart;
+use crate::body::{Malformed, multipart, xml};
 use crate::fields;
 
 /// From where a PSP would take a field.
@@ -19,20 +19,25 @@ enum Source {
     Form,
     Multipart,
     Json,
+    Xml,
 }
 
 /// The steps of a name, from the outermost; compared without what readers overlook.
 type Steps = Vec<String>;
 
+/// The first step of a declared place whose root may have any name. No step that was found is written so.
+const ANY: &str = "*";
+
 /// Every field of a request.
 pub(super) struct Spellings(Vec<(Source, Steps)>);
 
 impl Spellings {
-    /// Reads query and body.
+    /// Reads query and body; one of XML only where the route has a place in it.
     pub(super) fn read(
         query: &str,
         content_type: Option<&str>,
         body: &[u8],
+        reads_xml: bool,
     ) -> Result<Self, CredentialRefused> {
         let mut found = Self(Vec::new());
         fields::form_names(query.as_bytes()).for_each(|name| found.add(Source::Query, &name));
@@ -51,23 +56,23 @@ impl Spellings {
                 }
             }
             kind if fields::is_json(kind) => found.add_json(body)?,
+            kind if reads_xml && fields::is_xml(kind) => found.add_xml(body)?,
             _ => return Err(CredentialRefused),
         }
         Ok(found)
     }
 
-    /// How often the field at `at` is spelled where it belongs. Anywhere else it is refused, unless the route says of
+    /// How often a place in a body is spelled where it belongs. Anywhere else it is refused, unless the route says of
     /// that place too whom it may name.
-    pub(super) fn count(&self, route: &Route, at: &str) -> Result<usize, CredentialRefused> {
-        let (home, steps) = declared(at);
+    pub(super) fn count(&self, route: &Route, at: &IdentityAt) -> Result<usize, CredentialRefused> {
+        let (home, steps) = declared(at).ok_or(CredentialRefused)?;
         let is_judged = |source: Source| {
             route.identity.iter().any(|place| match &place.at {
-                IdentityAt::Field(other) => declared(other) == (source, steps.clone()),
                 IdentityAt::Query(name) => source == Source::Query && steps_of(name) == steps,
-                IdentityAt::Header(_) | IdentityAt::Path(_) | IdentityAt::Claim(_) => false,
+                other => declared(other).is_some_and(|found| found == (source, steps.clone())),
             })
         };
-        let here = self.0.iter().filter(|(_, found)| *found == steps).map(|(source, _)| *source);
+        let here = self.0.iter().filter(|(_, found)| is_at(found, &steps)).map(|(source, _)| *source);
         if here.clone().any(|source| source != home && !is_judged(source)) {
             return Err(CredentialRefused);
         }
@@ -91,14 +96,40 @@ impl Spellings {
         });
         scanned.map_err(|_| CredentialRefused)
     }
+
+    /// Elements and attributes of any namespace: a reader may overlook those.
+    fn add_xml(&mut self, body: &[u8]) -> Result<(), CredentialRefused> {
+        let scanned = xml::scan(body, None, Reading::Strict, |path, event| {
+            if matches!(event, xml::Event::Value(_)) {
+                let local = |name: &str| name.rsplit(':').next().unwrap_or_default().to_owned();
+                self.0.push((Source::Xml, path.names().flat_map(|name| steps_of(&local(name))).collect()));
+            }
+            Ok::<(), Malformed>(())
+        });
+        scanned.map_err(|_| CredentialRefused)
+    }
 }
 
-/// Where a declared field belongs, and its steps.
-fn declared(at: &str) -> (Source, Steps) {
-    match Pointer::parse(at) {
-        Some(pointer) => (Source::Json, pointer.steps().iter().flat_map(|step| steps_of(step)).collect()),
-        None => (Source::Form, steps_of(at)),
-    }
+/// Where a declared place of a body belongs, and its steps.
+fn declared(at: &IdentityAt) -> Option<(Source, Steps)> {
+    let (source, text) = match (Home::of(at)?, at) {
+        (Home::Json, IdentityAt::Field(at)) => (Source::Json, at),
+        (Home::Form, IdentityAt::Field(at)) => return Some((Source::Form, steps_of(at))),
+        (Home::Xml, IdentityAt::Element(at)) => (Source::Xml, at),
+        _ => return None,
+    };
+    let slash = if source == Source::Xml { "/" } else { "" };
+    let pointer = Pointer::parse(&format!("{slash}{text}"))?;
+    let steps = pointer.steps().iter().enumerate().flat_map(|(depth, step)| match (depth, step.as_str()) {
+        (0, ANY) => vec![ANY.to_owned()],
+        _ => steps_of(step),
+    });
+    Some((source, steps.collect()))
+}
+
+fn is_at(found: &Steps, declared: &Steps) -> bool {
+    let mut both = found.iter().zip(declared);
+    found.len() == declared.len() && both.all(|(found, declared)| declared == ANY || found == declared)
 }
 
 fn steps_to(path: &Path<'_>) -> Steps {
@@ -139,6 +170,13 @@ mod tests {
         for (name, short) in [("a[b]x[c]", "a[b]"), ("a[b]x", "a[b]"), ("a[b][c]", "a[b][c]"), ("a", "a")] {
             assert_eq!(cut(name), short);
         }
-        assert_eq!(declared("/a_b/c"), (Source::Json, vec!["ab".into(), "c".into()]));
+        let field = |at: &str| declared(&IdentityAt::Field(at.into())).unwrap();
+        assert_eq!(field("/a_b/c"), (Source::Json, vec!["ab".into(), "c".into()]));
+        assert_eq!(field("a_b[c]"), (Source::Form, vec!["ab".into(), "c".into()]));
+        let (source, steps) = declared(&IdentityAt::Element("*/a_b/c".into())).unwrap();
+        assert_eq!((source, steps.as_slice()), (Source::Xml, &["*".to_owned(), "ab".into(), "c".into()][..]));
+        for (found, is) in [(["x", "ab", "c"], true), (["y", "ab", "c"], true), (["x", "ab", "d"], false)] {
+            assert_eq!(is_at(&found.map(str::to_owned).to_vec(), &steps), is, "{found:?}");
+        }
     }
 }

@@ -16,7 +16,7 @@ fn every_shipped_route_parses_for_live_with_its_account() {
     let routes = route::read(&policies(), None, Environment::Live, None).unwrap();
     let with_idempotency: BTreeSet<_> =
         ["stripe", "adyen", "checkout", "shift4", "rapyd", "dlocal", "fiserv"].into();
-    assert!(routes.len() >= 13);
+    assert!(routes.len() >= 15);
     for registered in routes {
         let route = registered.route;
         assert_ne!(route.credentials, Credentials::Unpinned, "{}", route.name);
@@ -79,6 +79,11 @@ fn the_calls_of_a_charge_are_listed() {
         ("worldpay-access", "POST", "/api/payments/eyJrIjoxfQ/settlements", false),
         ("mastercard", "PUT", "/api/rest/version/81/merchant/ACME/order/o-1/transaction/1", true),
         ("mastercard", "GET", "/api/rest/version/81/merchant/ACME/order/o-1", false),
+        ("authorize-net", "POST", "/xml/v1/request.api", true),
+        ("nuvei", "POST", "/ppp/api/v1/payment.do", true),
+        ("nuvei", "POST", "/ppp//api/v1/payment.do", true),
+        ("nuvei", "POST", "/ppp//api/v1/initPayment.do", true),
+        ("nuvei", "POST", "/ppp//api/v1/refundTransaction.do", false),
         ("shift4", "POST", "/charges", true),
         ("shift4", "POST", "/charges/char_1/capture", false),
         ("shift4", "POST", "/refunds", false),

@@ -254,3 +254,45 @@ async fn fiserv_verifies_key_request_time_and_body() {
     assert_eq!(world.vault.opens()[0]["attempt"], "request-1");
     seen.iter().for_each(|seen| verify("fiserv", SECRET, seen));
 }
+
+#[tokio::test]
+async fn nuvei_verifies_the_checksum_in_the_body() {
+    let secrets = vec![("nuvei.secret.key", SECRET.into())];
+    let world = world("nuvei", secrets).await;
+    let names = json!({ "merchantId": "replace-with-the-merchant-id", "merchantSiteId": "strongroom", "clientRequestId": "r-1",
+        "timeStamp": "20260102030405", "checksum": "0".repeat(63) + "a" });
+    let with = |more: Value| {
+        let mut body = names.clone();
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body.to_string()
+    };
+    let card = json!({ "cardNumber": TOKEN, "cardHolderName": "JANE DOE", "expirationMonth": "12", "expirationYear": "2099",
+        "CVV": "000" });
+    let payment = json!({ "sessionToken": "s-1", "amount": "10.99", "currency": "EUR", "paymentOption": { "card": card } });
+    let refund = json!({ "clientUniqueId": "u-1", "amount": 1, "currency": "EUR", "relatedTransactionId": "1110000000009147135",
+        "authCode": "111", "urlDetails": { "notificationUrl": "https://shop.example/n" } });
+    for (path, body) in [
+        ("/nuvei/ppp//api/v1/getSessionToken.do", with(json!({}))),
+        ("/nuvei/ppp//api/v1/payment.do", with(payment.clone())),
+        ("/nuvei/ppp/api/v1/payment.do", with(payment.clone())),
+        ("/nuvei/ppp//api/v1/refundTransaction.do", with(refund)),
+    ] {
+        assert_eq!(send(&world, "POST", path, &[], &body).await, 200, "{path}");
+        let seen = world.psp.seen().pop().unwrap();
+        assert_eq!(seen.line(), format!("POST {} HTTP/1.1", path.trim_start_matches("/nuvei")));
+        assert!(seen.holds("replace-with-the-site-id") && !seen.holds("strongroom"), "{}", seen.text());
+        verify("nuvei", SECRET, &seen);
+    }
+    let sent = &body(&world.psp.seen()[1])["paymentOption"]["card"];
+    let expected = json!({ "cardNumber": NUMBER, "cardHolderName": "JANE DOE", "expirationMonth": "03", "expirationYear": "2030",
+        "CVV": "737" });
+    assert_eq!(*sent, expected);
+    let mut without = payment.clone();
+    without["checksum"] = Value::Null;
+    let mut other_site = payment;
+    other_site["merchantSiteId"] = "another".into();
+    for (body, status) in [(with(without), 400), (with(other_site), 403)] {
+        assert_eq!(send(&world, "POST", "/nuvei/ppp//api/v1/payment.do", &[], &body).await, status, "{body}");
+    }
+    assert_eq!((world.psp.requests(), world.vault.opens().len()), (4, 2));
+}

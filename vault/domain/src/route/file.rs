@@ -191,6 +191,9 @@ impl Route {
         faults.map(|fault| Err(fault.reason)).next().unwrap_or(Ok(()))
     }
 
+        if let Some(Signing::Checksum(checksum)) = &self.signing {
+            checksum.fits(self)?;
+        }
     fn check_credential(&self) -> Result<(), String> {
         let place = &self.credential_place;
         match &place.header {

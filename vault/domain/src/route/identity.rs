@@ -31,8 +31,11 @@ pub enum IdentityAt {
     Path(String),
     /// A query field.
     Query(String),
-    /// A field of a body: a JSON Pointer, or a form's field.
+    /// A field of a body: a JSON Pointer, or a form's field. A pointer may begin with `/*/`: whatever the root's one member
+    /// is called.
     Field(String),
+    /// An element of an XML body: names from the root, whose own may be `*`.
+    Element(String),
     /// A claim of the JWT in `Authorization`: routes that sign as CyberSource does.
     Claim(String),
 }
@@ -81,6 +84,7 @@ pub(super) struct IdentityTable {
     path: Option<String>,
     query: Option<String>,
     field: Option<String>,
+    element: Option<String>,
     claim: Option<String>,
     #[serde(default = "required")]
     required: bool,
@@ -92,13 +96,14 @@ const fn required() -> bool {
 
 impl IdentityTable {
     pub(super) fn into_place(self) -> Result<IdentityPlace, String> {
-        let Self { name, header, path, query, field, claim, required } = self;
+        let Self { name, header, path, query, field, element, claim, required } = self;
         let header = header.map(|name| super::file::header(&name)).transpose()?;
         let mut places = [
             header.map(IdentityAt::Header),
             path.map(IdentityAt::Path),
             query.map(IdentityAt::Query),
             field.map(IdentityAt::Field),
+            element.map(IdentityAt::Element),
             claim.map(IdentityAt::Claim),
         ]
         .into_iter()
@@ -106,7 +111,7 @@ impl IdentityTable {
         match (places.next(), places.next()) {
             (Some(at), None) if is_word(&name) => Ok(IdentityPlace { name, at, required }),
             _ => Err(format!(
-                "`identity`: `{name}` stands in one place: `header`, `path`, `query`, `field` or `claim`"
+                "`identity`: `{name}` stands in one place: `header`, `path`, `query`, `field`, `element` or `claim`"
             )),
         }
     }
@@ -127,7 +132,15 @@ pub(super) fn check(route: &Route) -> Result<(), String> {
                 let credential = route.credential_place.header.as_ref();
                 credential != Some(name)
             }
-            IdentityAt::Query(name) | IdentityAt::Field(name) => !name.is_empty(),
+            IdentityAt::Query(name) => !name.is_empty(),
+            IdentityAt::Field(at) => {
+                let below = at.strip_prefix("/*/").unwrap_or(at);
+                !below.is_empty() && !below.split('/').any(|step| step == "*")
+            }
+            IdentityAt::Element(at) => {
+                let below = at.strip_prefix("*/").unwrap_or(at);
+                super::selector::is_xml_path(below) && !below.contains('@')
+            }
         };
         if !found || seen.contains(&&place.at) {
             return Err(format!(
@@ -206,6 +219,12 @@ mod tests {
             (r#"{ name = "m", path = "merchant" }"#, true),
             (r#"{ name = "m", query = "merchantAccount" }"#, true),
             (r#"{ name = "m", field = "/merchantAccount", required = false }"#, true),
+            (r#"{ name = "m", field = "/*/auth/name" }"#, true),
+            (r#"{ name = "m", element = "*/auth/name" }"#, true),
+            (r#"{ name = "m", element = "request/auth/name" }"#, true),
+            (r#"{ name = "m", field = "/auth/*/name" }"#, false),
+            (r#"{ name = "m", element = "request/*/name" }"#, false),
+            (r#"{ name = "m", element = "*/auth@name" }"#, false),
             (r#"{ name = "m", path = "order" }"#, false),
             (r#"{ name = "m", claim = "iss" }"#, false),
             (r#"{ name = "m", header = "a", path = "merchant" }"#, false),

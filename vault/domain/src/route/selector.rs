@@ -60,7 +60,7 @@ fn is_header(name: &str) -> bool {
 }
 
 /// `a/b` or `a/b@c`: local names, so without a colon.
-fn is_xml_path(at: &str) -> bool {
+pub(super) fn is_xml_path(at: &str) -> bool {
     let (elements, attribute) = match at.split_once('@') {
         Some((elements, attribute)) => (elements, Some(attribute)),
         None => (at, None),

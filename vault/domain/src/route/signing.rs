@@ -3,10 +3,14 @@
 //! Promises: a declaration that exists can be carried out; what it says of a request is complete, so that the signer
 //! needs no PSP's name.
 
+mod checksum;
+
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
+
+pub use checksum::{ChecksumCall, ChecksumSigning};
 
 /// How requests are signed: last, over the bytes that leave (`[route.NAME.sign]`).
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
@@ -26,6 +30,8 @@ pub enum Signing {
     },
     /// HTTP message signatures (RFC 9421), the body covered by `content-digest` (RFC 9530).
     MessageSignature(MessageSigning),
+    /// A hash over fields and the secret, in the body itself.
+    Checksum(ChecksumSigning),
 }
 
 /// HMAC over a declared string.
@@ -116,6 +122,8 @@ pub enum Part {
     KeyId,
     /// `text:…`: literally.
     Text(String),
+    /// `field:POINTER`: what a field of the JSON body says; nothing where it is missing. For checksums only.
+    Field(String),
 }
 
 impl TryFrom<String> for Part {
@@ -136,6 +144,7 @@ impl TryFrom<String> for Part {
             other => match other.split_once(':') {
                 Some(("header", name)) if !name.is_empty() => Self::Header(name.to_ascii_lowercase()),
                 Some(("text", text)) if !text.is_empty() => Self::Text(text.to_owned()),
+                Some(("field", at)) if !at.is_empty() => Self::Field(at.to_owned()),
                 _ => return Err(format!("`{other}` is no part of a signed string")),
             },
         })
@@ -215,6 +224,7 @@ impl Signing {
             Self::Hmac(hmac) => vec![hmac.header.as_str()],
             Self::AwsV4 { .. } => vec!["authorization", "x-amz-date", "x-amz-content-sha256"],
             Self::MessageSignature(_) => vec!["signature", "signature-input", "content-digest"],
+            Self::Checksum(_) => Vec::new(),
         }
     }
 
@@ -237,6 +247,7 @@ impl Signing {
             }
             Self::Hmac(hmac) => hmac.check(),
             Self::MessageSignature(message) => message.check(),
+            Self::Checksum(checksum) => checksum.check(),
         }
     }
 }
@@ -259,6 +270,7 @@ impl HmacSigning {
                 Err(format!("`sign`: `{name}` cannot cover itself"))
             }
             Part::Header(name) => header(name).map(drop),
+            Part::Field(_) => Err("`sign`: `field:` is a part of `kind = \"checksum\"`".into()),
             _ => Ok(()),
         })
     }
@@ -369,7 +381,11 @@ impl SigningKeyFiles {
                 "`signing`: files lie inside the secrets folder; name them without `..` or a leading `/`",
             );
         }
-        let needs_id = !matches!(signing, Signing::Hmac(hmac) if !hmac.parts.contains(&Part::KeyId));
+        let needs_id = match signing {
+            Signing::Hmac(hmac) => hmac.parts.contains(&Part::KeyId),
+            Signing::Checksum(_) => false,
+            Signing::CyberSource {} | Signing::AwsV4 { .. } | Signing::MessageSignature(_) => true,
+        };
         if needs_id && self.key_id.is_none() {
             return Err("`signing`: the route's signature names its key: give `key_id`");
         }
@@ -382,6 +398,7 @@ impl SigningKeyFiles {
         let symmetric = matches!(
             signing,
             Signing::Hmac(_)
+                | Signing::Checksum(_)
                 | Signing::AwsV4 { .. }
                 | Signing::MessageSignature(MessageSigning { algorithm: MessageAlgorithm::HmacSha256, .. })
         );
