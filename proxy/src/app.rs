@@ -217,7 +217,7 @@ fn ports(
             return Err(StartError::Port { address: port.address, route: route.as_str().to_owned() });
         }
         let listener = ListenerConfig { address: port.address, ..config.listener.clone() };
-        Ok((listen_on(listener, ambient)?, Bound { route, account, host: None }))
+        Ok((listen_on(listener, ambient)?, Bound { route, account, upstream: None }))
     });
     ports.collect()
 }

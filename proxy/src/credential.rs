@@ -63,7 +63,8 @@ pub fn apply(
     match (name, mode, own) {
         (None, ..) => Ok(()),
         (Some(name), Credentials::Account, Some(own)) => {
-            if !headers.get_all(&name).iter().all(is_placeholder) {
+            if !headers.get_all(&name).iter().all(|value| is_placeholder(value) || is_key_id(value, account))
+            {
                 return Err(CredentialRefused);
             }
             headers.insert(name, own.clone());
@@ -155,6 +156,22 @@ pub fn is_placeholder(value: &HeaderValue) -> bool {
     }
 }
 
+/// Whether a header's value is the account's key id: what callers write whose account is found by it. It is no secret, so
+/// of a key pair there is no second half.
+fn is_key_id(value: &HeaderValue, account: &Account) -> bool {
+    let (Some(id), Ok(text)) = (account.key_id(), value.to_str()) else { return false };
+    let text = text.trim();
+    let Some((scheme, rest)) = text.split_once(' ') else { return text == id };
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return rest.trim() == id;
+    }
+    let pair = BASE64_STANDARD.decode(rest.trim()).ok().and_then(|pair| String::from_utf8(pair).ok());
+    pair.is_some_and(|pair| {
+        let (user, password) = pair.split_once(':').unwrap_or((&pair, ""));
+        user == id && matches!(password, "" | PLACEHOLDER)
+    })
+}
+
 fn basic_user(scheme: &str, rest: &str) -> Option<Vec<u8>> {
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
@@ -225,6 +242,33 @@ mod tests {
         let mut two = one("authorization", "Bearer strongroom");
         two.append("authorization", HeaderValue::from_static("Bearer sk_mine"));
         assert!(apply(Credentials::Account, &bearer, &account, Some(&own), None, &mut two).is_err());
+    }
+
+    #[test]
+    fn the_account_s_key_id_stands_for_its_credential_and_no_other_s_does() {
+        let route = "[route.psp]\nupstream = \"https://psp.example\"\n\
+                     credential = { header = \"authorization\" }\n\
+                     key_id = [{ header = \"authorization\", as = \"bearer\" }]";
+        let route = Route::parse("psp", route, Environment::Live).unwrap();
+        let text = "tenants = [\"*\"]\ncredential_file = \"k\"\nkey_id = \"m-501\"";
+        let account = Account::parse("default", text, &route).unwrap();
+        let own = HeaderValue::from_static("Bearer sk_own");
+        let pair = |text: &str| format!("Basic {}", BASE64_STANDARD.encode(text));
+        for (value, allowed) in [
+            ("m-501", true),
+            ("Bearer m-501", true),
+            (&*pair("m-501:"), true),
+            (&*pair("m-501:strongroom"), true),
+            (&*pair("m-501:sk_mine"), false),
+            ("Bearer m-502", false),
+            ("Bearer m-501 x", false),
+        ] {
+            let mut headers = one("authorization", value);
+            let place = place("authorization", Some("Bearer"));
+            let result = apply(Credentials::Account, &place, &account, Some(&own), None, &mut headers);
+            assert_eq!(result.is_ok(), allowed, "{value}");
+            assert_eq!(headers["authorization"] == "Bearer sk_own", allowed, "{value}");
+        }
     }
 
     #[test]

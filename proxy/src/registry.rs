@@ -192,10 +192,11 @@ struct Building<'a> {
 impl Building<'_> {
     fn list(&mut self, one: Registered, listed: &mut Vec<Listed<Destination>>) -> Result<(), RegistryError> {
         let (name, account) = (one.route.name.clone(), one.account.name.clone());
-        let upstream = one.upstream();
+        let (upstream, key_id) = (one.upstream(), one.account.key_id().map(str::to_owned));
         if listed.last().is_none_or(|last| last.name != name) {
             let hosts = one.route.hosts.iter().cloned().collect();
-            listed.push(Listed { name: name.clone(), hosts, accounts: Vec::new() });
+            let key_ids = one.route.key_ids.clone();
+            listed.push(Listed { name: name.clone(), hosts, key_ids, accounts: Vec::new() });
         }
         if let Some(presented) = &one.keys.presented {
             measure::client_certificate(name.as_str(), account.as_str(), presented.ends);
@@ -207,7 +208,7 @@ impl Building<'_> {
         let destination = Arc::new(Destination::new(one, pool, guard, slots));
         if let Some(route) = listed.last_mut() {
             let upstream = (upstream.host, upstream.port);
-            route.accounts.push(ListedAccount { name: account, upstream, destination });
+            route.accounts.push(ListedAccount { name: account, upstream, key_id, destination });
         }
         Ok(())
     }

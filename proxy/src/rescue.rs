@@ -106,6 +106,9 @@ impl Failure {
     pub fn problem(&self) -> Problem {
         match self {
             Self::NoCaller => Problem::new(ProblemKind::Internal),
+            Self::Entry(refused @ (EntryRefused::UnknownKeyId | EntryRefused::OtherKeyId)) => {
+                Problem::because(ProblemKind::CredentialRefused, no_entry(*refused))
+            }
             Self::Entry(refused) => Problem::because(ProblemKind::RouteRefused, no_entry(*refused)),
             Self::TunnelCertificate(_) => Problem::because(
                 ProblemKind::PspUnreachable,
@@ -185,6 +188,12 @@ const fn no_entry(refused: EntryRefused) -> &'static str {
         EntryRefused::NoRoute => "no route has this host name or first path segment; nothing was sent",
         EntryRefused::NoAccount => {
             "the route has no such account, or several and the request names none; nothing was sent"
+        }
+        EntryRefused::UnknownKeyId => {
+            "the request names a key that is no account's of this route, or several; nothing was sent"
+        }
+        EntryRefused::OtherKeyId => {
+            "the request names the key of another account than its path, host, port or tunnel; nothing was sent"
         }
         EntryRefused::SeveralRoutes => {
             "several routes have this upstream: name one in strongroom-route; nothing was sent"

@@ -7,11 +7,13 @@
 mod book;
 mod callers;
 mod entry;
+mod key_id;
 
 pub use book::{Registered, RouteBookError, read};
 pub(crate) use book::{names, text};
 pub use callers::Callers;
 pub use entry::{Bound, Entry, EntryError, EntryRefused, Listed, ListedAccount, Target, host_of};
+pub use key_id::KeyIds;
 
 use std::sync::Arc;
 

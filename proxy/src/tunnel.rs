@@ -37,12 +37,16 @@ pub fn open(
     now: Timestamp,
 ) -> Result<Response, (Failure, Option<Arc<Destination>>)> {
     let caller = parts.extensions.remove::<Caller>().ok_or((Failure::NoCaller, None))?;
-    let (bound, destination) =
-        find(registry, parts, bound).map_err(|refused| (Failure::Entry(refused), None))?;
+    let no_entry = |refused| (Failure::Entry(refused), None);
+    let bound = find(registry, parts, bound).map_err(no_entry)?;
+    let may =
+        |one: &&Arc<Destination>| registry.callers.may(&caller.workload, &bound.route, &one.account.name);
+    // Where the account is open, the key each request names inside is held to the same binding.
+    let first = registry.entry.in_tunnel(&bound).next().ok_or_else(|| no_entry(EntryRefused::NoAccount))?;
+    let Some(destination) = registry.entry.in_tunnel(&bound).find(may).cloned() else {
+        return Err((Failure::CallerRefused, Some(first.clone())));
+    };
     let refused = |failure| (failure, Some(destination.clone()));
-    if !registry.callers.may(&caller.workload, &bound.route, &destination.account.name) {
-        return Err(refused(Failure::CallerRefused));
-    }
     let authority = registry.authority.as_ref();
     let authority = authority.ok_or_else(|| refused(Failure::Entry(EntryRefused::NoTunnel)))?;
     if !authority.permits(&destination.upstream.host) {
@@ -61,11 +65,7 @@ pub fn open(
     Ok(response)
 }
 
-fn find(
-    registry: &Registry,
-    parts: &Parts,
-    bound: Option<&Bound>,
-) -> Result<(Bound, Arc<Destination>), EntryRefused> {
+fn find(registry: &Registry, parts: &Parts, bound: Option<&Bound>) -> Result<Bound, EntryRefused> {
     // A tunnel inside a tunnel, or over HTTP/2, where each would be a stream among others.
     if parts.extensions.get::<Bound>().is_some() || parts.version >= Version::HTTP_2 {
         return Err(EntryRefused::NotAPath);

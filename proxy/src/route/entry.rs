@@ -1,17 +1,20 @@
-//! How a request finds its route and account: by host name, by the first segments of its path, or by where it came in (a
-//! port, a tunnel).
+//! How a request finds its route and account: by host name, by the first segments of its path, by where it came in (a
+//! port, a tunnel), or by the key it names.
 //!
-//! Promises: two routes never claim one name; a request that says two things about its host is refused; a tunnel leads to
-//! the upstream of a registered route or nowhere; an account is named, is the only one, or is `default`: never guessed.
-//! Upholds: C-36, C-37.
+//! Promises: two routes never claim one name; a request that says two things about its host or its account is refused; a
+//! tunnel leads to the upstream of a registered route or nowhere; an account is named, is the only one, or is `default`:
+//! never guessed.
+//! Upholds: C-36, C-37, C-49.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use http::header::HOST;
 use http::request::Parts;
-use http::{Method, Version};
-use strongroom_domain::route::{AccountName, RouteName};
+use http::{HeaderMap, Method, Version};
+use strongroom_domain::route::{AccountName, KeyIdPlace, RouteName};
+
+use super::key_id::{KeyIds, SharedKeyId};
 
 /// The account of a request that names none, where there are several.
 const DEFAULT_ACCOUNT: &str = "default";
@@ -31,6 +34,8 @@ pub struct Listed<T> {
     pub name: RouteName,
     /// Host names of its own.
     pub hosts: Vec<String>,
+    /// Where requests name the account by its key.
+    pub key_ids: Vec<KeyIdPlace>,
     /// Its accounts.
     pub accounts: Vec<ListedAccount<T>>,
 }
@@ -41,20 +46,40 @@ pub struct ListedAccount<T> {
     pub name: AccountName,
     /// Host and port its calls go to.
     pub upstream: (String, u16),
+    /// What requests call its key.
+    pub key_id: Option<String>,
     /// What is found.
     pub destination: Arc<T>,
 }
 
-struct Accounts<T>(BTreeMap<AccountName, Arc<T>>);
+struct Accounts<T> {
+    by_name: BTreeMap<AccountName, Arc<T>>,
+    upstreams: HashMap<AccountName, (String, u16)>,
+    keys: KeyIds,
+}
 
 impl<T> Accounts<T> {
     fn find(&self, named: Option<&AccountName>) -> Result<&Arc<T>, EntryRefused> {
         let found = match named {
-            Some(name) => self.0.get(name),
-            None if self.0.len() == 1 => self.0.values().next(),
-            None => self.0.iter().find(|(name, _)| name.as_str() == DEFAULT_ACCOUNT).map(|(_, found)| found),
+            Some(name) => self.by_name.get(name),
+            None if self.by_name.len() == 1 => self.by_name.values().next(),
+            None => {
+                let mut all = self.by_name.iter();
+                all.find(|(name, _)| name.as_str() == DEFAULT_ACCOUNT).map(|(_, found)| found)
+            }
         };
         found.ok_or(EntryRefused::NoAccount)
+    }
+
+    /// The account of a request that names one by its place, by its key, by both alike, or not at all.
+    fn of_request(&self, named: Option<&AccountName>, headers: &HeaderMap) -> Result<&Arc<T>, EntryRefused> {
+        match (self.keys.named(headers)?, named) {
+            (Some(by_key), Some(named)) if by_key != named => {
+                // An account nobody has is told as such: it is the name that is wrong.
+                self.find(Some(named)).and(Err(EntryRefused::OtherKeyId))
+            }
+            (by_key, named) => self.find(named.or(by_key)),
+        }
     }
 }
 
@@ -65,8 +90,9 @@ pub struct Bound {
     pub route: RouteName,
     /// The account; without one, as if a request had named none.
     pub account: Option<AccountName>,
-    /// Inside a tunnel: the host it was opened to. A request inside may name no other.
-    pub host: Option<String>,
+    /// Inside a tunnel: the host and port it was opened to. A request inside may name no other host, nor a key of an
+    /// account elsewhere.
+    pub upstream: Option<(String, u16)>,
 }
 
 /// Where a request goes and what it asks for there.
@@ -91,10 +117,16 @@ impl<T> Target<T> {
     }
 }
 
-/// Two routes want the same host name.
+/// Names that do not say one thing.
 #[derive(Debug, thiserror::Error)]
-#[error("two routes are reached by the host name `{0}`; a name in `hosts` belongs to one route")]
-pub struct EntryError(String);
+pub enum EntryError {
+    /// Two routes want the same host name.
+    #[error("two routes are reached by the host name `{0}`; a name in `hosts` belongs to one route")]
+    Host(String),
+    /// Two accounts of a route have the same key id.
+    #[error("route `{0}`: accounts `{1}` and `{2}` have one key id; requests that name it would be either's")]
+    KeyId(RouteName, AccountName, AccountName),
+}
 
 /// Why a request finds no route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -111,6 +143,12 @@ pub enum EntryRefused {
     /// The route has no such account, or none was named and none is the default.
     #[error("the route has no such account, or the request names none")]
     NoAccount,
+    /// The request names a key that is no account's, or several.
+    #[error("the request names no one key of an account")]
+    UnknownKeyId,
+    /// The request names an account, and the key of another one.
+    #[error("the request names the key of another account than its own")]
+    OtherKeyId,
     /// Several routes have this upstream.
     #[error("several routes lead to this host")]
     SeveralRoutes,
@@ -132,29 +170,33 @@ impl<T> Entry<T> {
             suffix: suffix.map(str::to_owned),
             upstreams: HashMap::new(),
         };
-        for Listed { name, mut hosts, accounts } in routes {
+        for Listed { name, mut hosts, key_ids, accounts } in routes {
             hosts.extend(suffix.map(|suffix| format!("{name}.{suffix}")));
             hosts.sort_unstable();
             hosts.dedup();
             for host in hosts {
                 if entry.by_host.insert(host.clone(), name.clone()).is_some() {
-                    return Err(EntryError(host));
+                    return Err(EntryError::Host(host));
                 }
             }
-            let mut by_name = BTreeMap::new();
+            let ids = accounts.iter().filter_map(|one| Some((one.key_id.clone()?, one.name.clone())));
+            let keys = KeyIds::new(key_ids, ids)
+                .map_err(|SharedKeyId(one, other)| EntryError::KeyId(name.clone(), one, other))?;
+            let mut of_route = Accounts { by_name: BTreeMap::new(), upstreams: HashMap::new(), keys };
             for account in accounts {
+                of_route.upstreams.insert(account.name.clone(), account.upstream.clone());
                 let upstream = entry.upstreams.entry(account.upstream).or_default();
                 upstream.push((name.clone(), account.name.clone()));
-                by_name.insert(account.name, account.destination);
+                of_route.by_name.insert(account.name, account.destination);
             }
-            entry.routes.insert(name, Accounts(by_name));
+            entry.routes.insert(name, of_route);
         }
         Ok(entry)
     }
 
     /// Every destination, each account's.
     pub fn destinations(&self) -> impl Iterator<Item = &Arc<T>> {
-        self.routes.values().flat_map(|accounts| accounts.0.values())
+        self.routes.values().flat_map(|accounts| accounts.by_name.values())
     }
 
     /// The destination of a route and account.
@@ -166,21 +208,58 @@ impl<T> Entry<T> {
     pub fn find(&self, request: &Parts, bound: Option<&Bound>) -> Result<Target<T>, EntryRefused> {
         let target = origin_form(request)?;
         let host = named_host(request)?;
+        let (headers, path_and_query) = (&request.headers, target.to_owned());
         if let Some(bound) = bound {
-            if let (Some(expected), Some(named)) = (&bound.host, &host)
+            if let (Some((expected, _)), Some(named)) = (&bound.upstream, &host)
                 && expected != named
             {
                 return Err(EntryRefused::AmbiguousHost);
             }
-            let destination = self.account(&bound.route, bound.account.as_ref())?.clone();
-            return Ok(Target { destination, path_and_query: target.to_owned() });
+            return Ok(Target { destination: self.in_bounds(bound, headers)?.clone(), path_and_query });
         }
         let host = host.ok_or(EntryRefused::AmbiguousHost)?;
         if let Some((route, account)) = self.by_host(&host)? {
-            let destination = self.account(&route, account.as_ref())?.clone();
-            return Ok(Target { destination, path_and_query: target.to_owned() });
+            let destination = self.of_route(&route)?.of_request(account.as_ref(), headers)?.clone();
+            return Ok(Target { destination, path_and_query });
         }
-        self.by_path(target)
+        self.by_path(target, headers)
+    }
+
+    fn of_route(&self, route: &RouteName) -> Result<&Accounts<T>, EntryRefused> {
+        self.routes.get(route).ok_or(EntryRefused::NoRoute)
+    }
+
+    /// The account of a request that came in where that says the route. In a tunnel it is one with the tunnel's upstream.
+    fn in_bounds(&self, bound: &Bound, headers: &HeaderMap) -> Result<&Arc<T>, EntryRefused> {
+        let accounts = self.of_route(&bound.route)?;
+        let Some(upstream) = bound.upstream.as_ref().filter(|_| bound.account.is_none()) else {
+            return accounts.of_request(bound.account.as_ref(), headers);
+        };
+        let by_key = accounts.keys.named(headers)?;
+        if by_key.is_some_and(|account| accounts.upstreams.get(account) != Some(upstream)) {
+            return Err(EntryRefused::OtherKeyId);
+        }
+        let default = || self.at(upstream, &bound.route).find(|name| name.as_str() == DEFAULT_ACCOUNT);
+        accounts.find(Some(by_key.or_else(default).ok_or(EntryRefused::NoAccount)?))
+    }
+
+    /// The accounts of a route that have an upstream.
+    fn at<'a>(
+        &'a self,
+        upstream: &(String, u16),
+        route: &'a RouteName,
+    ) -> impl Iterator<Item = &'a AccountName> {
+        let all = self.upstreams.get(upstream).into_iter().flatten();
+        all.filter(move |(name, _)| name == route).map(|(_, account)| account)
+    }
+
+    /// Every destination a tunnel may be for: its account's, or, where it named none, those a key may name inside.
+    pub fn in_tunnel<'a>(&'a self, bound: &'a Bound) -> impl Iterator<Item = &'a Arc<T>> {
+        let accounts = self.routes.get(&bound.route);
+        let named = bound.account.iter();
+        let open = bound.upstream.as_ref().filter(|_| bound.account.is_none());
+        let open = open.into_iter().flat_map(|upstream| self.at(upstream, &bound.route));
+        named.chain(open).filter_map(move |name| accounts?.by_name.get(name))
     }
 
     /// Whether nothing but a request's path says its route: it names one host, which is no route's.
@@ -190,7 +269,7 @@ impl<T> Entry<T> {
     }
 
     /// `/<route>/…`, or `/<route>/@<account>/…`.
-    fn by_path(&self, target: &str) -> Result<Target<T>, EntryRefused> {
+    fn by_path(&self, target: &str, headers: &HeaderMap) -> Result<Target<T>, EntryRefused> {
         let (name, below) = segment(&target[1..]);
         let name = RouteName::parse(name).ok_or(EntryRefused::NoRoute)?;
         let (account, below) = match below.strip_prefix("/@") {
@@ -200,7 +279,7 @@ impl<T> Entry<T> {
                 (Some(AccountName::parse(account).ok_or(EntryRefused::NoAccount)?), below)
             }
         };
-        let destination = self.account(&name, account.as_ref())?.clone();
+        let destination = self.of_route(&name)?.of_request(account.as_ref(), headers)?.clone();
         let slash = if below.starts_with('/') { "" } else { "/" };
         Ok(Target { destination, path_and_query: format!("{slash}{below}") })
     }
@@ -221,14 +300,15 @@ impl<T> Entry<T> {
         Ok(Some((route, Some(account))))
     }
 
-    /// Finds what a tunnel to this upstream is for. The route need be named only where several have it.
+    /// Finds what a tunnel to this upstream is for. The route need be named only where several have it; the account stays
+    /// open where several have it, none is named, and requests inside may name one by its key.
     pub fn connect(
         &self,
         host: &str,
         port: u16,
         route: Option<&RouteName>,
         account: Option<&AccountName>,
-    ) -> Result<(Bound, Arc<T>), EntryRefused> {
+    ) -> Result<Bound, EntryRefused> {
         let key = (host.to_owned(), port);
         let all = self.upstreams.get(&key).ok_or(EntryRefused::NoRoute)?.iter();
         let here: Vec<_> = all.filter(|(name, _)| route.is_none_or(|route| route == name)).collect();
@@ -243,12 +323,16 @@ impl<T> Entry<T> {
         let found = match account {
             Some(named) => here.iter().find(|(_, name)| name == named),
             None if here.len() == 1 => here.first(),
+            None if self.of_route(route)?.keys.is_used() => None,
             None => here.iter().find(|(_, name)| name.as_str() == DEFAULT_ACCOUNT),
         };
-        let (_, account) = found.ok_or(EntryRefused::NoAccount)?;
-        let destination = self.account(route, Some(account))?.clone();
-        let (route, account) = (route.clone(), Some(account.clone()));
-        Ok((Bound { route, account, host: Some(host.to_owned()) }, destination))
+        let is_open = account.is_none() && here.len() > 1 && self.of_route(route)?.keys.is_used();
+        let account = match found {
+            Some((_, account)) => Some(account.clone()),
+            None if is_open => None,
+            None => return Err(EntryRefused::NoAccount),
+        };
+        Ok(Bound { route: route.clone(), account, upstream: Some(key) })
     }
 }
 

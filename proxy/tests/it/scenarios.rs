@@ -17,6 +17,7 @@ mod failures;
 mod identity;
 mod inbound;
 mod independent;
+mod key_ids;
 mod limits;
 mod load;
 mod once;

@@ -10,6 +10,7 @@ mod account;
 mod checker;
 mod file;
 mod identity;
+mod key_id;
 mod path;
 mod place;
 mod places;
@@ -24,6 +25,7 @@ pub use file::{
     Inbound, InvalidRoute, OtherPlace, Platform, Sender, TimeUnit, TimestampHeader, Verification,
 };
 pub use identity::{ANY, IdentityAt, IdentityPlace, IdentityValue, Sha256Hex};
+pub use key_id::{KeyIdForm, KeyIdPlace};
 pub use path::PathPattern;
 pub use place::{Attribute, AttributeSet, ExpiryFormat, HEADER_PREFIX, Inject, JsonForm, Source};
 pub use protect::{BreakerSettings, Protect, Rate, check_place};
@@ -87,6 +89,8 @@ pub struct Route {
     pub credential_place: CredentialPlace,
     /// Where else requests name the account.
     pub identity: Vec<IdentityPlace>,
+    /// Where requests name the account by its key.
+    pub key_ids: Vec<KeyIdPlace>,
     /// How requests are signed, if the PSP wants it.
     pub signing: Option<Signing>,
     /// Header under which the PSP recognises a repeated attempt, lower case.

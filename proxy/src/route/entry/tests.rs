@@ -1,5 +1,6 @@
 use super::*;
 use http::Request;
+use strongroom_domain::route::KeyIdForm;
 
 fn name(text: &str) -> RouteName {
     RouteName::parse(text).unwrap()
@@ -13,10 +14,11 @@ fn listed(
     let accounts = accounts.iter().map(|(account, destination, host)| ListedAccount {
         name: name(account),
         upstream: ((*host).to_owned(), 443),
+        key_id: Some(format!("KEY-{account}")),
         destination: Arc::new(*destination),
     });
     let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
-    Listed { name: name(route), hosts, accounts: accounts.collect() }
+    Listed { name: name(route), hosts, key_ids: Vec::new(), accounts: accounts.collect() }
 }
 
 fn entry() -> Entry<&'static str> {
@@ -103,8 +105,8 @@ fn everything_else_finds_none() {
 
 #[test]
 fn in_a_tunnel_the_tunnel_says_where_and_a_request_may_only_agree() {
-    let (tunnel, found) = entry().connect("api.stripe.com", 443, Some(&name("stripe")), None).unwrap();
-    assert_eq!(*found, "stripe");
+    let tunnel = entry().connect("api.stripe.com", 443, Some(&name("stripe")), None).unwrap();
+    assert_eq!(entry().in_tunnel(&tunnel).map(|found| **found).collect::<Vec<_>>(), ["stripe"]);
     for (uri, hosts) in [
         ("/v1/tokens", &["api.stripe.com"][..]),
         ("/v1/tokens", &["API.STRIPE.COM.:443"]),
@@ -143,14 +145,16 @@ fn a_tunnel_leads_to_a_route_s_upstream_and_to_an_account_that_has_it() {
         ("stripe.proxy.internal", 443, None, None, Err(EntryRefused::NoRoute)),
         ("169.254.169.254", 443, None, None, Err(EntryRefused::NoRoute)),
     ] {
-        let connected = entry().connect(host, port, route, account).map(|(_, found)| *found);
+        let entry = entry();
+        let connected = entry.connect(host, port, route, account);
+        let connected = connected.map(|bound| **entry.in_tunnel(&bound).next().unwrap());
         assert_eq!(connected, found, "{host}:{port} {route:?} {account:?}");
     }
 }
 
 #[test]
 fn a_port_says_where_whatever_the_host() {
-    let port = Bound { route: name("stripe"), account: Some(name("m-501")), host: None };
+    let port = Bound { route: name("stripe"), account: Some(name("m-501")), upstream: None };
     for hosts in [&["adyen.proxy.internal"][..], &["proxy:8444"], &[]] {
         let found = find_in(Some(&port), "POST", "/v1/tokens", hosts);
         assert_eq!(found, Ok(("stripe/m-501", "/v1/tokens".to_owned())), "{hosts:?}");
@@ -171,4 +175,91 @@ fn http_2_names_its_host_in_the_target() {
 fn one_name_one_route() {
     let routes = ["a", "b"].map(|route| listed(route, &["psp.example"], &[]));
     assert!(Entry::new(routes, None).is_err());
+}
+
+/// A route whose accounts are found by their keys; `elsewhere` has a host of its own.
+fn keyed() -> Entry<&'static str> {
+    let key_ids = vec![KeyIdPlace { header: "x-api-key".into(), form: KeyIdForm::Value }];
+    let accounts = [
+        ("a", "a", "api.psp.example"),
+        ("b", "b", "api.psp.example"),
+        ("elsewhere", "elsewhere", "e.psp.example"),
+    ];
+    Entry::new([Listed { key_ids, ..listed("psp", &["psp.internal"], &accounts) }], Some("proxy.internal"))
+        .unwrap()
+}
+
+fn find_keyed(
+    bound: Option<&Bound>,
+    uri: &str,
+    host: &str,
+    key: Option<&str>,
+) -> Result<&'static str, EntryRefused> {
+    let mut request = Request::builder().method("POST").uri(uri);
+    if !host.is_empty() {
+        request = request.header(HOST, host);
+    }
+    if let Some(key) = key {
+        request = request.header("x-api-key", key);
+    }
+    let (parts, ()) = request.body(()).unwrap().into_parts();
+    keyed().find(&parts, bound).map(|target| *target.destination)
+}
+
+#[test]
+fn a_key_id_names_the_account_and_what_else_names_one_must_agree() {
+    let port =
+        |account: Option<&str>| Bound { route: name("psp"), account: account.map(name), upstream: None };
+    let open = port(None);
+    let of_b = port(Some("b"));
+    for (bound, uri, host, key, found) in [
+        (None, "/psp/v1", "proxy", Some("KEY-b"), Ok("b")),
+        (None, "/psp/v1", "proxy", None, Err(EntryRefused::NoAccount)),
+        (None, "/psp/v1", "proxy", Some("strongroom"), Err(EntryRefused::NoAccount)),
+        (None, "/psp/v1", "proxy", Some("KEY-c"), Err(EntryRefused::UnknownKeyId)),
+        (None, "/psp/@b/v1", "proxy", Some("KEY-b"), Ok("b")),
+        (None, "/psp/@b/v1", "proxy", Some("strongroom"), Ok("b")),
+        (None, "/psp/@a/v1", "proxy", Some("KEY-b"), Err(EntryRefused::OtherKeyId)),
+        (None, "/psp/@c/v1", "proxy", Some("KEY-b"), Err(EntryRefused::NoAccount)),
+        (None, "/v1", "psp.internal", Some("KEY-a"), Ok("a")),
+        (None, "/v1", "a.psp.proxy.internal", Some("KEY-a"), Ok("a")),
+        (None, "/v1", "a.psp.proxy.internal", Some("KEY-b"), Err(EntryRefused::OtherKeyId)),
+        (Some(&open), "/v1", "", Some("KEY-elsewhere"), Ok("elsewhere")),
+        (Some(&of_b), "/v1", "", Some("KEY-b"), Ok("b")),
+        (Some(&of_b), "/v1", "", Some("KEY-a"), Err(EntryRefused::OtherKeyId)),
+    ] {
+        assert_eq!(find_keyed(bound, uri, host, key), found, "{uri} {host} {key:?}");
+    }
+}
+
+#[test]
+fn in_a_tunnel_that_named_no_account_a_key_names_one_with_its_upstream() {
+    let entry = keyed();
+    let open = entry.connect("api.psp.example", 443, None, None).unwrap();
+    assert_eq!(entry.in_tunnel(&open).map(|found| **found).collect::<Vec<_>>(), ["a", "b"]);
+    let named = entry.connect("api.psp.example", 443, None, Some(&name("a"))).unwrap();
+    let own_host = entry.connect("e.psp.example", 443, None, None).unwrap();
+    assert_eq!(entry.in_tunnel(&own_host).map(|found| **found).collect::<Vec<_>>(), ["elsewhere"]);
+    for (bound, key, found) in [
+        (&open, Some("KEY-b"), Ok("b")),
+        (&open, Some("KEY-elsewhere"), Err(EntryRefused::OtherKeyId)),
+        (&open, Some("KEY-c"), Err(EntryRefused::UnknownKeyId)),
+        (&open, None, Err(EntryRefused::NoAccount)),
+        (&named, Some("KEY-a"), Ok("a")),
+        (&named, Some("KEY-b"), Err(EntryRefused::OtherKeyId)),
+        (&named, None, Ok("a")),
+        (&own_host, None, Ok("elsewhere")),
+        (&own_host, Some("KEY-a"), Err(EntryRefused::OtherKeyId)),
+    ] {
+        assert_eq!(find_keyed(Some(bound), "/v1", "", key), found, "{bound:?} {key:?}");
+    }
+}
+
+#[test]
+fn one_key_one_account() {
+    let key_ids = vec![KeyIdPlace { header: "x-api-key".into(), form: KeyIdForm::Value }];
+    let mut twice = Listed { key_ids, ..listed("psp", &[], &[("a", "a", "h"), ("b", "b", "h")]) };
+    twice.accounts[1].key_id = Some("KEY-a".into());
+    let error = Entry::new([twice], None).err().unwrap().to_string();
+    assert!(error.contains("`a` and `b`") && !error.contains("KEY"), "{error}");
 }

@@ -29,7 +29,7 @@ async fn send(world: &World, method: &str, path: &str, headers: &[(&str, &str)],
     world.send(request).await.status
 }
 
-fn verify(kind: &str, secret: &str, seen: &Seen) {
+pub(super) fn verify(kind: &str, secret: &str, seen: &Seen) {
     use std::io::Write as _;
     let mut python = Command::new("python3")
         .args([SCRIPT, kind, secret])

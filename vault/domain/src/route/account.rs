@@ -10,7 +10,8 @@ use toml::de::DeValue;
 use super::checker::{Checker, Finding};
 use super::file::parse_upstream;
 use super::{
-    Credentials, IdentityValue, RecipientKeyFile, Route, RouteName, SigningKeyFiles, identity, lies_inside,
+    Credentials, IdentityValue, RecipientKeyFile, Route, RouteName, SigningKeyFiles, identity, key_id,
+    lies_inside,
 };
 use crate::tenant::TenantId;
 
@@ -32,6 +33,8 @@ pub struct Account {
     pub credential_sha256: Vec<[u8; 32]>,
     /// What requests may name the account by, for the route's places.
     pub identity: BTreeMap<String, IdentityValue>,
+    /// What requests may call its key, where it has none that signs and has an id.
+    own_key_id: Option<String>,
     /// The key requests are signed with, exactly where the route signs.
     pub signing: Option<SigningKeyFiles>,
     /// The PSP's key, exactly where the route encrypts.
@@ -100,6 +103,7 @@ struct AccountFile {
     credential_sha256: Vec<String>,
     #[serde(default)]
     identity: BTreeMap<String, IdentityValue>,
+    key_id: Option<String>,
     signing: Option<SigningKeyFiles>,
     encryption: Option<RecipientKeyFile>,
     client_certificate: Option<ClientCertificateFiles>,
@@ -153,6 +157,7 @@ impl Account {
             credential_sha256: credential_sha256
                 .ok_or(InvalidAccount::Value("`credential_sha256` is not 64 lower-case hex digits"))?,
             identity: file.identity,
+            own_key_id: file.key_id,
             signing: file.signing,
             encryption: file.encryption,
             client_certificate: file.client_certificate,
@@ -193,6 +198,8 @@ impl Account {
             (true, Some(files)) => files.fits()?,
             (false, None) => {}
         }
+        let of_signing = self.signing.as_ref().and_then(|signing| signing.key_id.as_deref());
+        key_id::fits(self.own_key_id.as_deref(), of_signing, route)?;
         match (&route.signing, &self.signing) {
             (Some(signing), Some(key)) => key.fits(signing)?,
             (Some(_), None) => return Err("the route signs: give `[signing]`"),
@@ -207,6 +214,13 @@ impl Account {
             }
             (true, Some(_)) | (false, None) => Ok(()),
         }
+    }
+
+    /// What requests call its key: it names this account where the route finds accounts so.
+    #[must_use]
+    pub fn key_id(&self) -> Option<&str> {
+        let of_signing = self.signing.as_ref().and_then(|signing| signing.key_id.as_deref());
+        of_signing.or(self.own_key_id.as_deref())
     }
 
     /// The only host and port calls for this account go to.

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::identity::{self, IdentityTable};
+use super::key_id::{self, KeyIdPlace};
 use super::places;
 use super::protect::ProtectTable;
 use super::reference::Mode;
@@ -60,6 +61,8 @@ struct RouteTable {
     credential: CredentialTable,
     #[serde(default)]
     identity: Vec<IdentityTable>,
+    #[serde(default)]
+    key_id: Vec<KeyIdPlace>,
     sign: Option<Signing>,
     idempotency: Option<HeaderTable>,
     request_id: Option<HeaderTable>,
@@ -187,13 +190,13 @@ impl Route {
         self.protect.check(environment, self)?;
         self.check_credential()?;
         check_calls(&self.allow, &self.pass)?;
+        if let Some(Signing::Checksum(checksum)) = &self.signing {
+            checksum.fits(self)?;
+        }
         let faults = self.allow.iter().flat_map(places::faults);
         faults.map(|fault| Err(fault.reason)).next().unwrap_or(Ok(()))
     }
 
-        if let Some(Signing::Checksum(checksum)) = &self.signing {
-            checksum.fits(self)?;
-        }
     fn check_credential(&self) -> Result<(), String> {
         let place = &self.credential_place;
         match &place.header {
@@ -255,6 +258,7 @@ impl PassedCall {
 impl RouteTable {
     fn into_route(mut self, name: RouteName, text: &str) -> Result<Route, String> {
         self.sign.as_mut().map_or(Ok(()), Signing::check)?;
+        key_id::check(&mut self.key_id)?;
         let (host, port) = parse_upstream(&self.upstream)?;
         let hosts = self.hosts.into_iter().map(|host| {
             let right =
@@ -277,6 +281,7 @@ impl RouteTable {
                 refused_fields: self.credential.refused_fields,
             },
             identity: self.identity.into_iter().map(IdentityTable::into_place).collect::<Result<_, _>>()?,
+            key_ids: self.key_id,
             signing: self.sign,
             idempotency_header: self.idempotency.map(|table| header(&table.header)).transpose()?,
             request_id_header: self.request_id.map(|table| header(&table.header)).transpose()?,
