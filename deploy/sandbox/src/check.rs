@@ -2,7 +2,9 @@
 //!
 //! Promises: every boolean comes from searching bytes a hop really wrote, read or stored, after the searcher has shown on
 //! the same card that it sees: a blind search is an error and never a clean one.
-//! Does not promise: more than the one way through that it takes. The tests take the others.
+//! Does not promise: more than the three ways in that it takes (path, host name, `CONNECT`), once each. The tests take others.
+
+mod entries;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -35,6 +37,10 @@ pub struct Findings {
     pub psp_status: Option<u16>,
     /// What the orchestrator got: the proxy's own refusal, where nothing reached the PSP.
     pub orchestrator_status: u16,
+    /// The same for a second charge, by host name.
+    pub by_host_status: u16,
+    /// The same for a third charge, by `CONNECT` to the PSP's own address.
+    pub by_connect_status: u16,
     /// The PSP's log holds the number.
     pub psp_saw_pan: bool,
     /// What the orchestrator sent or received holds it.
@@ -70,7 +76,8 @@ impl Findings {
     /// Whether the PSP, and nobody else, saw the card.
     #[must_use]
     pub fn hold(&self) -> bool {
-        self.psp_status == Some(200) && self.questions().iter().all(|(_, answer, must_be)| answer == must_be)
+        let paid = [self.psp_status, Some(self.by_host_status), Some(self.by_connect_status)];
+        paid == [Some(200); 3] && self.questions().iter().all(|(_, answer, must_be)| answer == must_be)
     }
 }
 
@@ -81,7 +88,7 @@ pub struct Steps {
     pub start: u64,
     /// Connecting to the vault and tokenizing.
     pub tokenize: u64,
-    /// Connecting to the proxy and charging through it.
+    /// Connecting to the proxy and charging through it, by each entry.
     pub charge: u64,
     /// Draining and stopping.
     pub stop: u64,
@@ -144,13 +151,21 @@ pub async fn run(data: PathBuf, ports: Ports, broken: Option<Break>) -> Result<F
     steps.tokenize = took;
     let (charged, took) = timed(charge(&house, &token)).await;
     let mut charged = charged?;
-    steps.charge = took;
+    let (others, again) = timed(entries::charge(&house, &token)).await;
+    let others = others?;
+    steps.charge = took + again;
     if broken == Some(Break::Echo) {
         charged.received.extend(arrived_number(house.psp().log_file())?.into_bytes());
     }
     let (status, reached) = (charged.status(), house.psp().counts().values().any(|count| *count > 0));
 
-    let records = Records::write(&house, &tokenized, &charged).await?;
+    let statuses = Statuses {
+        by_path: status,
+        by_host: others.by_host.status(),
+        by_connect: others.by_connect.status(),
+    };
+    let orchestrator = [&charged, &others.by_host, &others.by_connect];
+    let records = Records::write(&house, &tokenized, &orchestrator).await?;
     let searcher = card.searcher()?;
     let begun = Instant::now();
     let live = searcher.path(&house.folder().vault())?;
@@ -160,7 +175,7 @@ pub async fn run(data: PathBuf, ports: Ports, broken: Option<Break>) -> Result<F
     let begun = Instant::now();
     let found = records.search(&searcher, live)?;
     steps.search = live_search + millis(begun);
-    Ok(found.findings(token, status, reached, steps))
+    Ok(found.findings(token, &statuses, reached, steps))
 }
 
 /// A route that puts the number where the PSP does not look for it.
@@ -238,7 +253,11 @@ struct Records {
 }
 
 impl Records {
-    async fn write(house: &House, checkout: &Exchange, orchestrator: &Exchange) -> Result<Self, CheckError> {
+    async fn write(
+        house: &House,
+        checkout: &Exchange,
+        orchestrator: &[&Exchange],
+    ) -> Result<Self, CheckError> {
         let hops = house.folder().path().join("hops");
         std::fs::create_dir_all(&hops).map_err(|source| record(&hops, source))?;
         let mut metrics = scrape(house.vault_ops()).await.map_err(|source| record(&hops, source))?;
@@ -250,7 +269,10 @@ impl Records {
         Ok(Self {
             checkout_sent: keep("checkout-sent", &checkout.sent)?,
             checkout_received: keep("checkout-received", &checkout.received)?,
-            orchestrator: keep("orchestrator", &[&*orchestrator.sent, &*orchestrator.received].concat())?,
+            orchestrator: keep("orchestrator", &{
+                let bytes = orchestrator.iter().flat_map(|one| [&*one.sent, &*one.received]);
+                bytes.collect::<Vec<_>>().concat()
+            })?,
             metrics: keep("metrics", &metrics)?,
             psp: house.psp().log_file().to_owned(),
             vault: house.folder().vault(),
@@ -277,6 +299,13 @@ impl Records {
     }
 }
 
+/// What the orchestrator got by each entry.
+struct Statuses {
+    by_path: u16,
+    by_host: u16,
+    by_connect: u16,
+}
+
 struct Found {
     psp: Report,
     orchestrator: Report,
@@ -286,13 +315,15 @@ struct Found {
 }
 
 impl Found {
-    fn findings(self, token: String, status: u16, reached: bool, milliseconds: Steps) -> Findings {
+    fn findings(self, token: String, got: &Statuses, reached: bool, milliseconds: Steps) -> Findings {
         let elsewhere = [&self.orchestrator, &self.checkout, &self.vault, &self.logs];
         let searched = elsewhere.iter().map(|report| report.bytes).sum::<u64>() + self.psp.bytes;
         Findings {
             token,
-            psp_status: reached.then_some(status),
-            orchestrator_status: status,
+            psp_status: reached.then_some(got.by_path),
+            orchestrator_status: got.by_path,
+            by_host_status: got.by_host,
+            by_connect_status: got.by_connect,
             psp_saw_pan: self.psp.found(PAN),
             orchestrator_saw_pan: self.orchestrator.found(PAN),
             checkout_answer_holds_pan: self.checkout.found(PAN),

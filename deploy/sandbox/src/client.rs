@@ -7,13 +7,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::ServerName;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
-use crate::pki::{Identity, Pki, PkiError, Server};
+use crate::pki::{Identity, Pki, PkiError, Server, provider};
 
 /// Beyond any answer of the sandbox's servers (1 MiB bodies).
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -120,6 +120,14 @@ pub struct Client {
     connector: TlsConnector,
     address: SocketAddr,
     host: String,
+    tunnel: Option<Tunnel>,
+}
+
+/// Where a `CONNECT` leads, and whom TLS trusts inside.
+#[derive(Clone)]
+struct Tunnel {
+    to: SocketAddr,
+    connector: TlsConnector,
 }
 
 impl Client {
@@ -133,13 +141,24 @@ impl Client {
         let mut config = pki.client_config(identity, server)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let connector = TlsConnector::from(Arc::new(config));
-        Ok(Self { connector, address, host: "localhost".to_owned() })
+        Ok(Self { connector, address, host: "localhost".to_owned(), tunnel: None })
     }
 
     /// The same, asking for another host in SNI and `Host`.
     #[must_use]
     pub fn host(self, host: &str) -> Self {
         Self { host: host.to_owned(), ..self }
+    }
+
+    /// The same, through a `CONNECT` at that server to an address, at which only `trusted` may speak. What is kept is what
+    /// went over the line inside the tunnel.
+    pub fn through(self, to: SocketAddr, trusted: RootCertStore) -> Result<Self, PkiError> {
+        let mut config = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_root_certificates(trusted)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self { tunnel: Some(Tunnel { to, connector: TlsConnector::from(Arc::new(config)) }), ..self })
     }
 
     /// Sends one request on a connection of its own and reads the answer.
@@ -171,20 +190,48 @@ impl Client {
         tcp.set_nodelay(true)?;
         let name = ServerName::try_from(self.host.clone()).map_err(std::io::Error::other)?;
         let mut stream = self.connector.connect(name, tcp).await?;
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}:{}\r\n", self.host, self.address.port());
+        let (host, port) = self.tunnel.as_ref().map_or_else(
+            || (self.host.clone(), self.address.port()),
+            |tunnel| (tunnel.to.ip().to_string(), tunnel.to.port()),
+        );
+        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {host}:{port}\r\n");
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
         head.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
         exchange.sent = head.into_bytes();
         exchange.sent.extend_from_slice(body);
-        stream.write_all(&exchange.sent).await?;
+        let Some(tunnel) = &self.tunnel else { return write_and_read(&mut stream, exchange).await };
+        let mut opening = Exchange {
+            sent: format!("CONNECT {0} HTTP/1.1\r\nHost: {0}\r\n\r\n", tunnel.to).into_bytes(),
+            received: Vec::new(),
+        };
+        stream.write_all(&opening.sent).await?;
         stream.flush().await?;
-        read_answer(&mut stream, exchange).await
+        // Byte by byte: what follows the head is no longer for here.
+        while opening.head_length().is_none() {
+            opening.received.push(stream.read_u8().await?);
+        }
+        if opening.status() != 200 {
+            exchange.received = opening.received;
+            return Ok(());
+        }
+        let name = ServerName::from(tunnel.to.ip());
+        let mut inside = tunnel.connector.connect(name, stream).await?;
+        write_and_read(&mut inside, exchange).await
     }
 }
 
-async fn read_answer(stream: &mut TlsStream<TcpStream>, exchange: &mut Exchange) -> std::io::Result<()> {
+async fn write_and_read<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    exchange: &mut Exchange,
+) -> std::io::Result<()> {
+    stream.write_all(&exchange.sent).await?;
+    stream.flush().await?;
+    read_answer(stream, exchange).await
+}
+
+async fn read_answer<S: AsyncRead + Unpin>(stream: &mut S, exchange: &mut Exchange) -> std::io::Result<()> {
     loop {
         match exchange.is_complete() {
             Some(true) => return Ok(()),

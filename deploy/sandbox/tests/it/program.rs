@@ -26,6 +26,9 @@ fn the_check_finds_the_number_at_the_psp_and_nowhere_else() {
     assert_eq!(code, Some(0), "{found}");
     assert!(found["token"].as_str().unwrap().starts_with("tok_test_"));
     assert_eq!((&found["psp_status"], &found["psp_saw_pan"]), (&200.into(), &true.into()), "{found}");
+    for entry in ["orchestrator_status", "by_host_status", "by_connect_status"] {
+        assert_eq!(found[entry], 200, "{entry}: {found}");
+    }
     for clean in [
         "orchestrator_saw_pan",
         "checkout_answer_holds_pan",
@@ -48,6 +51,9 @@ fn the_check_notices_that_the_psp_never_got_the_number() {
     assert_eq!(found["psp_saw_pan"], false);
     assert_eq!(found["psp_status"], Value::Null, "the proxy refuses a token in a place nobody declared");
     assert_eq!(found["orchestrator_saw_pan"], false);
+    for entry in ["orchestrator_status", "by_host_status", "by_connect_status"] {
+        assert_eq!(found[entry], 400, "refused by every entry: {entry}: {found}");
+    }
 }
 
 #[test]
