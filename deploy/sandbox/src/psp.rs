@@ -1,21 +1,23 @@
-//! The sandbox PSP: a stand-in for the other side, speaking Stripe's form API, Braintree's transactions in XML and a small
-//! JSON API over its own TLS.
+//! The sandbox PSP: a stand-in for the other side, speaking Stripe's form API, Braintree's transactions in XML, Adyen's and
+//! CyberSource's payments and a small JSON API over its own TLS.
 //!
 //! It is *the* place where a card number may lie on disk: its log records every request it read, whole, before it acts,
 //! so that checks can search what really arrived. Both its files are for their owner only (mode 0600).
 //!
 //! Promises: a number decides what happens ([`cards`]); the same `Idempotency-Key` gets the same answer and never a second
 //! payment; payments, and answers under a key, survive a restart; no identifier holds a digit.
-//! Does not promise: durability (its files are written, not synced), or any more of Stripe and Braintree than its README
+//! Does not promise: durability (its files are written, not synced), or any more of those PSPs than its README
 //! lists.
 //! Trusts: nobody with real card data. A number that is no test number is declined.
 
 pub mod cards;
 
+mod adyen;
 mod answer;
 mod braintree;
 mod call;
 mod card;
+mod cybersource;
 mod deliver;
 mod desk;
 mod ledger;

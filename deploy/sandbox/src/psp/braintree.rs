@@ -70,7 +70,7 @@ fn card_fields(fields: &Fields) -> CardFields<'_> {
 }
 
 /// `10.00` is a thousand cents.
-fn cents(text: &str) -> Option<u64> {
+pub(super) fn cents(text: &str) -> Option<u64> {
     let (whole, part) = text.split_once('.').unwrap_or((text, "00"));
     let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if !is_digits(whole) || !is_digits(part) || part.len() > 2 {

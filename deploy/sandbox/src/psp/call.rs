@@ -16,6 +16,9 @@ pub(super) enum Call<'a> {
     ShowPayment(&'a str),
     CreateTransaction,
     ShowTransaction(&'a str),
+    AdyenPayment,
+    AdyenRefund(&'a str),
+    CyberSourcePayment,
     /// Where the redirect card's answer leads: nobody should come here.
     Redirected,
     Unknown,
@@ -24,6 +27,15 @@ pub(super) enum Call<'a> {
 impl<'a> Call<'a> {
     pub(super) fn of(method: &str, path: &'a str) -> Self {
         let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+        // Adyen's live hosts have `/checkout` before the version, its test host has not.
+        let adyen = parts.strip_prefix(&["checkout"]).unwrap_or(&parts);
+        if let ("POST", ["v71" | "v72", "payments", rest @ ..]) = (method, adyen) {
+            return match rest {
+                [] => Self::AdyenPayment,
+                [id, "refunds"] => Self::AdyenRefund(id),
+                _ => Self::Unknown,
+            };
+        }
         match (method, parts.as_slice()) {
             (_, ["redirected", ..]) => Self::Redirected,
             ("POST", ["v1", "payment_methods"]) => Self::CreateMethod,
@@ -39,6 +51,7 @@ impl<'a> Call<'a> {
             ("GET", ["json", "payments", id]) => Self::ShowPayment(id),
             ("POST", ["merchants", _, "transactions"]) => Self::CreateTransaction,
             ("GET", ["merchants", _, "transactions", id]) => Self::ShowTransaction(id),
+            ("POST", ["pts", "v2", "payments"]) => Self::CyberSourcePayment,
             _ => Self::Unknown,
         }
     }
@@ -59,6 +72,9 @@ impl<'a> Call<'a> {
             Self::ShowPayment(_) => "GET /json/payments/{id}",
             Self::CreateTransaction => "POST /merchants/{merchant}/transactions",
             Self::ShowTransaction(_) => "GET /merchants/{merchant}/transactions/{id}",
+            Self::AdyenPayment => "POST /v72/payments",
+            Self::AdyenRefund(_) => "POST /v72/payments/{id}/refunds",
+            Self::CyberSourcePayment => "POST /pts/v2/payments",
             Self::Redirected => "redirected",
             Self::Unknown => "unknown",
         }

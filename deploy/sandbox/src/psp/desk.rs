@@ -16,7 +16,7 @@ use super::cards::Delivery;
 use super::ledger::{Attempt, Ledger, letters};
 use super::log::RequestLog;
 use super::request::{Form, Received};
-use super::{PspConfig, PspError, braintree, payments, stripe};
+use super::{PspConfig, PspError, adyen, braintree, cybersource, payments, stripe};
 
 /// What an answer is made with.
 pub(super) struct Desk<'a> {
@@ -101,7 +101,18 @@ impl Shared {
 
     /// Who asks, and was it asked before?
     fn attend(&self, desk: &mut Desk<'_>, call: Call<'_>, request: &Received) -> Result<Reply, Refusal> {
-        let credential = self.authenticate(request)?;
+        let api_key = self.api_key.as_deref();
+        let credential = match call {
+            Call::AdyenPayment | Call::AdyenRefund(_) => {
+                adyen::authenticate(request.header("x-api-key"), api_key)
+            }
+            Call::CyberSourcePayment => cybersource::authenticate(request, api_key),
+            _ => Ok(self.authenticate(request)?),
+        };
+        let credential = match credential {
+            Ok(credential) => credential,
+            Err(refused) => return Ok(*refused),
+        };
         let key = request.header("idempotency-key").filter(|_| request.method == "POST");
         let Some(key) = key else { return dispatch(desk, call, request) };
         let parts = [request.method.as_bytes(), request.path.as_bytes(), &request.body];
@@ -159,6 +170,9 @@ fn dispatch(desk: &mut Desk<'_>, call: Call<'_>, request: &Received) -> Result<R
         Call::ShowPayment(id) => payments::show(desk, id),
         Call::CreateTransaction => braintree::create(desk, &request.body),
         Call::ShowTransaction(id) => Ok(braintree::show(desk, id)),
+        Call::AdyenPayment => adyen::create(desk, &request.body),
+        Call::AdyenRefund(id) => adyen::refund(desk, id, &request.body),
+        Call::CyberSourcePayment => cybersource::create(desk, &request.body),
         Call::Redirected | Call::Unknown => {
             Err(Refusal { status: 404, param: None, ..Refusal::invalid("Unrecognized request URL.", "") })
         }

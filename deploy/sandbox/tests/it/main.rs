@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod adyen;
 mod braintree;
 mod crash;
+mod cybersource;
 mod explain;
 mod house;
 mod inbound;
@@ -12,5 +14,6 @@ mod pki;
 mod program;
 mod psp;
 mod stripe;
+mod stripe_node;
 mod support;
 mod tunnel;

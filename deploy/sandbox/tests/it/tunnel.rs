@@ -30,20 +30,24 @@ fn named() -> Vec<(String, String)> {
 }
 
 /// A relay beside the orchestrator, on a loopback port of its own.
-struct Beside {
-    address: std::net::SocketAddr,
+pub(crate) struct Beside {
+    pub(crate) address: std::net::SocketAddr,
     stop: CancellationToken,
 }
 
 impl Beside {
     fn start(house: &House, upstream: &str) -> Self {
+        Self::to(house, upstream, "sandbox")
+    }
+
+    pub(crate) fn to(house: &House, upstream: &str, route: &str) -> Self {
         let orchestrator = house.pki().client("orchestrator").unwrap();
         let text = format!(
             "forward = {{ url = \"https://localhost:{}\" }}\nops = {{ address = \"127.0.0.1:0\" }}\n\
              [workloads.orchestrator]\ncertificate_file = {:?}\nkey_file = {:?}\nca_file = {:?}\n\
              [[listen]]\naddress = \"127.0.0.1:0\"\nentries = [\n\
-             {{ connect = \"{}\", workload = \"orchestrator\", route = \"sandbox\" }},\n\
-             {{ workload = \"orchestrator\", route = \"sandbox\" }},\n]\n",
+             {{ connect = \"{}\", workload = \"orchestrator\", route = \"{route}\" }},\n\
+             {{ workload = \"orchestrator\", route = \"{route}\" }},\n]\n",
             house.proxy().port(),
             orchestrator.certificate_pem_path,
             orchestrator.key_pem_path,
@@ -107,7 +111,7 @@ async fn the_client_for_python_pays_through_a_relay_s_port() {
 }
 
 /// Node's packages, installed once under `target/`; nothing of them runs while they are.
-fn node_modules() -> PathBuf {
+pub(crate) fn node_modules() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stripe-node");
     fs::create_dir_all(&folder).unwrap();
     let lock = File::create(folder.join("lock")).unwrap();
@@ -127,19 +131,24 @@ fn node_modules() -> PathBuf {
     folder
 }
 
-/// Pays with the client for Node; `proxy` and certificates are in `how`.
-async fn pay_by_node(payment: &Payment, mut how: Value) -> Value {
-    let address = payment.house.psp().address();
-    how["host"] = json!("localhost");
-    how["port"] = json!(address.port());
+/// Pays with the client for Node; `proxy` and certificates are in `how`, and host and port where they are not the PSP's.
+pub(crate) async fn pay_by_node(payment: &Payment, mut how: Value) -> Value {
+    if how["host"].is_null() {
+        how["host"] = json!("localhost");
+        how["port"] = json!(payment.house.psp().address().port());
+    }
     how["number"] = json!(payment.token);
     how["declined"] = json!(payment.declined);
     how["unknown"] = json!(unknown_token());
+    run_node(&how, &payment.house.connect_ca_file()).await
+}
+
+/// Runs the script with what it is given; `trusted` is what Node trusts besides.
+pub(crate) async fn run_node(given: &Value, trusted: &Path) -> Value {
     let modules = tokio::task::spawn_blocking(node_modules).await.unwrap();
     let mut command = Command::new("node");
-    command.arg(format!("{FOLDER}/payment.js")).arg(how.to_string());
-    command.env("NODE_PATH", modules.join("node_modules"));
-    command.env("NODE_EXTRA_CA_CERTS", payment.house.connect_ca_file());
+    command.arg(format!("{FOLDER}/payment.js")).arg(given.to_string());
+    command.env("NODE_PATH", modules.join("node_modules")).env("NODE_EXTRA_CA_CERTS", trusted);
     let told = tokio::task::spawn_blocking(move || crate::stripe::run(&mut command)).await.unwrap();
     serde_json::from_str(told.trim()).unwrap()
 }
