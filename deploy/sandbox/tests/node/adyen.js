@@ -10,9 +10,8 @@ const read = (path) => path && readFileSync(path);
 const client = new Client({ apiKey: given.apiKey, environment: "TEST" });
 const certificate = { cert: read(given.cert), key: read(given.key), ca: read(given.ca) };
 if (given.proxy) {
-  // Inside the tunnel Node trusts NODE_EXTRA_CA_CERTS; what is here is for the proxy alone. The agent that comes with the client
-  // (https-proxy-agent 5) would offer a TLS proxy the protocol "http 1.1", which is none.
-  client.httpClient.proxy = { ...given.proxy, ...certificate, ALPNProtocols: ["http/1.1"] };
+  // Inside the tunnel Node trusts NODE_EXTRA_CA_CERTS; what is here is for the proxy alone.
+  client.httpClient.proxy = { ...given.proxy, ...certificate };
 } else {
   client.httpClient.agentOptions = { ...certificate };
   if (given.resolve) {

@@ -323,3 +323,15 @@ fn enter_outer(world: &World, stream: tokio::net::TcpStream) -> tokio::task::Joi
         assert_eq!(reply.status, 403);
     })
 }
+
+/// https-proxy-agent 5 (Adyen's client for Node brings it along) offers a proxy it reaches by TLS this and nothing else.
+#[tokio::test]
+async fn an_agent_that_offers_a_protocol_with_a_space_is_answered_in_http_1() {
+    let world = World::new(Setup::with_tunnels()).await;
+    let mut stream = world.raw_with(b"http 1.1").await;
+    let connect = format!("CONNECT {} HTTP/1.1\r\n\r\n", world.upstream());
+    assert!(head(&mut stream, &connect).await.starts_with("HTTP/1.1 200"));
+    let mut tunnel = enter(world.folder.path(), stream, &Inner::default()).await.unwrap();
+    let request = post("/v1/payment_methods", &format!("host: {HOST}\r\n"), &usual_form());
+    assert_eq!(exchange(&mut tunnel, &request).await.status, 200);
+}

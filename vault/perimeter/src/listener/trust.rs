@@ -95,7 +95,9 @@ impl Trust {
             None => builder.with_no_client_auth(),
         };
         let mut config = builder.with_cert_resolver(Arc::clone(&self.presents) as _);
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        // The last is no protocol: https-proxy-agent 5, which comes with several PSPs' clients for Node, offers it alone to a
+        // proxy it reaches by TLS, and means HTTP/1.1.
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), b"http 1.1".to_vec()];
         config.ignore_client_order = true;
         // A resumed session is not verified again, so it would outlive a revocation.
         config.session_storage = Arc::new(NoServerSessionStorage {});
