@@ -279,7 +279,7 @@ impl VaultConfig {
             return Err("cards.cvc_seconds is 1 to 3600".into());
         }
         self.retention()?;
-        self.events.check()?;
+        self.events.check(self.environment)?;
         self.export.check(self.environment)?;
         if !(24..=2_160).contains(&self.cards.erase_hold_hours) {
             return Err("cards.erase_hold_hours is 24 to 2160".into());
@@ -350,8 +350,8 @@ mod tests {
         assert_eq!(full.keys.keys_max, minimal.keys.keys_max);
         assert_eq!(format!("{:?}", full.limits), format!("{:?}", minimal.limits));
         assert_eq!(format!("{:?}", full.cards), format!("{:?}", minimal.cards));
-        assert_eq!(full.events.webhooks.len(), 1);
-        let events = EventsConfig { webhooks: Vec::new(), ..full.events };
+        assert_eq!((full.events.webhooks.len(), full.events.kafka.len()), (1, 1));
+        let events = EventsConfig { webhooks: Vec::new(), kafka: Vec::new(), ..full.events };
         assert_eq!(format!("{events:?}"), format!("{:?}", minimal.events));
         assert_eq!(format!("{:?}", full.export), format!("{:?}", minimal.export));
         assert_eq!(format!("{:?}", full.api.limits), format!("{:?}", minimal.api.limits));

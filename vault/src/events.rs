@@ -1,13 +1,14 @@
-//! Telling destinations what became of cards: CloudEvents over signed webhooks, from the rows of the outbox.
+//! Telling destinations what became of cards: CloudEvents over signed webhooks and to Kafka, from the rows of the outbox.
 //!
-//! Promises: at least once, in the order of each card, under an id that stays the same; to an `https` destination whose address
-//! was judged at connect, without redirects, under the destination's own keys; from one replica at a time. The queue is in the
+//! Promises: at least once, in the order of each card, under an id that stays the same; to a destination that proves its
+//! name, under the destination's own keys; from one replica at a time. The queue is in the
 //! database: a destination that is slow, away or broken costs a bounded amount of memory and no request any time. A card whose
 //! event is refused waits for it; other cards do not.
 //! Does not promise: exactly once, order between cards, or order after a replay. Receivers tell by `id` and `sequence`.
 //! Trusts: a destination with tokens' references and facts of the tenants it is configured for, and with nothing else.
-//! Upholds: C-17, C-22, C-32.
+//! Upholds: C-17, C-22, C-32, C-53.
 
+mod attempt;
 mod backoff;
 mod body;
 pub mod config;
@@ -15,8 +16,9 @@ mod deliver;
 mod destination;
 mod expiring;
 mod health;
+mod kafka;
 mod measure;
-mod send;
+mod webhook;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +32,7 @@ pub use self::config::{EventsConfig, WebhookConfig};
 pub use self::deliver::Deliverer;
 pub use self::destination::{Destination, DestinationError};
 pub use self::expiring::{Step as WalkStep, Walk};
+pub use self::kafka::{KafkaConfig, KafkaMaterialError, Mechanism, SaslConfig};
 use crate::store::{Committer, Outbox, Store};
 
 /// What everything here stands on.
@@ -70,7 +73,9 @@ pub struct Events {
 impl Events {
     /// Reads keys and roots; connects to nothing.
     pub fn open(config: EventsConfig) -> Result<Self, DestinationError> {
-        let destinations = config.webhooks.iter().map(Destination::open).collect::<Result<_, _>>()?;
+        let webhooks = config.webhooks.iter().map(Destination::webhook);
+        let destinations =
+            webhooks.chain(config.kafka.iter().map(Destination::kafka)).collect::<Result<_, _>>()?;
         Ok(Self { outbox: config.outbox(), destinations, config })
     }
 

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use http::Uri;
 use serde::Deserialize;
-use strongroom_domain::TenantId;
+use strongroom_domain::{Environment, TenantId};
 
 use super::DAY;
 use super::backoff::Backoff;
+use super::kafka::KafkaConfig;
 use crate::store::{Audience, DestinationName, Outbox, Subscription};
 
 /// Most destinations: each has a task and asks the database twice a second.
-const WEBHOOKS_MAX: usize = 64;
+const DESTINATIONS_MAX: usize = 64;
 /// Keys of one destination: the one in use and the one that comes or goes.
 const SECRETS_MAX: usize = 2;
 
@@ -34,11 +35,13 @@ pub struct EventsConfig {
     pub dead_days: u64,
     /// Days before its end that a card is told to be expiring, 0 (never) to 366.
     pub expiring_days: u64,
-    /// Destinations.
+    /// Destinations that are posted to.
     pub webhooks: Vec<WebhookConfig>,
+    /// Destinations that are topics of Kafka.
+    pub kafka: Vec<KafkaConfig>,
 }
 
-/// One destination.
+/// One webhook.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WebhookConfig {
@@ -85,13 +88,14 @@ impl Default for EventsConfig {
             dead_days: 30,
             expiring_days: 30,
             webhooks: Vec::new(),
+            kafka: Vec::new(),
         }
     }
 }
 
 impl EventsConfig {
     /// Whether every value is within its bounds.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self, environment: Environment) -> Result<(), String> {
         let within = |name: &str, value: u64, least: u64, most: u64| {
             let right = (least..=most).contains(&value);
             if right { Ok(()) } else { Err(format!("events.{name} is {least} to {most}")) }
@@ -102,27 +106,39 @@ impl EventsConfig {
         within("delivered_days", self.delivered_days, 0, 90)?;
         within("dead_days", self.dead_days, 1, 365)?;
         within("expiring_days", self.expiring_days, 0, 366)?;
-        if self.webhooks.len() > WEBHOOKS_MAX {
-            return Err(format!("events.webhooks are at most {WEBHOOKS_MAX}"));
+        if self.webhooks.len() + self.kafka.len() > DESTINATIONS_MAX {
+            return Err(format!("events.webhooks and events.kafka are at most {DESTINATIONS_MAX}"));
         }
         let mut names = HashSet::new();
-        for webhook in &self.webhooks {
-            if !names.insert(&webhook.name) {
-                return Err(format!("events.webhooks: two are called {}", webhook.name));
+        for name in self.names() {
+            if !names.insert(name) {
+                return Err(format!("events: two destinations are called {name}"));
             }
+        }
+        for webhook in &self.webhooks {
             webhook.check().map_err(|what| format!("events.webhooks {}: {what}", webhook.name))?;
         }
+        for topic in &self.kafka {
+            topic.check(environment).map_err(|what| format!("events.kafka {}: {what}", topic.name))?;
+        }
         Ok(())
+    }
+
+    fn names(&self) -> impl Iterator<Item = &DestinationName> {
+        let webhooks = self.webhooks.iter().map(|webhook| &webhook.name);
+        webhooks.chain(self.kafka.iter().map(|topic| &topic.name))
     }
 
     /// Who is told of what.
     #[must_use]
     pub fn outbox(&self) -> Outbox {
-        let subscribe = |webhook: &WebhookConfig| Subscription {
-            destination: webhook.name.clone(),
-            audience: webhook.audience(),
+        let subscribe = |destination: &DestinationName, audience| Subscription {
+            destination: destination.clone(),
+            audience,
         };
-        Outbox::new(self.webhooks.iter().map(subscribe).collect(), self.give_up())
+        let webhooks = self.webhooks.iter().map(|to| subscribe(&to.name, audience(&to.tenants, &to.groups)));
+        let topics = self.kafka.iter().map(|to| subscribe(&to.name, audience(&to.tenants, &to.groups)));
+        Outbox::new(webhooks.chain(topics).collect(), self.give_up())
     }
 
     pub(super) const fn give_up(&self) -> Duration {
@@ -176,17 +192,15 @@ impl WebhookConfig {
         let right = uri.scheme_str() == Some("https") && !authority.contains('@') && !self.url.contains('#');
         if right { Ok(uri) } else { Err(wrong()) }
     }
+}
 
-    fn audience(&self) -> Audience {
-        let everyone = self.tenants.is_empty() && self.groups.is_empty();
-        if everyone || self.groups.iter().any(|group| group == "*") {
-            return Audience::Everyone;
-        }
-        Audience::Some {
-            tenants: self.tenants.iter().cloned().collect(),
-            groups: self.groups.iter().cloned().collect(),
-        }
+/// Whose cards a destination is told of that names these.
+fn audience(tenants: &[TenantId], groups: &[String]) -> Audience {
+    let everyone = tenants.is_empty() && groups.is_empty();
+    if everyone || groups.iter().any(|group| group == "*") {
+        return Audience::Everyone;
     }
+    Audience::Some { tenants: tenants.iter().cloned().collect(), groups: groups.iter().cloned().collect() }
 }
 
 #[cfg(test)]
@@ -195,7 +209,7 @@ mod tests {
 
     fn parse(text: &str) -> Result<EventsConfig, String> {
         let config: EventsConfig = toml::from_str(text).map_err(|error| error.to_string())?;
-        config.check()?;
+        config.check(Environment::Live)?;
         Ok(config)
     }
 
@@ -224,12 +238,19 @@ mod tests {
             let told = parse(&HOOK.replace(from, to)).unwrap_err();
             assert!(told.contains(word), "{word}: {told}");
         }
-        assert!(parse(&format!("{HOOK}{HOOK}")).unwrap_err().contains("two are called one"));
+        assert!(parse(&format!("{HOOK}{HOOK}")).unwrap_err().contains("two destinations are called one"));
+        let topic = "[[kafka]]\nname = \"one\"\nbrokers = [\"kafka.example:9093\"]\ntopic = \"cards\"\n";
+        assert!(parse(&format!("{HOOK}{topic}")).unwrap_err().contains("two destinations are called one"));
+        let both = parse(&format!("{HOOK}{}", topic.replace("one", "two"))).unwrap().outbox();
+        assert_eq!(both.destinations().map(DestinationName::as_str).collect::<Vec<_>>(), ["one", "two"]);
     }
 
     #[test]
     fn who_names_nobody_is_told_of_everybody() {
-        let audience = |more: &str| parse(&format!("{HOOK}{more}")).unwrap().webhooks[0].audience();
+        let audience = |more: &str| {
+            let config = parse(&format!("{HOOK}{more}")).unwrap();
+            audience(&config.webhooks[0].tenants, &config.webhooks[0].groups)
+        };
         assert!(matches!(audience(""), Audience::Everyone));
         assert!(matches!(audience("groups = [\"*\"]"), Audience::Everyone));
         assert!(matches!(audience("groups = [\"shops\"]"), Audience::Some { .. }));

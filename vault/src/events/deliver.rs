@@ -12,10 +12,10 @@ use strongroom_domain::Timestamp;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::attempt::Attempt;
 use super::backoff::Backoff;
 use super::destination::Destination;
 use super::health::Health;
-use super::send::{Attempt, attempt};
 use super::{Ground, body};
 use crate::store::{EventRow, Lease, Settled, Settlement, StoreError};
 
@@ -69,6 +69,7 @@ impl Deliverer {
                 () = sleep(pause) => {}
             }
         }
+        let _ = timeout(LET_GO_TIME_MAX, self.destination.end()).await;
         if let Some(Held { lease, .. }) = &self.held {
             let over = self.ground.clock.now();
             // A lease nobody lets go of ends by itself.
@@ -150,7 +151,7 @@ impl Deliverer {
         }
         let started = Instant::now();
         let body = body::render(self.ground.environment, &event);
-        let came = attempt(&self.destination, &event.id().to_string(), body, now).await;
+        let came = self.destination.attempt(&event, body, now).await;
         self.count(&came, started);
         self.learn(&came);
         let (met, wait) = match came {

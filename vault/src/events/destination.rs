@@ -1,19 +1,21 @@
-//! One destination: its place, its keys, and the connections there.
+//! One destination: its name, its bounds, and the way there.
 //!
-//! Promises: TLS 1.3 to a host whose certificate names it, by the WebPKI or by pinned roots; addresses are judged at connect.
-//! Upholds: C-17, C-32.
+//! Promises: whatever the way, an attempt ends within the destination's time, and a key that cannot be read anew leaves the
+//! one in use.
+//! Upholds: C-32, C-53.
 
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Uri};
-use strongroom_perimeter::outbound::{Admission, Dialer, InvalidHost, Pool, SystemResolver};
-use strongroom_perimeter::tls::{MaterialError, anonymous_client_config};
-use strongroom_sealing::{WebhookKey, WebhookKeyError};
+use strongroom_domain::Timestamp;
+use strongroom_perimeter::outbound::InvalidHost;
+use strongroom_perimeter::tls::MaterialError;
+use strongroom_sealing::WebhookKeyError;
 
+use super::attempt::Attempt;
 use super::config::WebhookConfig;
-use crate::store::DestinationName;
+use super::kafka::{Kafka, KafkaConfig, KafkaMaterialError};
+use super::webhook::Webhook;
+use crate::store::{DestinationName, EventRow};
 
 /// Why a destination cannot be told anything. Each message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -30,58 +32,68 @@ pub enum DestinationError {
     /// The url.
     #[error("events.webhooks {0}: {1}")]
     Url(DestinationName, String),
+    /// What a Kafka cluster is spoken to with.
+    #[error("events.kafka {0}: {1}")]
+    Kafka(DestinationName, #[source] KafkaMaterialError),
 }
 
 /// A destination that can be told.
 pub struct Destination {
     pub(super) name: DestinationName,
-    pub(super) pool: Pool,
-    pub(super) target: Uri,
-    pub(super) host: HeaderValue,
-    pub(super) keys: Arc<[WebhookKey]>,
     pub(super) timeout: Duration,
     pub(super) at_once: usize,
-    secret_files: Vec<PathBuf>,
+    way: Way,
+}
+
+/// How a destination is told. Everything else about it is the same.
+enum Way {
+    Webhook(Webhook),
+    Kafka(Kafka),
 }
 
 impl Destination {
     /// Reads keys and roots; connects to nothing.
-    pub fn open(config: &WebhookConfig) -> Result<Self, DestinationError> {
-        let name = || config.name.clone();
-        let place = config.place().map_err(|what| DestinationError::Url(name(), what))?;
-        let wrong = || DestinationError::Url(name(), "url has no host".into());
-        let authority = place.authority().ok_or_else(wrong)?;
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        let mut tls = anonymous_client_config(config.roots_file.as_deref())
-            .map_err(|error| DestinationError::Roots(name(), error))?;
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let admission = Admission::Public(config.private_addresses.clone());
-        let timeout = Duration::from_millis(config.timeout_ms);
-        let port = authority.port_u16().unwrap_or(443);
-        let dialer = Dialer::new(host, port, admission, Arc::new(SystemResolver), Arc::new(tls), timeout)
-            .map_err(|error| DestinationError::Host(name(), error))?;
-        let target = place.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
+    pub fn webhook(config: &WebhookConfig) -> Result<Self, DestinationError> {
         Ok(Self {
-            pool: Pool::new(dialer),
-            target: target.parse().map_err(|_| wrong())?,
-            host: HeaderValue::from_str(authority.as_str()).map_err(|_| wrong())?,
-            keys: read(&config.secret_files).map_err(|error| DestinationError::Key(name(), error))?,
-            timeout,
-            at_once: config.at_once,
-            secret_files: config.secret_files.clone(),
             name: config.name.clone(),
+            timeout: Duration::from_millis(config.timeout_ms),
+            at_once: config.at_once,
+            way: Way::Webhook(Webhook::open(config)?),
         })
+    }
+
+    /// Reads certificates and the password; connects to nothing.
+    pub fn kafka(config: &KafkaConfig) -> Result<Self, DestinationError> {
+        let kafka = Kafka::open(config);
+        Ok(Self {
+            name: config.name.clone(),
+            timeout: config.timeout(),
+            at_once: config.at_once,
+            way: Way::Kafka(kafka.map_err(|error| DestinationError::Kafka(config.name.clone(), error))?),
+        })
+    }
+
+    /// Tells it of one event, within its time.
+    pub(super) async fn attempt(&self, event: &EventRow, body: Vec<u8>, now: Timestamp) -> Attempt {
+        match &self.way {
+            Way::Webhook(webhook) => webhook.attempt(&event.id().to_string(), body, now).await,
+            Way::Kafka(kafka) => kafka.attempt(&event.token.token_ref(), body, now).await,
+        }
     }
 
     /// Reads the keys anew. If they cannot be read, those in use stay.
     pub(super) async fn read_keys(&mut self) -> Result<(), String> {
-        let files = self.secret_files.clone();
-        let keys = tokio::task::spawn_blocking(move || read(&files)).await;
-        self.keys = keys.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-        Ok(())
+        match &mut self.way {
+            Way::Webhook(webhook) => webhook.read_keys().await,
+            Way::Kafka(kafka) => kafka.read_keys().await,
+        }
     }
-}
 
-fn read(files: &[PathBuf]) -> Result<Arc<[WebhookKey]>, WebhookKeyError> {
-    files.iter().map(|file| WebhookKey::from_file(file)).collect()
+    /// Ends what connections there are in order.
+    pub(super) async fn end(&self) {
+        match &self.way {
+            Way::Webhook(_) => {} // they end when they are dropped
+            Way::Kafka(kafka) => kafka.end().await,
+        }
+    }
 }

@@ -4,7 +4,6 @@
 //! enabled again, nobody has to restart anything.
 
 #[path = "../../sealing/tests/it/emulator.rs"]
-#[expect(dead_code, reason = "sealing's own tests use the other server too")]
 pub(crate) mod emulator;
 
 use std::io::{Read as _, Write as _};

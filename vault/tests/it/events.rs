@@ -1,6 +1,8 @@
-//! Events of cards over real TLS: to an independent receiver, to receivers that fail in every way, through kills of the vault.
+//! Events of cards over real TLS: to an independent receiver, to receivers that fail in every way, to a Kafka broker, through
+//! kills of the vault and of the broker.
 
 pub(crate) mod ground;
+mod kafka;
 mod kills;
 mod python;
 

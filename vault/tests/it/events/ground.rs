@@ -37,11 +37,14 @@ impl Certificate {
     pub(crate) fn issue(folder: &Path, name: &str) -> Self {
         let authority_key = rcgen::KeyPair::generate().unwrap();
         let mut params = rcgen::CertificateParams::default();
+        // Two names: where issuer and subject are one, OpenSSL takes a leaf for its own authority.
+        params.distinguished_name.push(rcgen::DnType::CommonName, format!("{name} authority"));
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let authority = params.self_signed(&authority_key).unwrap().pem();
         let issuer = rcgen::Issuer::new(params, authority_key);
         let key = rcgen::KeyPair::generate().unwrap();
-        let leaf = rcgen::CertificateParams::new(vec!["localhost".into()]).unwrap();
+        let mut leaf = rcgen::CertificateParams::new(vec!["localhost".into()]).unwrap();
+        leaf.distinguished_name.push(rcgen::DnType::CommonName, name);
         let chain = leaf.signed_by(&key, &issuer).unwrap().pem();
         let file = |kind: &str, text: &str| {
             let path = folder.join(format!("{name}.{kind}"));

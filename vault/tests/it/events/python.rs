@@ -1,4 +1,4 @@
-//! The receiver that shares no code with the vault, as a process.
+//! The receiver that shares no code with the vault, as a process; and environments of libraries for such processes.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
@@ -25,7 +25,7 @@ pub(super) struct PythonReceiver {
 impl PythonReceiver {
     pub(super) fn start(certificate: &Certificate, secret: &Path) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/events/receiver.py");
-        let mut child = Command::new(environment().join("bin/python"))
+        let mut child = Command::new(environment("event-receiver", REQUIREMENTS).join("bin/python"))
             .arg(script)
             .args([&certificate.chain, &certificate.key])
             .arg(secret)
@@ -70,27 +70,27 @@ impl Drop for PythonReceiver {
     }
 }
 
-/// The virtual environment with the libraries. Tests run as processes of their own: one installs, the others wait.
-fn environment() -> PathBuf {
+/// A virtual environment with these libraries. Tests run as processes of their own: one installs, the others wait.
+pub(super) fn environment(name: &str, wanted: &str) -> PathBuf {
     let cache = crate::crash::setting("STRONGROOM_TEST_CACHE");
     let cache = cache.map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
-    let folder = cache.join("event-receiver");
+    let folder = cache.join(name);
     fs::create_dir_all(&folder).unwrap();
     let lock = File::create(folder.join("lock")).unwrap();
     lock.lock().unwrap();
     let environment = folder.join("venv");
     let installed = folder.join("installed.txt");
-    if fs::read_to_string(&installed).is_ok_and(|text| text == REQUIREMENTS) {
+    if fs::read_to_string(&installed).is_ok_and(|text| text == wanted) {
         return environment;
     }
     let requirements = folder.join("requirements.txt");
-    fs::write(&requirements, REQUIREMENTS).unwrap();
+    fs::write(&requirements, wanted).unwrap();
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment));
     let pip = environment.join("bin/pip");
     run(Command::new(pip)
         .args(["install", "--quiet", "--disable-pip-version-check", "-r"])
         .arg(&requirements));
-    fs::write(&installed, REQUIREMENTS).unwrap();
+    fs::write(&installed, wanted).unwrap();
     environment
 }
 
