@@ -2,7 +2,7 @@
 //!
 //! Promises: a number just injected is in no answer, body or header, in none of these forms: a digit run of its own,
 //! plain or grouped; its digits escaped (JSON, percent, character references, one inside the other up to three deep);
-//! base64 at any alignment; hex. Everything else stays byte for byte, but for verification codes in fields of their
+//! base64 at any alignment; hex; each of these also in UTF-16. Everything else stays byte for byte, but for verification codes in fields of their
 //! own, and for foreign card numbers that can hardly be anything else. Near-linear in the size of the answer.
 //! Does not promise: to find a number the PSP encrypted, compressed twice or spread over several fields; nor a
 //! verification code in running text (three digits are everywhere) or in UTF-16.

@@ -80,13 +80,19 @@ pub(super) fn find_digits(
     found: &mut dyn FnMut(Hit),
 ) {
     let mut run: Vec<Digit> = Vec::new();
-    let mut separators = 0;
+    let (mut separators, mut apart) = (0, false);
     let mut at = 0;
     while at < text.len() {
         if text[at].is_ascii_digit() {
-            let joined = separators == 0 && !run.is_empty();
+            let joined = separators == 0 && !apart && !run.is_empty();
             run.push(Digit { value: text[at], at, joined });
-            separators = 0;
+            (separators, apart) = (0, false);
+            at += 1;
+            continue;
+        }
+        // The other half of a character in UTF-16: between any two, and a separator has one too.
+        if text[at] == 0 {
+            apart = true;
             at += 1;
             continue;
         }
@@ -104,11 +110,10 @@ pub(super) fn find_digits(
     find_in_run(needles, &run, boundary, found);
 }
 
-/// Length of a separator: of those people group with, of any space or dash of Unicode's general punctuation, or the
-/// zero byte of UTF-16.
+/// Length of a separator: of those people group with, or of any space or dash of Unicode's general punctuation.
 fn separator_length(text: &[u8]) -> usize {
     match text {
-        [b' ' | b'-' | b'+' | b'.' | b'_' | b'/' | b'\t' | 0, ..] => 1,
+        [b' ' | b'-' | b'+' | b'.' | b'_' | b'/' | b'\t', ..] => 1,
         [0xc2, 0xa0, ..] => 2,
         [0xe2, 0x80, 0x80..=0x95 | 0xaf, ..] => 3,
         _ => 0,

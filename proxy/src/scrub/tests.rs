@@ -215,7 +215,7 @@ fn bodies_that_lie_about_themselves_are_searched_all_the_same() {
     let expected = [b"<n>\xe9 ", TOKEN.as_bytes(), b"</n>"].concat();
     assert_eq!(scrubbed_with(XML, &latin, &one(), &[], &[]).0, expected);
     let utf16: Vec<u8> = PAN.bytes().flat_map(|digit| [digit, 0]).collect();
-    assert_eq!(scrubbed_with(XML, &utf16, &one(), &[], &[]).0, [TOKEN.as_bytes(), b"\0"].concat());
+    assert_eq!(scrubbed_with(XML, &utf16, &one(), &[], &[]).0, TOKEN.as_bytes());
 }
 
 #[test]

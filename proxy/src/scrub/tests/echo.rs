@@ -34,6 +34,33 @@ fn every_spelling_at_every_byte_boundary_is_gone() {
     assert!(searched > 20_000, "{searched}");
 }
 
+/// Every spelling there is, in a text whose characters have two bytes, as little- and as big-endian servers write them.
+#[test]
+fn every_spelling_in_utf_16_is_gone() {
+    for number in [PAN, AMEX, "4917610000000000003", "4007000000027"] {
+        let secrets = injected(&[(TOKEN, number, None)]);
+        for spelling in spellings(number) {
+            let echo = spelling.replace('"', "");
+            for (kind, text) in [
+                (JSON, format!("{{\"m\":\"{echo}\"}}")),
+                (FORM, format!("m={echo}&n=1")),
+                (XML, format!("<a><m>{echo}</m></a>")),
+                ("text/plain", echo),
+            ] {
+                for mark in ["", "\u{feff}"] {
+                    for order in [u16::to_le_bytes, u16::to_be_bytes] {
+                        let units = mark.encode_utf16().chain(text.encode_utf16());
+                        let body: Vec<u8> = units.flat_map(order).collect();
+                        let (out, replaced, _) = scrubbed_with(kind, &body, &secrets, &[], &[]);
+                        let out = String::from_utf8_lossy(&out).replace('\0', "");
+                        assert!(replaced > 0 && !is_spelled_in(number, &out), "{kind}: {text} -> {out}");
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn every_spelling_in_a_header_is_gone() {
     let rules = ScrubRules { ids: &BTreeSet::new(), cvc_fields: &BTreeSet::new() };
