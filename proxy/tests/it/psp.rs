@@ -23,6 +23,8 @@ pub(crate) enum Then {
     Answer(Vec<u8>),
     /// Answers with these bytes, then closes.
     AnswerAndClose(Vec<u8>),
+    /// Answers in pieces, each written on its own.
+    Pieces(Vec<Vec<u8>>),
     /// Answers after a while.
     After(Duration, Vec<u8>),
     /// Answers when it is told to.
@@ -104,6 +106,7 @@ impl Psp {
         let serving = psp.clone();
         tokio::spawn(async move {
             while let Ok((tcp, _)) = listener.accept().await {
+                let _ = tcp.set_nodelay(true); // answers in pieces would wait for the peer's acknowledgement
                 serving.memory.lock().unwrap().connections += 1;
                 tokio::spawn(serving.clone().connection(acceptor.clone(), tcp));
             }
@@ -146,6 +149,12 @@ impl Psp {
             };
             match then.unwrap_or_else(|| Then::Answer(json("200 OK", r#"{"id":"pm_1"}"#))) {
                 Then::Answer(bytes) => stream.write_all(&bytes).await.unwrap_or_default(),
+                Then::Pieces(pieces) => {
+                    for piece in pieces {
+                        stream.write_all(&piece).await.unwrap_or_default();
+                        stream.flush().await.unwrap_or_default();
+                    }
+                }
                 Then::After(pause, bytes) => {
                     tokio::time::sleep(pause).await;
                     stream.write_all(&bytes).await.unwrap_or_default();

@@ -1,6 +1,7 @@
 //! The scenarios.
 
 mod accounts;
+mod answers;
 mod authorize_net;
 mod breaker;
 mod charge;

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use crate::psp::Then;
 use crate::world::{NUMBER, TOKEN, World};
 
-const STATUSES: [&str; 10] = [
+pub(super) const STATUSES: [&str; 10] = [
     "200 OK",
     "201 Created",
     "202 Accepted",
@@ -19,7 +19,7 @@ const STATUSES: [&str; 10] = [
     "503 Service Unavailable",
 ];
 
-fn spellings() -> Vec<String> {
+pub(super) fn spellings() -> Vec<String> {
     let each = |write: &dyn Fn(u8) -> String| NUMBER.bytes().map(write).collect::<String>();
     vec![
         NUMBER.to_owned(),

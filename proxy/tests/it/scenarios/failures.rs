@@ -227,7 +227,15 @@ async fn a_passed_call_that_gets_no_answer_is_an_unknown_outcome_too() {
 #[tokio::test]
 async fn a_redirect_is_an_incident_and_never_followed() {
     let world = World::usual().await;
-    for status in ["301 Moved Permanently", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"] {
+    for status in [
+        "300 Multiple Choices",
+        "301 Moved Permanently",
+        "302 Found",
+        "303 See Other",
+        "304 Not Modified",
+        "307 Temporary Redirect",
+        "308 Permanent Redirect",
+    ] {
         let location = format!("location: https://127.0.0.1:{}/collect\r\n", world.psp.address.port());
         world.psp.then(Then::Answer(raw(status, &location, b"")));
         let before = world.psp.requests();
@@ -237,7 +245,7 @@ async fn a_redirect_is_an_incident_and_never_followed() {
         assert_eq!(reply.header("location"), None);
         assert_eq!(world.psp.requests(), before + 1);
     }
-    assert_eq!(world.vault.outcomes(4).await[3]["status"], 308);
+    assert_eq!(world.vault.outcomes(7).await[6]["status"], 308);
 }
 
 #[tokio::test]
