@@ -9,6 +9,7 @@ mod cybersource;
 mod explain;
 mod house;
 mod inbound;
+mod matrix;
 mod once;
 mod pki;
 mod program;
