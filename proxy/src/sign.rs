@@ -180,14 +180,16 @@ impl Signer {
         Ok(Form(kind))
     }
 
-    /// Refuses a request without a header or field that is covered, before anything is opened for it.
+    /// Refuses a request without a header or field that is covered, or with one no signature can cover, before anything is
+    /// opened for it: what passes can be signed.
     pub fn check(&self, form: &Form, headers: &HeaderMap, path: &str, body: &[u8]) -> Result<(), SignError> {
         match (&self.signing, &form.0) {
             (Signing::Checksum(declared), _) => checksum::check(declared, path, body),
             (Signing::Hmac(hmac), _) => hmac::check(hmac, headers),
             (Signing::MessageSignature(declared), _) => message::check(declared, headers),
             (Signing::CyberSource {}, Kind::Covered(names)) => cybersource::check(names, headers),
-            (Signing::CyberSource {} | Signing::AwsV4 { .. }, _) => Ok(()),
+            (Signing::AwsV4 { .. }, _) => aws::check(headers),
+            (Signing::CyberSource {}, _) => Ok(()),
         }
     }
 

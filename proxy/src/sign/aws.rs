@@ -15,6 +15,11 @@ pub(super) struct Scope<'a> {
     pub(super) service: &'a str,
 }
 
+/// Refuses a request with a header that is covered and cannot be.
+pub(super) fn check(headers: &HeaderMap) -> Result<(), SignError> {
+    canonical_headers(headers).map(drop)
+}
+
 pub(super) fn sign(
     signer: &Signer,
     scope: &Scope<'_>,

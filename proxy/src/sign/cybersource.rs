@@ -72,12 +72,16 @@ pub(super) fn prepare(signer: &Signer, asked: &Asked<'_>, headers: &HeaderMap) -
 
 /// Refuses a request without a header that is covered.
 pub(super) fn check(names: &[String], headers: &HeaderMap) -> Result<(), SignError> {
-    names.iter().filter(|name| !is_made(name)).try_for_each(|name| header(headers, name).map(drop))
+    names.iter().filter(|name| !is_made(name, headers)).try_for_each(|name| header(headers, name).map(drop))
 }
 
-/// What stands in the string without being a header of the message, or is set here if it is missing.
-fn is_made(name: &str) -> bool {
-    matches!(name, "request-target" | "(request-target)" | "digest" | "date")
+/// What stands in the string without being a header of the message, or is set here: the date only if there is none.
+fn is_made(name: &str, headers: &HeaderMap) -> bool {
+    match name {
+        "request-target" | "(request-target)" | "digest" => true,
+        "date" => !headers.contains_key(name),
+        _ => false,
+    }
 }
 
 fn usual(has_body: bool) -> Vec<String> {

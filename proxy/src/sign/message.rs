@@ -16,12 +16,10 @@ use super::{Canonical, Message, SignError, Signer, SigningKey};
 /// Covered, but made here.
 const MADE: [&str; 2] = ["content-digest", "content-length"];
 
-/// Refuses a request without a header that is covered.
+/// Refuses a request without a header that is covered, or with one that cannot be.
 pub(super) fn check(declared: &MessageSigning, headers: &HeaderMap) -> Result<(), SignError> {
-    let there = |name: &String| {
-        name.starts_with('@') || MADE.contains(&name.as_str()) || headers.contains_key(name.as_str())
-    };
-    if declared.components.iter().all(there) { Ok(()) } else { Err(SignError::Missing) }
+    let given = |name: &&String| !name.starts_with('@') && !MADE.contains(&name.as_str());
+    declared.components.iter().filter(given).try_for_each(|name| field(name, headers).map(drop))
 }
 
 pub(super) fn sign(
@@ -95,15 +93,18 @@ fn component(name: &str, message: &Message<'_>) -> Result<String, SignError> {
         "@path" => message.path().to_owned(),
         "@query" => format!("?{}", message.query().unwrap_or_default()),
         "content-length" => message.body.len().to_string(),
-        _ => {
-            let values = message.headers.get_all(name).iter().map(HeaderValue::to_str);
-            let values = values.collect::<Result<Vec<_>, _>>().map_err(|_| SignError::Missing)?;
-            if values.is_empty() {
-                return Err(SignError::Missing);
-            }
-            values.iter().map(|value| value.trim()).collect::<Vec<_>>().join(", ")
-        }
+        _ => field(name, message.headers)?,
     })
+}
+
+/// The values of a header (§2.1).
+fn field(name: &str, headers: &HeaderMap) -> Result<String, SignError> {
+    let values = headers.get_all(name).iter().map(HeaderValue::to_str);
+    let values = values.collect::<Result<Vec<_>, _>>().map_err(|_| SignError::Missing)?;
+    if values.is_empty() {
+        return Err(SignError::Missing);
+    }
+    Ok(values.iter().map(|value| value.trim()).collect::<Vec<_>>().join(", "))
 }
 
 fn raw(signer: &Signer, algorithm: MessageAlgorithm, base: &[u8]) -> Result<Vec<u8>, SignError> {

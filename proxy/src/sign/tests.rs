@@ -245,6 +245,30 @@ fn a_covered_header_that_is_missing_or_doubled_is_refused() {
     }
 }
 
+/// Found by fuzzing: a header was there, but could not be covered, and that was seen only when the forward was open.
+#[test]
+fn a_covered_header_no_signature_can_cover_is_refused_before_anything_is_opened() {
+    let shared = || SigningKey::shared(SecretEncoding::Text, Zeroizing::new("s".repeat(32))).unwrap();
+    let message = covering(MessageAlgorithm::HmacSha256, "sig1", &["x-note", "content-digest"]);
+    let odd = HeaderValue::from_bytes(b"\xa6").unwrap();
+    for (signer, header, twice) in [
+        (signer("cybersource-http"), "date", true),
+        (signer("aws"), "x-amz-note", false),
+        (Signer::new(Signing::MessageSignature(message), Some("k".into()), shared()), "x-note", false),
+    ] {
+        let name = HeaderName::from_static(header);
+        let mut headers = rfc_9421_request();
+        headers.insert("v-c-merchant-id", "m".parse().unwrap());
+        headers.insert(&name, "a".parse().unwrap());
+        let form = signer.prepare(&Method::POST, "/p", &mut headers, true).unwrap();
+        signer.check(&form, &headers).unwrap();
+        headers.append(&name, "b".parse().unwrap());
+        assert_eq!(signer.check(&form, &headers).is_err(), twice, "{header}");
+        headers.insert(&name, odd.clone());
+        assert_eq!(signer.check(&form, &headers).unwrap_err(), SignError::Missing, "{header}");
+    }
+}
+
 /// RFC 9421, appendix B.2: its request.
 fn rfc_9421_request() -> HeaderMap {
     header_map(&BTreeMap::from(
