@@ -105,19 +105,34 @@ pub fn scrub_body(
         Shape::Text => text::scrub(&scrubber, &body),
         Shape::Binary => text::scrub_injected(&scrubber, &body),
     };
-    let first = applied(body, findings);
-    if !matches!(shape, Shape::Form | Shape::Xml) {
-        return first;
-    }
+    let scrubbed = applied(body, findings);
     // A form is cut at every `&`, also at those of character references in a body that is no form; of XML only the values
     // were searched, not what stands between them.
-    let second = text::scrub_injected(&scrubber, &first.body);
-    let Scrubbed { body, replaced, suspected } = applied(first.body, second);
-    Scrubbed {
-        body,
-        replaced: first.replaced.saturating_add(replaced),
-        suspected: first.suspected.saturating_add(suspected),
+    if scrubbed.replaced > 0 || matches!(shape, Shape::Form | Shape::Xml) {
+        return again(&scrubber, scrubbed);
     }
+    scrubbed
+}
+
+/// How often what came out is searched again at most. Once is what anything but an answer made for it takes.
+const AGAIN_MAX: usize = 4;
+
+/// Searches what came out again, as long as something is found: what is taken out may leave a number alone that was part
+/// of a longer run before.
+fn again(scrubber: &Scrubber<'_>, mut scrubbed: Scrubbed) -> Scrubbed {
+    for _ in 0..AGAIN_MAX {
+        let findings = text::scrub_injected(scrubber, &scrubbed.body);
+        let more = applied(scrubbed.body, findings);
+        scrubbed = Scrubbed {
+            body: more.body,
+            replaced: scrubbed.replaced.saturating_add(more.replaced),
+            suspected: scrubbed.suspected.saturating_add(more.suspected),
+        };
+        if more.replaced == 0 {
+            break;
+        }
+    }
+    scrubbed
 }
 
 fn applied(body: Bytes, Findings { edits, counts }: Findings) -> Scrubbed {
@@ -165,10 +180,12 @@ pub fn scrub_headers(headers: &mut HeaderMap, secrets: &Injections, rules: &Scru
     let mut unfit: Vec<HeaderName> = Vec::new();
     for (name, value) in headers.iter_mut() {
         let findings = scrubber.header(name.as_str(), value.as_bytes());
-        counts.add(findings.counts);
-        if !findings.edits.is_empty() {
-            let scrubbed = edit::apply(value.as_bytes(), findings.edits);
-            match HeaderValue::from_maybe_shared(Bytes::from(scrubbed)) {
+        if findings.edits.is_empty() {
+            counts.add(findings.counts);
+        } else {
+            let scrubbed = again(&scrubber, applied(Bytes::copy_from_slice(value.as_bytes()), findings));
+            counts.add(ScrubCounts { replaced: scrubbed.replaced, suspected: scrubbed.suspected });
+            match HeaderValue::from_maybe_shared(scrubbed.body) {
                 Ok(scrubbed) => *value = scrubbed,
                 Err(_) => unfit.push(name.clone()),
             }
