@@ -14,7 +14,7 @@ fuzz_target!(|body: &[u8]| {
     let none = BTreeSet::new();
     let rules = ScrubRules { ids: &none, cvc_fields: &none };
     for call in calls() {
-        let Ok(plan) = inject::plan(&call, &headers(call.body), body) else { continue };
+        let Ok(plan) = inject::plan(call, &headers(call.body), body) else { continue };
         let cards: Vec<_> = plan.wanted().iter().map(|_| card()).collect();
         let sent = plan.inject(&cards).expect("everything is released");
         let echo = Bytes::copy_from_slice(&sent.body);

@@ -151,6 +151,7 @@ fn exactly(body: &[u8]) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn batches(format: Format, text: &str) -> Vec<Batch> {
         let mut batches = Batches::new(Kind::Import, text.as_bytes(), format);
@@ -272,5 +273,27 @@ mod tests {
         let faults: Vec<_> =
             found[1].faults.iter().map(|fault| (fault.line, fault.detail.as_ref())).collect();
         assert_eq!(faults, [(5, "it changes nothing"), (6, "it is neither a token nor an alias")]);
+    }
+
+    proptest! {
+        /// Lines of the characters both formats are made of, and any bytes.
+        #[test]
+        fn no_file_makes_it_panic_and_no_batch_is_larger_than_the_call_takes(
+            rows in "[a-z\"{}:,0-9é \r\n-]{0,200}",
+            raw: Vec<u8>,
+            is_csv: bool,
+        ) {
+            let head = if is_csv { "number,exp_month,exp_year,holder\n" } else { "" };
+            for text in [format!("{head}{rows}").into_bytes(), raw] {
+                let format = if is_csv { Format::Csv } else { Format::Jsonl };
+                let mut made = Batches::new(Kind::Import, &text[..], format);
+                while let Ok(Some(batch)) = made.next() {
+                    prop_assert!(batch.cards.len() <= CARDS_MAX && batch.faults.len() <= FAULTS_MAX);
+                    prop_assert!(batch.body.len() <= BODY_BYTES_MAX && batch.first_line <= batch.last_line);
+                    let is_json = serde_json::from_slice::<serde_json::Value>(&batch.body).is_ok();
+                    prop_assert!(batch.cards.is_empty() || is_json);
+                }
+            }
+        }
     }
 }
