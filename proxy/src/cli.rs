@@ -49,7 +49,7 @@ enum Command {
     },
     /// Says what would become of a request that holds tokens: the route and rule, which field gets what, what would be
     /// signed, or why it would be refused. Nothing is sent, no secret is read. Fails if it would be refused.
-    Explain(explain::cli::Arguments),
+    Explain(Box<explain::cli::Arguments>),
     /// Works on route files.
     #[command(subcommand)]
     Route(RouteCommand),

@@ -6,7 +6,7 @@
 //! event is refused waits for it; other cards do not.
 //! Does not promise: exactly once, order between cards, or order after a replay. Receivers tell by `id` and `sequence`.
 //! Trusts: a destination with tokens' references and facts of the tenants it is configured for, and with nothing else.
-//! Upholds: C-17, C-22, C-32, C-53.
+//! Upholds: C-17, C-22, C-32, C-54.
 
 mod attempt;
 mod backoff;

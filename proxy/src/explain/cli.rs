@@ -105,8 +105,8 @@ pub async fn explained(arguments: &Arguments) -> Result<Explanation, Failed> {
     let entry =
         registry::without_secrets(&arguments.policies, arguments.environment.into(), suffix, &resolver)?;
     let (parts, body) = message::read(&given(&arguments.file)?).await?;
-    let order = ordered(arguments, &entry, parts, body)?;
-    let facts = facts(arguments, &order, &resolver).await?;
+    let mut order = ordered(arguments, &entry, parts, body)?;
+    let facts = facts(arguments, &mut order, &resolver).await?;
     let known = |name: &CardName| facts.iter().find(|(one, _)| one == name).and_then(|(_, known)| *known);
     Ok(explain(order, &known, SystemClock.now()))
 }
@@ -154,7 +154,11 @@ fn bound(arguments: &Arguments) -> Result<Option<Bound>, InvalidArgument> {
 type Facts = Vec<(CardName, Option<Known>)>;
 
 /// What the vault shows the owner of the certificate; nothing where no vault is given.
-async fn facts(arguments: &Arguments, order: &Order, resolver: &Arc<dyn Resolve>) -> Result<Facts, Failed> {
+async fn facts(
+    arguments: &Arguments,
+    order: &mut Order,
+    resolver: &Arc<dyn Resolve>,
+) -> Result<Facts, Failed> {
     let names = names(order);
     let given = (&arguments.vault, &arguments.tenant, &arguments.certificate, &arguments.key, &arguments.ca);
     let (Some(url), Some(tenant), Some(certificate), Some(key), Some(ca)) = given else {

@@ -39,8 +39,7 @@ pub fn outline<'a>(
     known: &dyn Fn(&CardName) -> Option<Known>,
     now: Timestamp,
 ) -> Result<Outline<'a>, Failure> {
-    order.target.destination = Arc::new(order.target.destination.without_secrets());
-    let order = &*order;
+    let order = without_secrets(order);
     let mut planned = Planned::new(order)?;
     let attempt = plan::attempt(&order.target.destination.route, &planned.headers).map(str::to_owned);
     let explained = match planned.call {
@@ -62,8 +61,8 @@ pub fn outline<'a>(
 }
 
 /// The cards a request names, for whoever may look their facts up.
-pub fn names(order: &Order) -> Vec<CardName> {
-    let plan = Planned::new(order).ok().and_then(|planned| planned.plan);
+pub fn names(order: &mut Order) -> Vec<CardName> {
+    let plan = Planned::new(without_secrets(order)).ok().and_then(|planned| planned.plan);
     plan.map(|plan| plan.wanted().into_iter().map(|wanted| wanted.name).collect()).unwrap_or_default()
 }
 
@@ -74,8 +73,7 @@ pub fn rehearse(
     card: &dyn Fn() -> ReleasedCard,
     now: Timestamp,
 ) -> Result<Bytes, Failure> {
-    order.target.destination = Arc::new(order.target.destination.without_secrets());
-    let order = &*order;
+    let order = without_secrets(order);
     let mut planned = Planned::new(order)?;
     if let Some(plan) = planned.plan.take() {
         let cards: Vec<_> = plan.wanted().iter().map(|_| card()).collect();
@@ -84,6 +82,12 @@ pub fn rehearse(
         planned.body = Bytes::from_owner(injected.body);
     }
     Ok(seal(order, planned, now)?.1)
+}
+
+/// The order, with stand-ins in the place of the account's secrets.
+fn without_secrets(order: &mut Order) -> &Order {
+    order.target.destination = Arc::new(order.target.destination.without_secrets());
+    order
 }
 
 /// As [`super::seal`], with nobody's keys.

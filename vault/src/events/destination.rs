@@ -2,7 +2,7 @@
 //!
 //! Promises: whatever the way, an attempt ends within the destination's time, and a key that cannot be read anew leaves the
 //! one in use.
-//! Upholds: C-32, C-53.
+//! Upholds: C-32, C-54.
 
 use std::time::Duration;
 

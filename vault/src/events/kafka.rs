@@ -7,7 +7,7 @@
 //! Does not promise: that a broker's address is public. Brokers are the operator's own, and one that is named by another must
 //! hold a certificate for that name before anything is sent. Nor each record once: a connection that ends leaves the last unknown.
 //! Trusts: brokers with tokens' references and facts, as every destination.
-//! Upholds: C-32, C-53.
+//! Upholds: C-32, C-54.
 
 mod config;
 mod judge;

@@ -2,7 +2,7 @@
 //!
 //! Promises: a key or password others may open is refused; what does not fit together is refused before it is used; TLS 1.3
 //! alone, since the library takes the provider of the process and that is the house's.
-//! Upholds: C-11, C-42, C-53.
+//! Upholds: C-11, C-42, C-54.
 
 use std::io;
 use std::path::{Path, PathBuf};
