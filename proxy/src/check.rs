@@ -81,7 +81,7 @@ fn of_hosts(
 fn of_roots(route: &Route, path: &Path, text: &str, found: &mut Vec<Found>) {
     let Roots::File(file) = &route.upstream.roots else { return };
     let beside = path.parent().unwrap_or_else(|| Path::new(""));
-    if let Err(error) = crate::upstream::tls::client_config(Some(&beside.join(file))) {
+    if let Err(error) = crate::upstream::tls::roots(Some(&beside.join(file))) {
         let file = file.display().to_string();
         let reason = format!("`roots_file`: {file} cannot be used: {error}");
         add(found, path, [at_string(text, &file, reason)]);

@@ -99,7 +99,7 @@ async fn example(entry: &Entry<Destination>, route: &RouteName, text: &str) -> R
     // The reader of messages takes the last line end for the file's, not the body's.
     let request = format!("{request}\n").replace("$TOKEN", TOKEN);
     let (parts, body) = message::read(request.as_bytes()).await.map_err(|error| error.to_string())?;
-    let bound = Bound { route: route.clone(), account: None, host: None };
+    let bound = Bound { route: route.clone(), account: None, upstream: None };
     let target = entry.find(&parts, Some(&bound)).map_err(|refused| refused.to_string())?;
     let mut order = explain::anonymous(target, parts, body).map_err(|error| error.to_string())?;
     let became = rehearse(&mut order, &card, SystemClock.now());

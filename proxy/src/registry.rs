@@ -142,7 +142,8 @@ pub fn without_secrets(
     resolver: &Arc<dyn Resolve>,
 ) -> Result<Entry<Destination>, RegistryError> {
     let (pools, slots, tls) = (HashMap::new(), HashMap::new(), HashMap::new());
-    let mut building = Building { resolver, before: None, pools, slots, tls };
+    let (guards, roots) = (Guards::default(), HashMap::new());
+    let mut building = Building { resolver, before: None, pools, slots, guards, roots, tls };
     let mut listed: Vec<Listed<Destination>> = Vec::new();
     for one in route::read(policies, None, environment, None)? {
         building.list(one, &mut listed)?;

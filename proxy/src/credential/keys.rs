@@ -62,6 +62,7 @@ impl AccountKeys {
                 Signer::new(signing.clone(), files.key_id.clone(), SigningKey::stand_in(files))
             }),
             recipient: None,
+            presented: None,
         }
     }
 

@@ -148,7 +148,7 @@ fn bound(arguments: &Arguments) -> Result<Option<Bound>, InvalidArgument> {
     let account = arguments.account.as_deref();
     let account =
         account.map(|name| AccountName::parse(name).ok_or(InvalidArgument("account"))).transpose()?;
-    Ok(Some(Bound { route, account, host: None }))
+    Ok(Some(Bound { route, account, upstream: None }))
 }
 
 type Facts = Vec<(CardName, Option<Known>)>;

@@ -303,6 +303,7 @@ fn credential(route: &Route) -> Credential {
             IdentityAt::Path(at) => ("path", at),
             IdentityAt::Query(at) => ("query", at),
             IdentityAt::Field(at) => ("field", at),
+            IdentityAt::Element(at) => ("element", at),
             IdentityAt::Claim(at) => ("claim", at),
         };
         format!("{} in {kind} {at}", place.name)
@@ -330,6 +331,7 @@ fn signature(destination: &Destination, outline: &Outline<'_>, hidden: &Hidden) 
             Signing::Hmac(_) => "hmac",
             Signing::AwsV4 { .. } => "aws-v4",
             Signing::MessageSignature(_) => "message-signature",
+            Signing::Checksum(_) => "checksum",
         },
         key_id: destination.account.signing.as_ref().and_then(|files| files.key_id.clone()),
         headers: signing.headers().into_iter().map(str::to_owned).collect(),
@@ -369,7 +371,7 @@ impl Hidden {
             match &place.at {
                 IdentityAt::Header(name) => hidden.headers.extend([name.clone()]),
                 IdentityAt::Query(_) | IdentityAt::Path(_) => hidden.target = true,
-                IdentityAt::Field(_) => hidden.body = true,
+                IdentityAt::Field(_) | IdentityAt::Element(_) => hidden.body = true,
                 IdentityAt::Claim(_) => {}
             }
         }

@@ -109,7 +109,7 @@ fn bound(query: &str) -> Result<Option<Bound>, Refused> {
         }
     }
     match (route, account) {
-        (Some(route), account) => Ok(Some(Bound { route, account, host: None })),
+        (Some(route), account) => Ok(Some(Bound { route, account, upstream: None })),
         (None, None) => Ok(None),
         (None, Some(_)) => Err(wrong()),
     }

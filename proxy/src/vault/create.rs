@@ -51,8 +51,8 @@ impl VaultClient {
         let answer = timeout_at(deadline, self.create(tenant, card, key, traceparent, deadline)).await;
         let answer = answer.map_err(|_| OpenError::TimedOut)??;
         if answer.status != StatusCode::CREATED {
-            let kind = wire::problem_kind(&answer.body);
-            return Err(OpenError::Refused { status: answer.status, kind });
+            let (kind, first) = wire::problem(&answer.body);
+            return Err(OpenError::Refused { status: answer.status, kind, first });
         }
         let created: Created = serde_json::from_slice(&answer.body).map_err(|_| MalformedAnswer)?;
         Ok(Token::parse(&created.token).map_err(|_| MalformedAnswer)?)

@@ -40,7 +40,8 @@ impl VaultClient {
         let exchange = self.exchange(Method::POST, &path, body, None, deadline);
         let answer = timeout_at(deadline, exchange).await.map_err(|_| OpenError::TimedOut)??;
         if answer.status != StatusCode::OK {
-            return Err(OpenError::Refused { status: answer.status, kind: wire::problem_kind(&answer.body) });
+            let (kind, first) = wire::problem(&answer.body);
+            return Err(OpenError::Refused { status: answer.status, kind, first });
         }
         let found: Found = serde_json::from_slice(&answer.body).map_err(|_| MalformedAnswer)?;
         if found.results.len() != names.len() {

@@ -186,6 +186,7 @@ impl InboundTable {
             namespace: self.namespace,
             inject,
             encryption: None,
+            once: None,
             ids: BTreeSet::new(),
             cvc_fields: BTreeSet::new(),
         };
