@@ -47,7 +47,10 @@ fn tunnels(registry: &Registry, mut parts: Parts) {
     if tunnel::open(registry, &mut parts, None, SystemClock.now()).is_ok() {
         let named = named.expect("a tunnel has a target");
         let (host, port) = named.rsplit_once(':').expect("a tunnel has a port");
-        assert!(port.parse() == Ok(443_u16) && HOSTS.contains(&host.trim_end_matches('.')), "{named}");
+        assert!(
+            port.parse::<u16>().is_ok_and(|port| port == 443) && HOSTS.contains(&host.trim_end_matches('.')),
+            "{named}"
+        );
         assert!(parts.headers.get_all(HOST).iter().count() <= 1);
     }
 }

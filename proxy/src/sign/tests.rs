@@ -261,11 +261,11 @@ fn a_covered_header_no_signature_can_cover_is_refused_before_anything_is_opened(
         headers.insert("v-c-merchant-id", "m".parse().unwrap());
         headers.insert(&name, "a".parse().unwrap());
         let form = signer.prepare(&Method::POST, "/p", &mut headers, true).unwrap();
-        signer.check(&form, &headers).unwrap();
+        signer.check(&form, &headers, "/", b"").unwrap();
         headers.append(&name, "b".parse().unwrap());
-        assert_eq!(signer.check(&form, &headers).is_err(), twice, "{header}");
+        assert_eq!(signer.check(&form, &headers, "/", b"").is_err(), twice, "{header}");
         headers.insert(&name, odd.clone());
-        assert_eq!(signer.check(&form, &headers).unwrap_err(), SignError::Missing, "{header}");
+        assert_eq!(signer.check(&form, &headers, "/", b"").unwrap_err(), SignError::Missing, "{header}");
     }
 }
 

@@ -316,7 +316,7 @@ impl World {
             None => anonymous_client_config(Some(&self.house.file)).unwrap(),
         };
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let (address, resolver) = (self.inbound.unwrap(), Arc::new(Table(Vec::new())));
+        let (address, resolver) = (self.inbound.unwrap(), Arc::new(Table(Mutex::new(Vec::new()))));
         let (host, wait) = (address.ip().to_string(), Duration::from_secs(10));
         let dialer = Dialer::new(&host, address.port(), Admission::Any, resolver, Arc::new(tls), wait);
         let ready = Pool::new(dialer.unwrap()).connect().await.ok()?;
