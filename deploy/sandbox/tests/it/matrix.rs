@@ -92,14 +92,17 @@ impl Fault {
 pub(crate) enum Mode {
     /// The PSP, by its idempotency key.
     PassThrough,
+    /// The vault, by the merchant's payment reference: for PSPs that charge a repeat again.
+    AtMostOnce,
 }
 
 impl Mode {
-    const ALL: [Self; 1] = [Self::PassThrough];
+    const ALL: [Self; 2] = [Self::PassThrough, Self::AtMostOnce];
 
     const fn words(self) -> &'static str {
         match self {
             Self::PassThrough => "pass-through",
+            Self::AtMostOnce => "at-most-once",
         }
     }
 
@@ -107,6 +110,7 @@ impl Mode {
     fn route(self, upstream: &str) -> String {
         match self {
             Self::PassThrough => upstream.to_owned(),
+            Self::AtMostOnce => format!("{upstream}-once"),
         }
     }
 
@@ -114,6 +118,7 @@ impl Mode {
     const fn lines(self) -> &'static str {
         match self {
             Self::PassThrough => "",
+            Self::AtMostOnce => "mode = \"at-most-once\"\nreference = \"/reference\"\n",
         }
     }
 }
@@ -217,7 +222,7 @@ async fn every_fault_by_every_entry_is_one_attempt_and_one_answer() {
                 // Whatever went wrong, it has passed when the caller asks again.
                 site.faulty.then(Fault::None);
                 let again = site.attempt(&mut log, way, &to, &attempt).await;
-                first.hold_to(fault, &again);
+                first.hold_to(mode, fault, &again);
                 rows.push(Row { mode, fault, way, first, again });
             }
         }

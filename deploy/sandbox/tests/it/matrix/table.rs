@@ -16,6 +16,8 @@ pub(super) struct Seen {
     problem: Option<String>,
     retry_after: Option<String>,
     should_retry: Option<String>,
+    /// What became of the first one, where that is why this one was refused.
+    state: Option<String>,
     names_forward: bool,
     requests: usize,
     audited: Audited,
@@ -37,6 +39,7 @@ impl Seen {
             problem: slug.map(str::to_owned),
             retry_after: header("retry-after"),
             should_retry: header("stripe-should-retry"),
+            state: document["state"].as_str().filter(|_| slug.is_some()).map(str::to_owned),
             names_forward: document["forward_id"].is_string()
                 || reply.header("strongroom-forward-id").is_some(),
             requests,
@@ -45,9 +48,12 @@ impl Seen {
     }
 
     /// What has to hold, whatever the table says.
-    pub(super) fn hold_to(&self, fault: Fault, again: &Self) {
+    pub(super) fn hold_to(&self, mode: Mode, fault: Fault, again: &Self) {
         assert_eq!(self.requests, usize::from(fault.is_sent()), "{fault:?}: {self:?}");
-        assert!(again.requests <= 1, "{fault:?}: {again:?}");
+        let requests_max = if mode == Mode::AtMostOnce { 1 } else { 2 };
+        assert!(again.requests <= 1 && self.requests + again.requests <= requests_max, "{fault:?}: {again:?}");
+        let refused = mode == Mode::AtMostOnce && fault.is_sent();
+        assert_eq!(again.problem.as_deref() == Some("payment-reference-taken"), refused, "{fault:?}: {again:?}");
         assert_eq!(self.audited.entries.len(), 2 * usize::from(fault.is_sent()), "{fault:?}: {self:?}");
         assert_eq!(self.names_forward, fault.is_sent(), "{fault:?}: {self:?}");
         let ours = self.problem.is_some();
@@ -62,6 +68,9 @@ impl Seen {
             Some(problem) => format!("{} `{problem}`", self.status),
             None => format!("{}, the PSP's own", self.status),
         };
+        if let Some(state) = &self.state {
+            let _ = write!(text, ", state `{state}`");
+        }
         if let Some(seconds) = &self.retry_after {
             let _ = write!(text, ", `Retry-After: {seconds}`");
         }
