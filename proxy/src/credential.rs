@@ -11,6 +11,7 @@ mod keys;
 mod presented;
 
 pub use keys::AccountKeys;
+pub(crate) use keys::STAND_IN;
 pub use presented::Presented;
 
 use base64::Engine as _;

@@ -26,6 +26,7 @@ use strongroom_domain::{Clock as _, Environment, Expiry, ProblemKind};
 use strongroom_perimeter::clock::SystemClock;
 
 use crate::cli::Failed;
+use crate::credential::STAND_IN;
 use crate::explain::{self, message};
 use crate::forward::rehearse;
 use crate::inject::ReleasedCard;
@@ -130,7 +131,8 @@ fn parse(text: &str) -> Option<(&str, Must)> {
     // The last section ends with the file's own line end.
     let is_last = rest.len() == expected.len();
     let sent = if is_last { sent.strip_suffix('\n').unwrap_or(sent) } else { sent };
-    Some((request, Must::BeSent(sent.replace("$NUMBER", NUMBER).replace("$CVC", CVC))))
+    let sent = sent.replace("$NUMBER", NUMBER).replace("$CVC", CVC).replace("$CREDENTIAL", STAND_IN);
+    Some((request, Must::BeSent(sent)))
 }
 
 fn card() -> ReleasedCard {

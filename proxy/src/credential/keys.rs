@@ -16,7 +16,7 @@ use crate::sign::jwe::Recipient;
 use crate::sign::{Signer, SigningKey};
 
 /// What is written where an account's credential or another secret of its would stand.
-const STAND_IN: &str = "CREDENTIAL";
+pub(crate) const STAND_IN: &str = "CREDENTIAL";
 
 /// The secrets of one account. The default is none.
 #[derive(Default)]

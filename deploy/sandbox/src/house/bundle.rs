@@ -149,7 +149,9 @@ mod tests {
             let name = format!("{prefix}{}", entry.file_name().to_str().unwrap());
             if entry.path().is_dir() {
                 found(&entry.path(), &format!("{name}/"), into);
-            } else if !name.ends_with(".md") && !name.starts_with("tests/") {
+            } else if !name.ends_with(".md")
+                && !["tests/", "examples/"].iter().any(|beside| name.starts_with(beside))
+            {
                 into.push(name);
             }
         }

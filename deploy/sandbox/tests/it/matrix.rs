@@ -147,7 +147,8 @@ fn route(name: &str, port: u16, mode: Mode) -> Vec<(String, String)> {
          credential = {{ header = \"Authorization\", scheme = \"Bearer\" }}\n\
          idempotency = {{ header = \"Idempotency-Key\" }}\nupstream_timeout_ms = {UPSTREAM_TIMEOUT_MS}\n\
          [[route.{name}.allow]]\nmethod = \"POST\"\npath = \"/charges\"\nbody = \"json\"\n{lines}\
-         inject = [{{ at = \"/card/number\", value = \"number\" }}]\nids = [\"id\"]\n"
+         inject = [{{ at = \"/card/number\", value = \"number\" }}]\nids = [\"id\"]\n\
+         [route.{name}.protect]\nbreaker = {{ failures = 1000000 }}\n"
     );
     let account = "tenants = [\"*\"]\ncredential_file = \"sandbox.key\"\n".to_owned();
     vec![(format!("routes/{name}.toml"), text), (format!("accounts/{name}/default.toml"), account)]

@@ -51,13 +51,14 @@ impl Exchange {
         let mut lines = head.lines();
         let (method, path) = lines.next().unwrap().split_once(' ').unwrap();
         let headers = lines.map(|line| line.split_once(": ").unwrap());
+        let route = route.max_by_key(|route| route.len()).unwrap();
         Self {
-            route: route.max_by_key(|route| route.len()).unwrap(),
+            route,
             method: method.to_owned(),
             path: path.to_owned(),
             headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             body: body.replace("$TOKEN", TOKEN),
-            sent: with_card(sent),
+            sent: with_card(sent).replace("$CREDENTIAL", &format!("own-{route}")),
             status: status.to_owned(),
             content_type: content_type.to_owned(),
             answer: answer.trim_end_matches('\n').to_owned(),

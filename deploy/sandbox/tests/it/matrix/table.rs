@@ -51,9 +51,16 @@ impl Seen {
     pub(super) fn hold_to(&self, mode: Mode, fault: Fault, again: &Self) {
         assert_eq!(self.requests, usize::from(fault.is_sent()), "{fault:?}: {self:?}");
         let requests_max = if mode == Mode::AtMostOnce { 1 } else { 2 };
-        assert!(again.requests <= 1 && self.requests + again.requests <= requests_max, "{fault:?}: {again:?}");
+        assert!(
+            again.requests <= 1 && self.requests + again.requests <= requests_max,
+            "{fault:?}: {again:?}"
+        );
         let refused = mode == Mode::AtMostOnce && fault.is_sent();
-        assert_eq!(again.problem.as_deref() == Some("payment-reference-taken"), refused, "{fault:?}: {again:?}");
+        assert_eq!(
+            again.problem.as_deref() == Some("payment-reference-taken"),
+            refused,
+            "{fault:?}: {again:?}"
+        );
         assert_eq!(self.audited.entries.len(), 2 * usize::from(fault.is_sent()), "{fault:?}: {self:?}");
         assert_eq!(self.names_forward, fault.is_sent(), "{fault:?}: {self:?}");
         let ours = self.problem.is_some();
