@@ -166,7 +166,9 @@ impl<'a> Run<'a> {
         let reference = reference.map(PaymentReference::as_str);
         let asked = OpenRequest { reference, ..self.open_request(&wanted, attempt) };
         let traceparent = self.order.info.traceparent.to_string();
-        let opening = self.engine.vault.open(&asked, &traceparent, budget.begin_until());
+        // Given up halfway, an open may have taken the payment's reference: it is waited for, and `not-sent` gives it back.
+        let until = if reference.is_some() { budget.ends() } else { budget.begin_until() };
+        let opening = self.engine.vault.open(&asked, &traceparent, until);
         let opened = self.stages.time(Stage::Open, opening).await;
         let Opened { id, cards } = opened.map_err(|error| {
             let late =

@@ -235,6 +235,7 @@ impl Signer {
             (Signing::MessageSignature(declared), Kind::Declared) => {
                 message::canonical(self, declared, message, now)
             }
+            (Signing::Checksum(declared), Kind::Declared) => checksum::canonical(self, declared, message),
             _ => Err(SignError::Failed),
         }
     }

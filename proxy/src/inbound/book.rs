@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
-use strongroom_domain::route::{Inbound, InvalidRoute, Sender};
+use strongroom_domain::route::{Inbound, InvalidRoute, Rate, Sender};
 use strongroom_perimeter::secret_file::SecretFileError;
 use strongroom_perimeter::tls::{self, ClientTlsConfig, MaterialError};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::platform::Platform;
 use super::service::Service;
+use crate::protect::Bucket;
 use crate::route::{RouteBookError, names, text};
 use crate::sign::Verifier;
 use crate::upstream::{InvalidHost, Resolve};
@@ -82,6 +83,15 @@ pub(super) struct Entry {
     pub(super) declared: Inbound,
     pub(super) verifier: Option<Verifier>,
     pub(super) platform: Platform,
+    pub(super) bucket: Bucket,
+}
+
+/// Messages a second of one entry and proxy: far below what the vault takes of the inbound identity, which all entries share.
+const fn rate(sender: &Sender) -> Rate {
+    match sender {
+        Sender::Anyone(_) => Rate::new(20, 40),
+        Sender::Signed(_) | Sender::Certificate(_) => Rate::new(100, 200),
+    }
 }
 
 /// Entries by their paths.
@@ -175,7 +185,8 @@ impl Sources {
         let tls = tls.map_err(|source| InboundError::Tls { path: file(), source })?;
         let platform = Platform::new(&declared.platform, tls, &self.resolver);
         let platform = platform.map_err(|source| InboundError::Host { path: file(), source })?;
-        Ok(Entry { declared, verifier, platform })
+        let bucket = Bucket::new(rate(&declared.sender), Instant::now());
+        Ok(Entry { declared, verifier, platform, bucket })
     }
 }
 

@@ -1,5 +1,7 @@
 //! Why a message was not passed on, and what its sender is told. The match has no `_`: a new one is a decision.
 
+use std::time::Duration;
+
 use strongroom_domain::{Problem, ProblemKind};
 
 use crate::inject::InjectError;
@@ -23,6 +25,9 @@ pub(super) enum Refused {
     /// The signature is missing or wrong, or the message too old.
     #[error(transparent)]
     Unverified(#[from] Unverified),
+    /// More messages of this entry than its rate.
+    #[error("more messages of this entry than it takes")]
+    TooMany(Duration),
     /// The body did not arrive, or is over the limit.
     #[error("the body is too large or did not arrive")]
     Body(Problem),
@@ -68,6 +73,7 @@ impl Refused {
                 ProblemKind::Forbidden,
                 "the signature is missing or wrong, or the message is too old; nothing was passed on",
             ),
+            Self::TooMany(again) => Problem::new(ProblemKind::RateLimited).again_after(*again),
             Self::Body(problem) => *problem,
             Self::MediaType => Problem::new(ProblemKind::UnsupportedMediaType),
             Self::Message(error) => error.problem(),
@@ -87,6 +93,7 @@ impl Refused {
             | Self::Method
             | Self::Stranger
             | Self::Unverified(_)
+            | Self::TooMany(_)
             | Self::Body(_)
             | Self::MediaType
             | Self::Message(_) => false,

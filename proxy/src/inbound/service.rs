@@ -14,11 +14,12 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use sha2::{Digest as _, Sha256};
 use strongroom_domain::route::{Inbound, Sender};
-use strongroom_domain::{Clock, Token};
+use strongroom_domain::{Clock, RequestId, Token};
 use strongroom_perimeter::limits::read_body;
 use strongroom_perimeter::listener::RouteLabel;
 use strongroom_perimeter::problem::ProblemResponse;
 use strongroom_perimeter::{Caller, RequestInfo};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::book::{Book, Entry};
@@ -110,8 +111,17 @@ impl Service {
                 return Err(Refused::Stranger);
             }
         }
+        let is_anyone = matches!(entry.declared.sender, Sender::Anyone(_));
+        let count = || entry.bucket.take(Instant::now()).map_err(Refused::TooMany);
+        if is_anyone {
+            count()?;
+        }
         let body = read_body(body, self.message_bytes_max).await.map_err(Refused::Body)?;
         self.verify(&entry, &mut parts, &body)?;
+        // Whoever cannot sign takes nothing from whoever can.
+        if !is_anyone {
+            count()?;
+        }
         if !takes(&entry.declared.call, &parts.headers) {
             return Err(Refused::MediaType);
         }
@@ -120,7 +130,7 @@ impl Service {
         let headers = Self::outgoing(&entry.declared, &parts.headers, &taken)?;
         // First a way to the platform: no token is made for a message that cannot be passed on.
         let ready = entry.platform.ready().await?;
-        let tokens = match self.tokenize(&entry.declared, &taken, &info.traceparent.to_string()).await {
+        let tokens = match self.tokenize(&entry.declared, &taken, &info).await {
             Ok(tokens) => tokens,
             Err(refused) => {
                 ready.give_back();
@@ -165,8 +175,9 @@ impl Service {
         &self,
         declared: &Inbound,
         taken: &Taken,
-        traceparent: &str,
+        info: &RequestInfo,
     ) -> Result<Vec<Token>, Refused> {
+        let traceparent = info.traceparent.to_string();
         let mut tokens = Vec::with_capacity(taken.cards.len());
         for (index, card) in taken.cards.iter().enumerate() {
             let new = NewCard {
@@ -175,8 +186,8 @@ impl Service {
                 expiry: card.expiry,
                 holder: card.holder.as_ref(),
             };
-            let key = key(declared, &taken.message_id, index);
-            tokens.push(self.vault.tokenize(&declared.tenant, &new, &key, traceparent).await?);
+            let key = key(declared, &taken.message_id, index, info.id);
+            tokens.push(self.vault.tokenize(&declared.tenant, &new, &key, &traceparent).await?);
         }
         measure::inbound_cards(declared.name.as_str(), tokens.len());
         Ok(tokens)
@@ -205,7 +216,13 @@ impl Service {
 }
 
 /// What the vault knows a delivery by: entry, card and the sender's own name for the message, which holds no card number.
-fn key(declared: &Inbound, message_id: &str, index: usize) -> String {
-    let name = Sha256::digest(message_id.as_bytes());
-    format!("inbound:{}:{index}:{}", declared.name, hex::encode(name))
+///
+/// A message anybody may send is known by its request too: else whoever knows its name could ask, number by number, which one it
+/// held, since a key that comes with another card is refused.
+fn key(declared: &Inbound, message_id: &str, index: usize, request: RequestId) -> String {
+    let mut name = Sha256::new().chain_update(message_id.as_bytes());
+    if matches!(declared.sender, Sender::Anyone(_)) {
+        name.update(request.to_string());
+    }
+    format!("inbound:{}:{index}:{}", declared.name, hex::encode(name.finalize()))
 }

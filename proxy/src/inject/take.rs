@@ -148,7 +148,16 @@ fn belonging(
     cards: &mut BTreeMap<&str, Building>,
 ) -> Result<(), InjectError> {
     let inject = &call.inject[found.declared];
-    let Content::Given(text) = found.content else { return Ok(()) };
+    let text = match found.content {
+        Content::Given(text) => text,
+        Content::Null => return Ok(()),
+        // Left where it is, a code in a list would travel on.
+        Content::Plain | Content::Asked(_) | Content::Other => {
+            return Err(InjectError::Malformed(
+                "a place for a part of a card holds neither text nor a number",
+            ));
+        }
+    };
     let Source::Carried { from } = &inject.source else { return Err(InjectError::ReleaseMismatch) };
     let building = cards
         .get_mut(from.as_str())

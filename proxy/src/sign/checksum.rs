@@ -14,7 +14,7 @@ use bytes::Bytes;
 use strongroom_domain::route::{ChecksumCall, ChecksumSigning, HashName, Output, Part};
 use zeroize::Zeroizing;
 
-use super::{Message, SignError, Signer, SigningKey};
+use super::{Canonical, Message, SignError, Signer, SigningKey};
 use crate::body::Malformed;
 use crate::body::edit::{self, Edit};
 use crate::body::json::{self, Event, Pointer, Reading};
@@ -36,21 +36,13 @@ pub(super) fn sign(
     message: &mut Message<'_>,
 ) -> Result<(), SignError> {
     let Some(call) = declared.call(message.path()) else { return Ok(()) };
-    let SigningKey::Shared { written, .. } = &signer.key else { return Err(SignError::Failed) };
     let fields = Fields::read(declared, call, &message.body)?;
     let mut hash = digest::Context::new(match declared.hash {
         HashName::Sha256 => &digest::SHA256,
         HashName::Sha384 => &digest::SHA384,
         HashName::Sha512 => &digest::SHA512,
     });
-    for part in &call.parts {
-        match part {
-            Part::Field(at) => hash.update(fields.said.get(at).map_or(&[][..], |text| text.as_bytes())),
-            Part::Secret => hash.update(written.as_bytes()),
-            Part::Text(text) => hash.update(text.as_bytes()),
-            _ => return Err(SignError::Failed),
-        }
-    }
+    feed(signer, call, &fields, |part| hash.update(part))?;
     let digest = hash.finish();
     let text = match declared.output {
         Output::Hex => hex::encode(digest),
@@ -59,6 +51,38 @@ pub(super) fn sign(
     };
     let edits = vec![Edit::new(fields.place, format!("\"{text}\""))];
     message.body = Bytes::from_owner(Zeroizing::new(edit::apply(&message.body, edits)));
+    Ok(())
+}
+
+/// What is hashed, and the body with the hash in it, of a signer whose secret is nobody's.
+pub(super) fn canonical(
+    signer: &Signer,
+    declared: &ChecksumSigning,
+    message: &mut Message<'_>,
+) -> Result<Vec<Canonical>, SignError> {
+    let Some(call) = declared.call(message.path()) else { return Ok(Vec::new()) };
+    let mut text = Vec::new();
+    feed(signer, call, &Fields::read(declared, call, &message.body)?, |part| text.extend_from_slice(part))?;
+    sign(signer, declared, message)?;
+    Ok(vec![Canonical { name: "string", text }])
+}
+
+/// What is hashed, part by part.
+fn feed(
+    signer: &Signer,
+    call: &ChecksumCall,
+    fields: &Fields,
+    mut sink: impl FnMut(&[u8]),
+) -> Result<(), SignError> {
+    let SigningKey::Shared { written, .. } = &signer.key else { return Err(SignError::Failed) };
+    for part in &call.parts {
+        match part {
+            Part::Field(at) => sink(fields.said.get(at).map_or(&[][..], |text| text.as_bytes())),
+            Part::Secret => sink(written.as_bytes()),
+            Part::Text(text) => sink(text.as_bytes()),
+            _ => return Err(SignError::Failed),
+        }
+    }
     Ok(())
 }
 

@@ -39,7 +39,7 @@ pass_headers = ["X-Kind"]
 [inbound.acquirer.verify]
 secret_files = ["acquirer.secret"]
 timestamp = { header = "X-Timestamp", tolerance_s = 300 }
-sign = { parts = ["header:X-Timestamp", "text:.", "body"], output = "hex", header = "X-Signature", prefix = "v1=" }
+sign = { parts = ["header:X-Timestamp", "text:.", "header:X-Kind", "text:.", "body"], output = "hex", header = "X-Signature", prefix = "v1=" }
 "#;
 
 const FORM: &str = r#"
@@ -104,7 +104,11 @@ fn message() -> Value {
 }
 
 fn signed_with(secret: &str, time: i64, body: &str) -> Request<Full<Bytes>> {
-    let signature = python_hmac(secret, format!("{time}.{body}").as_bytes());
+    signed_as(secret, time, "card.updated", body)
+}
+
+fn signed_as(secret: &str, time: i64, kind: &str, body: &str) -> Request<Full<Bytes>> {
+    let signature = python_hmac(secret, format!("{time}.{kind}.{body}").as_bytes());
     post(
         "/acquirer/cards",
         "application/json",
@@ -112,7 +116,7 @@ fn signed_with(secret: &str, time: i64, body: &str) -> Request<Full<Bytes>> {
         &[
             ("x-timestamp", &time.to_string()),
             ("x-signature", &format!("v1={signature}")),
-            ("x-kind", "card.updated"),
+            ("x-kind", kind),
             ("x-other", "stays here: 4111111111111111"),
         ],
     )
@@ -240,8 +244,9 @@ async fn what_is_not_declared_is_refused_and_nothing_passes() {
     };
     let big = json!({ "id": "evt-1", "card": { "number": NUMBER }, "note": "x".repeat(1024 * 1024) });
     let form = "application/x-www-form-urlencoded";
-    let mut travels = signed(&message());
-    travels.headers_mut().insert("x-kind", NUMBER.parse().unwrap());
+    let travels = signed_as(SECRET, now(), NUMBER, &message().to_string());
+    let mut unsigned = signed(&message());
+    unsigned.headers_mut().insert("x-kind", "card.deleted".parse().unwrap());
     let mut compressed = signed(&message());
     compressed.headers_mut().insert("content-encoding", "gzip".parse().unwrap());
     let cases: Vec<(Request<Full<Bytes>>, u16, &str)> = vec![
@@ -251,6 +256,8 @@ async fn what_is_not_declared_is_refused_and_nothing_passes() {
         (post("/form", "text/plain", "pan=1", &[]), 415, "unsupported-media-type"),
         (compressed, 415, "unsupported-media-type"),
         (travels, 400, "pan-in-request"),
+        (unsigned, 403, "forbidden"),
+        (with("/card/cvc", json!(["737"])), 400, "invalid-request"),
         (signed(&big), 413, "body-too-large"),
         (without("card"), 400, "invalid-request"),
         (without("id"), 400, "invalid-request"),
@@ -379,4 +386,22 @@ async fn a_sender_s_secret_and_entry_change_without_a_restart() {
         world.deliver(None, post("/form", "application/x-www-form-urlencoded", form, &[])).await.status,
         200
     );
+}
+
+#[tokio::test]
+async fn an_entry_anyone_may_send_to_takes_so_many_and_leaves_the_others_theirs() {
+    let world = World::new(setup()).await;
+    let mut refused = None;
+    for _ in 0..1_000 {
+        let reply = world.deliver(None, post("/form", "text/plain", "pan=1", &[])).await;
+        if reply.status != 415 {
+            refused = Some(reply);
+            break;
+        }
+    }
+    let refused = refused.expect("no sender has more than the entry's rate");
+    assert_eq!(problem(&refused), (429, "rate-limited".into()));
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(world.vault.created().len(), 0);
+    assert_eq!(world.deliver(None, signed(&message())).await.status, 200, "a sender who is known");
 }

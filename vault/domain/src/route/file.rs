@@ -187,6 +187,10 @@ impl Route {
         if self.in_flight_max == 0 || self.upstream_timeout.is_zero() || self.connect_timeout.is_zero() {
             return Err("timeouts and `in_flight_max` are above 0".into());
         }
+        let whole = self.connect_timeout + self.upstream_timeout;
+        if whole.max(self.protect.total_timeout.unwrap_or_default()) > CALL_TIME_MAX {
+            return Err("a call takes four minutes at most, connecting and waiting together".into());
+        }
         self.protect.check(environment, self)?;
         self.check_credential()?;
         check_calls(&self.allow, &self.pass)?;
@@ -319,6 +323,9 @@ impl PassTable {
     }
 }
 
+/// Longest a call may take. The vault takes a forward of which it heard nothing for 15 minutes for one that no request of can
+/// still be on its way: the ten minutes a proxy goes on telling come out of that too.
+const CALL_TIME_MAX: Duration = Duration::from_secs(240);
 /// Shorter beginnings are those of ordinary words.
 const ALIAS_BEGINNING_BYTES_MIN: usize = 3;
 /// Fewest characters of a foreign alias.

@@ -146,8 +146,9 @@ struct VerifyTable {
 const SECRETS_MAX: usize = 2;
 /// Longest a message may be under way: an hour is more than any sender's own retries under one signature.
 const TOLERANCE_S_MAX: u32 = 3_600;
-/// Headers that say how the body is read, or belong to a hop.
-const OWN_HEADERS: [&str; 8] = [
+/// Headers that say how the body is read, belong to a hop, or are a digest of the body: of a number whose first and last digits the
+/// platform knows, a digest of all of it is the number.
+const OWN_HEADERS: [&str; 12] = [
     "host",
     "content-type",
     "content-length",
@@ -156,6 +157,10 @@ const OWN_HEADERS: [&str; 8] = [
     "connection",
     "authorization",
     "cookie",
+    "digest",
+    "content-digest",
+    "repr-digest",
+    "content-md5",
 ];
 
 impl Inbound {
@@ -190,6 +195,9 @@ impl InboundTable {
             ids: BTreeSet::new(),
             cvc_fields: BTreeSet::new(),
         };
+        if let Sender::Signed(verification) = &sender {
+            verification.covers(&self.message_id, &pass_headers)?;
+        }
         check_card_places(&call)?;
         let mut others = vec![OtherPlace::MessageId];
         call.inject.push(other_place(&self.message_id));
@@ -212,6 +220,21 @@ impl InboundTable {
             _ => Err("say how the sender is known: one of `verify`, `certificates`, or `unsigned` with the reason \
                       why nobody can be"
                 .into()),
+        }
+    }
+}
+
+impl Verification {
+    /// Whether nothing the platform acts on can be changed beside the signature: not what names the message, not a header.
+    fn covers(&self, message_id: &str, pass_headers: &BTreeSet<String>) -> Result<(), String> {
+        let is_signed = |name: &str| self.signing.parts.contains(&Part::Header(name.to_owned()));
+        if pass_headers.contains(&self.signing.header) {
+            return Err("`pass_headers`: the signature is over the card number too, and stays here".into());
+        }
+        let named = message_id.strip_prefix(crate::route::HEADER_PREFIX).map(super::header).transpose()?;
+        match named.iter().chain(pass_headers).find(|name| !is_signed(name)) {
+            Some(name) => Err(format!("`verify`: `{name}` travels on, so it has to be among `parts`")),
+            None => Ok(()),
         }
     }
 }
@@ -314,7 +337,7 @@ pass_headers = ["X-Kind"]
 [inbound.acquirer.verify]
 secret_files = ["acquirer.secret"]
 timestamp = { header = "X-Time", tolerance_s = 300 }
-sign = { parts = ["header:X-Time", "body"], output = "hex", header = "X-Signature" }
+sign = { parts = ["header:X-Time", "header:X-Event-Id", "header:X-Kind", "body"], output = "hex", header = "X-Signature" }
 "#;
 
     #[test]
@@ -361,7 +384,11 @@ sign = { parts = ["header:X-Time", "body"], output = "hex", header = "X-Signatur
             ("tolerance_s = 300", "tolerance_s = 0", "`timestamp`"),
             ("tolerance_s = 300", "tolerance_s = 90000", "`timestamp`"),
             ("header = \"X-Time\"", "header = \"X-Other\"", "`timestamp`"),
-            ("\"header:X-Time\", \"body\"", "\"header:X-Time\"", "do not hold the body"),
+            ("\"header:X-Kind\", \"body\"", "\"header:X-Kind\"", "do not hold the body"),
+            ("\"header:X-Kind\", ", "", "`x-kind` travels on"),
+            ("\"header:X-Event-Id\", ", "", "`x-event-id` travels on"),
+            ("[\"X-Kind\"]", "[\"X-Signature\"]", "stays here"),
+            ("[\"X-Kind\"]", "[\"Content-Digest\"]", "`pass_headers`"),
             ("output = \"hex\",", "output = \"hex\", minify = true,", "`minify`"),
             ("tenant =", "surprise = 1\ntenant =", "unknown field"),
         ] {
