@@ -48,7 +48,7 @@ pub struct Destination {
 /// How a destination is told. Everything else about it is the same.
 enum Way {
     Webhook(Webhook),
-    Kafka(Kafka),
+    Kafka(Box<Kafka>),
 }
 
 impl Destination {
@@ -69,7 +69,9 @@ impl Destination {
             name: config.name.clone(),
             timeout: config.timeout(),
             at_once: config.at_once,
-            way: Way::Kafka(kafka.map_err(|error| DestinationError::Kafka(config.name.clone(), error))?),
+            way: Way::Kafka(Box::new(
+                kafka.map_err(|error| DestinationError::Kafka(config.name.clone(), error))?,
+            )),
         })
     }
 
