@@ -43,6 +43,8 @@ use crate::audit::{EntryId, InstanceId, Leaf};
 
 /// How long connecting, or waiting for a pooled connection, may take: a request waits on it.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
+/// How long connecting may take where no request waits on it: at a start, and to migrate.
+const FIRST_CONNECT_TIME_MAX: Duration = Duration::from_secs(20);
 /// A statement of ours that takes longer will not be waited for; milliseconds, as the server takes it.
 const STATEMENT_TIME_MAX: &str = "5000";
 /// A lock of ours is held by a commit in progress or by nobody; milliseconds.
@@ -99,7 +101,7 @@ impl PostgresStore {
     /// Creates or updates the schema. Gives the versions that were added.
     pub async fn migrate(options: &PostgresOptions) -> Result<Vec<u32>, SchemaError> {
         let store = Self::connect(options);
-        let mut connection = store.connection().await.map_err(StoreError::from)?;
+        let mut connection = store.connection(FIRST_CONNECT_TIME_MAX).await.map_err(StoreError::from)?;
         migrate::up(&mut connection).await
     }
 
@@ -114,13 +116,13 @@ impl PostgresStore {
 
     /// Refuses every schema but the one this program knows.
     async fn check_schema(&self) -> Result<(), SchemaError> {
-        let mut connection = self.connection().await.map_err(StoreError::from)?;
+        let mut connection = self.connection(FIRST_CONNECT_TIME_MAX).await.map_err(StoreError::from)?;
         let applied = migrate::versions(&mut connection).await?;
         schema::refuse_unless_current(applied.as_deref(), |migration| migration.postgres)
     }
 
-    async fn connection(&self) -> Result<PgConnection, sqlx::Error> {
-        tokio::time::timeout(CONNECT_TIME_MAX, PgConnection::connect_with(&self.connect))
+    async fn connection(&self, time: Duration) -> Result<PgConnection, sqlx::Error> {
+        tokio::time::timeout(time, PgConnection::connect_with(&self.connect))
             .await
             .unwrap_or(Err(sqlx::Error::PoolTimedOut))
     }
@@ -389,10 +391,10 @@ impl Store for PostgresStore {
     }
 
     async fn reading(&self) -> Result<Box<dyn Reading>, StoreError> {
-        Ok(Box::new(reading::PostgresReading::new(self.connection().await?)))
+        Ok(Box::new(reading::PostgresReading::new(self.connection(CONNECT_TIME_MAX).await?)))
     }
 
     async fn writer(&self) -> Result<Box<dyn Writer>, StoreError> {
-        Ok(Box::new(writer::PostgresWriter::new(self.connection().await?)))
+        Ok(Box::new(writer::PostgresWriter::new(self.connection(CONNECT_TIME_MAX).await?)))
     }
 }

@@ -86,10 +86,12 @@ pub fn schema_version() -> u32 {
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
     /// There is no schema.
-    #[error("the database has no schema yet: run `vault migrate`")]
+    #[error("the database has no schema yet: run `strongroom-vault migrate`")]
     Missing,
     /// The schema is older than this program.
-    #[error("the database has schema version {found}, this program needs {known}: run `vault migrate`")]
+    #[error(
+        "the database has schema version {found}, this program needs {known}: run `strongroom-vault migrate`; what it needs is in migrations/README.md"
+    )]
     Older {
         /// What the database has.
         found: u32,

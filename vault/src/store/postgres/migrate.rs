@@ -23,7 +23,8 @@ pub(super) async fn versions(connection: &mut PgConnection) -> Result<Option<Vec
     Ok(Some(rows.iter().map(applied).collect::<Result<_, _>>()?))
 }
 
-/// Applies what is missing, one transaction for each version. Several may try at once: the table lock lets one through.
+/// Applies what is missing, one transaction for each version. Several may try at once: the table lock lets one through, and the
+/// others wait for it as long as its step takes. Locks on tables that are served from are still asked for as briefly as ever.
 pub(super) async fn up(connection: &mut PgConnection) -> Result<Vec<u32>, SchemaError> {
     let made = sqlx::raw_sql(
         "CREATE TABLE IF NOT EXISTS schema_versions (version integer PRIMARY KEY, sha256 bytea NOT NULL)",
@@ -40,10 +41,13 @@ pub(super) async fn up(connection: &mut PgConnection) -> Result<Vec<u32>, Schema
     let mut added = Vec::new();
     loop {
         let mut transaction = connection.begin().await.map_err(StoreError::from)?;
-        sqlx::raw_sql("SET LOCAL statement_timeout = 0; LOCK TABLE schema_versions IN EXCLUSIVE MODE")
-            .execute(&mut *transaction)
-            .await
-            .map_err(StoreError::from)?;
+        sqlx::raw_sql(
+            "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; \
+             LOCK TABLE schema_versions IN EXCLUSIVE MODE; SET LOCAL lock_timeout TO DEFAULT",
+        )
+        .execute(&mut *transaction)
+        .await
+        .map_err(StoreError::from)?;
         let applied = versions(&mut transaction).await?.unwrap_or_default();
         let Some(next) = schema::pending(&applied, |migration| migration.postgres)?.first() else {
             return Ok(added);

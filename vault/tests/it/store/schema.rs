@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use strongroom_vault::store::{
     Committed, ForwardState, PostgresStore, PostgresTls, SchemaError, SqliteStore, schema_version,
@@ -86,6 +86,25 @@ async fn an_unmigrated_postgres_is_refused_and_many_may_migrate_at_once() {
     added.sort_unstable(); // each step by whoever came first
     assert_eq!(added, (1..=schema_version()).collect::<Vec<_>>());
     PostgresStore::open(&options).await.unwrap();
+}
+
+/// A step on a large database takes minutes; whoever else migrates waits for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_migration_waits_for_another_longer_than_any_lock_of_a_request() {
+    let ground = Ground::postgres().await;
+    let options = {
+        let Database::Postgres(server) = &ground.database else { unreachable!() };
+        server.lock().unwrap().options()
+    };
+    let holding =
+        ground.run("BEGIN; LOCK TABLE schema_versions IN EXCLUSIVE MODE; SELECT pg_sleep(6); COMMIT");
+    let (_, waited) = tokio::join!(holding, async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let began = Instant::now();
+        (PostgresStore::migrate(&options).await, began.elapsed())
+    });
+    assert_eq!(waited.0.unwrap(), Vec::<u32>::new());
+    assert!(waited.1 > Duration::from_secs(4), "it did not wait: {:?}", waited.1);
 }
 
 /// Tables with their columns in order, and indexes, as a database tells them.
