@@ -227,7 +227,9 @@ impl Deliverer {
                 if !self.keys_failed {
                     tracing::error!(error, destination = %self.destination.name, "the keys in use stay");
                 }
-                metrics::counter!("strongroom_events_key_failures_total").increment(1);
+                let destination = self.destination.name.as_str().to_owned();
+                metrics::counter!("strongroom_events_key_failures_total", "destination" => destination)
+                    .increment(1);
                 self.keys_failed = true;
             }
         }

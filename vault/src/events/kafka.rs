@@ -89,8 +89,8 @@ impl Kafka {
             Err(error) => error,
         };
         let came = judge::judged(&error);
-        if matches!(came, Attempt::Away(_)) {
-            tracing::debug!(%error, destination = %self.config.name, "a record was not taken");
+        if let Attempt::Away(why) = &came {
+            tracing::debug!(why, destination = %self.config.name, "a record was not taken");
             self.let_go(&producer);
         }
         came
@@ -149,8 +149,10 @@ impl Kafka {
 
     async fn connect(&self) -> Result<Producer, &'static str> {
         let failed = |error: KrafkaError| {
-            tracing::debug!(%error, destination = %self.config.name, "no connection to brokers");
-            judge::away(&error)
+            // A code of ours: what a broker says may hold what it was sent.
+            let why = judge::away(&error);
+            tracing::debug!(why, destination = %self.config.name, "no connection to brokers");
+            why
         };
         let time = self.third - LINGER;
         let cluster = Cluster::builder(self.config.brokers.join(","))

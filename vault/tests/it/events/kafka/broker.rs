@@ -62,7 +62,7 @@ pub(super) struct Broker {
     storage: String,
     bucket: Option<String>,
     process: Option<Process>,
-    _gate: Process,
+    gate: Process,
 }
 
 impl Broker {
@@ -78,8 +78,7 @@ impl Broker {
         };
         let password = password.map(|password| secret(folder, "kafka.password", password));
         let process = None;
-        let mut broker =
-            Self { port, server, client, password, upstream, storage, bucket, process, _gate: gate };
+        let mut broker = Self { port, server, client, password, upstream, storage, bucket, process, gate };
         broker.go_on();
         broker
     }
@@ -87,6 +86,12 @@ impl Broker {
     /// `kill -9`.
     pub(super) fn kill(&mut self) {
         self.process = None;
+    }
+
+    /// Ends every connection to it where it is, what is under way unanswered.
+    pub(super) fn cut(&self) {
+        let gate = self.gate.0.id().to_string();
+        assert!(Command::new("kill").args(["-USR1", &gate]).status().unwrap().success());
     }
 
     /// Starts it, or starts it again.

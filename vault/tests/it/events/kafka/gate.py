@@ -1,10 +1,12 @@
 """What a broker's secure listener does, in front of a broker that has none: TLS, a client certificate, SASL.
+SIGUSR1 ends every connection where it is.
 
 Usage: gate.py TLS_VERSION CERTIFICATE KEY CLIENT_CA UPSTREAM_PORT [USER PASSWORD]. Prints its port. Signing in is by PLAIN, or by SCRAM of the
 scramp library (RFC 5802, RFC 7677); everything else goes to the broker as it comes. Nothing gets there before somebody signed in, but ApiVersions.
 """
 
 import asyncio
+import signal
 import ssl
 import struct
 import sys
@@ -14,6 +16,7 @@ from scramp import ScramMechanism
 tls, certificate, key, authority, upstream = sys.argv[1:6]
 user, password = (sys.argv[6:8] + [None, None])[:2]
 API_VERSIONS, SASL_HANDSHAKE, SASL_AUTHENTICATE = 18, 17, 36
+CLIENTS = set()
 MECHANISMS = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
 
@@ -137,6 +140,7 @@ async def pump(reader, writer):
 
 async def serve(reader, writer):
     broker_writer = None
+    CLIENTS.add(writer)
     try:
         broker_reader, broker_writer = await asyncio.open_connection("127.0.0.1", int(upstream))
         if user is not None:
@@ -149,12 +153,19 @@ async def serve(reader, writer):
     except (OSError, EOFError, Refused):
         pass
     finally:
+        CLIENTS.discard(writer)
         for one in (writer, broker_writer):
             if one is not None:
                 one.close()
 
 
+def cut():
+    for client in CLIENTS:
+        client.transport.abort()
+
+
 async def main():
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, cut)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = context.maximum_version = ssl.TLSVersion["TLSv" + tls.replace(".", "_")]
     context.load_cert_chain(certificate, key)
