@@ -1,8 +1,8 @@
 //! Messages of others that hold card numbers, tokenized on their way to the platform (design §6).
 //!
 //! Promises: a message passes only at a declared path, from its sender, with a card number at a declared place and none
-//! anywhere else; what passes has tokens there; nothing passes of a message that is refused. A message that comes again
-//! leads to the same tokens. No answer goes back unscrubbed.
+//! anywhere else; what passes has tokens there; nothing passes of a message that is refused. A message that a known sender
+//! sends again leads to the same tokens. No answer goes back unscrubbed.
 //! Does not promise: that a message reaches the platform once. It is told the message's name; the sender sends again.
 //! Trusts: the vault for the tokens; the platform for what it does with them.
 //! Upholds: C-53.

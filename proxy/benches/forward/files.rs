@@ -45,7 +45,7 @@ rate = { per_second = 1000000, burst = 1000000 }
 caller_rate = { per_second = 1000000, burst = 1000000 }
 "#;
 const STALLED: &str = r#"caller_in_flight_max = 256
-total_timeout_ms = 3603000
+total_timeout_ms = 240000
 breaker = { failures = 1000000 }
 "#;
 
@@ -56,7 +56,7 @@ pub(crate) fn policies(folder: &Path, psp: SocketAddr, stalled: Option<SocketAdd
     let roots = folder.join("pki/psp-ca.pem");
     route(&policies, "psp", &roots, psp, ROUTE, UNLIMITED)?;
     if let Some(stalled) = stalled {
-        let calls = format!("\nupstream_timeout_ms = 3600000{ROUTE}");
+        let calls = format!("\nupstream_timeout_ms = 230000{ROUTE}");
         route(&policies, "stalled", &roots, stalled, &calls, &format!("{UNLIMITED}{STALLED}"))?;
     }
     let mut key = [0; 32];

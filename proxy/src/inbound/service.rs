@@ -14,7 +14,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use sha2::{Digest as _, Sha256};
 use strongroom_domain::route::{Inbound, Sender};
-use strongroom_domain::{Clock, RequestId, Token};
+use strongroom_domain::{Clock, Token};
 use strongroom_perimeter::limits::read_body;
 use strongroom_perimeter::listener::RouteLabel;
 use strongroom_perimeter::problem::ProblemResponse;
@@ -127,10 +127,17 @@ impl Service {
         }
         let taken = take(&entry.declared, &parts.headers, &body)?;
         let info = parts.extensions.get::<RequestInfo>().copied().ok_or(Refused::Defect)?;
+        let sender = match &entry.declared.sender {
+            Sender::Signed(_) => String::new(),
+            Sender::Certificate(_) => {
+                parts.extensions.get::<Caller>().ok_or(Refused::Stranger)?.workload.to_string()
+            }
+            Sender::Anyone(_) => info.id.to_string(),
+        };
         let headers = Self::outgoing(&entry.declared, &parts.headers, &taken)?;
         // First a way to the platform: no token is made for a message that cannot be passed on.
         let ready = entry.platform.ready().await?;
-        let tokens = match self.tokenize(&entry.declared, &taken, &info).await {
+        let tokens = match self.tokenize(&entry.declared, &taken, &sender, &info).await {
             Ok(tokens) => tokens,
             Err(refused) => {
                 ready.give_back();
@@ -175,6 +182,7 @@ impl Service {
         &self,
         declared: &Inbound,
         taken: &Taken,
+        sender: &str,
         info: &RequestInfo,
     ) -> Result<Vec<Token>, Refused> {
         let traceparent = info.traceparent.to_string();
@@ -186,7 +194,7 @@ impl Service {
                 expiry: card.expiry,
                 holder: card.holder.as_ref(),
             };
-            let key = key(declared, &taken.message_id, index, info.id);
+            let key = key(declared, &taken.message_id, index, sender);
             tokens.push(self.vault.tokenize(&declared.tenant, &new, &key, &traceparent).await?);
         }
         measure::inbound_cards(declared.name.as_str(), tokens.len());
@@ -217,12 +225,13 @@ impl Service {
 
 /// What the vault knows a delivery by: entry, card and the sender's own name for the message, which holds no card number.
 ///
-/// A message anybody may send is known by its request too: else whoever knows its name could ask, number by number, which one it
-/// held, since a key that comes with another card is refused.
-fn key(declared: &Inbound, message_id: &str, index: usize, request: RequestId) -> String {
+/// And who sent it: a certificate's workload, or, where anybody may send, the request. Else whoever knows the name of another's message
+/// could ask, number by number, which one it held, since a key that comes with another card is refused.
+fn key(declared: &Inbound, message_id: &str, index: usize, sender: &str) -> String {
     let mut name = Sha256::new().chain_update(message_id.as_bytes());
-    if matches!(declared.sender, Sender::Anyone(_)) {
-        name.update(request.to_string());
+    if !sender.is_empty() {
+        // A message's name has no line end.
+        name.update(format!("\n{sender}"));
     }
     format!("inbound:{}:{index}:{}", declared.name, hex::encode(name.finalize()))
 }

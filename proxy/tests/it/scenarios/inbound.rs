@@ -61,7 +61,7 @@ path = "/partner"
 body = "xml"
 take = [{ at = "card/pan", value = "number" }, { at = "card/pan@cvv", value = "cvc", from = "card/pan" }]
 message_id = "header:x-message"
-certificates = ["spiffe://strongroom.test/partner"]
+certificates = ["spiffe://strongroom.test/partner", "spiffe://strongroom.test/rival"]
 platform = "https://api.psp.test:PORT/hooks/partner"
 roots_file = "../../psp-ca.pem"
 "#;
@@ -318,6 +318,12 @@ async fn a_sender_with_a_certificate_is_known_by_it_and_nobody_else_is() {
     assert_eq!(world.deliver(Some("partner"), message()).await.status, 200);
     let token = &world.vault.created()[0].token;
     assert!(world.psp.seen()[0].holds(&format!("<card><pan cvv=\"***\">{token}</pan><x>1</x></card>")));
+    // The same message again is the same to the vault; under its name from another sender, it is another.
+    for sender in ["partner", "rival"] {
+        assert_eq!(world.deliver(Some(sender), message()).await.status, 200);
+    }
+    let keys: Vec<_> = world.vault.created().into_iter().map(|created| created.key).collect();
+    assert!(keys[0] == keys[1] && keys[0] != keys[2], "{keys:?}");
 
     // Where nobody is asked for one, nobody is a sender by it.
     let open = World::new(setup()).await;

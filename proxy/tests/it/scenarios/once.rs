@@ -1,5 +1,7 @@
 //! Payments that are let through once: the second under a reference never reaches the PSP, whatever became of the first.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -149,4 +151,23 @@ async fn a_vault_that_knows_no_timings_is_told_the_outcome_without() {
     let outcome = world.vault.outcomes(1).await.remove(0);
     assert_eq!((&outcome["outcome"], &outcome["status"]), (&json!("answered"), &json!(200)));
     assert!(outcome.get("timings").is_none(), "{outcome}");
+}
+
+#[tokio::test]
+async fn a_caller_who_gives_up_while_the_vault_takes_the_reference_leaves_it_free() {
+    let change = |config: &mut strongroom_proxy::config::ProxyConfig| config.vault.open_timeout_ms = 5_000;
+    let world = World::new(Setup { encrypt: ONCE, change, ..Setup::default() }).await;
+    assert_eq!(pay(&world, "order-0").await.status, 200, "connections are there");
+    let before = world.vault.opens().len();
+    world.vault.then(OnOpen::After(Duration::from_millis(1_500)));
+    // On a machine so busy that a second goes by before the vault is asked, it is asked again.
+    while world.vault.opens().len() == before {
+        let mut request = world.json("/psp/payments", &payment("order-1"));
+        request.headers_mut().insert("strongroom-timeout-ms", "1000".parse().unwrap());
+        let reply = world.send(request).await;
+        assert_eq!((reply.status, reply.problem().as_str()), (424, "deadline-spent"), "{}", reply.text());
+    }
+    assert_eq!(world.vault.outcomes(2).await[1]["outcome"], "not-sent");
+    assert_eq!(world.psp.requests(), 1);
+    assert_eq!(pay(&world, "order-1").await.status, 200, "the reference is free again");
 }

@@ -411,6 +411,21 @@ mod tests {
     "#;
 
     #[test]
+    fn a_call_takes_four_minutes_at_most() {
+        let with = |times: &str| {
+            let text = SMALL.replacen("        credential", &format!("{times}\n        credential"), 1);
+            Route::parse("psp", &text, Environment::Live).map_err(|error| error.to_string())
+        };
+        assert!(with("connect_timeout_ms = 3000\nupstream_timeout_ms = 237000").is_ok());
+        let told = with("connect_timeout_ms = 3000\nupstream_timeout_ms = 237001").unwrap_err();
+        assert!(told.contains("four minutes"), "{told}");
+        for (total, right) in [(240_000, true), (240_001, false)] {
+            let text = format!("{SMALL}\n[route.psp.protect]\ntotal_timeout_ms = {total}");
+            assert_eq!(Route::parse("psp", &text, Environment::Live).is_ok(), right, "{total}");
+        }
+    }
+
+    #[test]
     fn a_route_is_found_by_method_and_path() {
         let route = Route::parse("psp", SMALL, Environment::Live).unwrap();
         assert_eq!((route.upstream.host.as_str(), route.upstream.port), ("api.psp.example", 443));

@@ -146,9 +146,8 @@ struct VerifyTable {
 const SECRETS_MAX: usize = 2;
 /// Longest a message may be under way: an hour is more than any sender's own retries under one signature.
 const TOLERANCE_S_MAX: u32 = 3_600;
-/// Headers that say how the body is read, belong to a hop, or are a digest of the body: of a number whose first and last digits the
-/// platform knows, a digest of all of it is the number.
-const OWN_HEADERS: [&str; 12] = [
+/// Headers that say how the body is read, or belong to a hop.
+const OWN_HEADERS: [&str; 8] = [
     "host",
     "content-type",
     "content-length",
@@ -157,11 +156,10 @@ const OWN_HEADERS: [&str; 12] = [
     "connection",
     "authorization",
     "cookie",
-    "digest",
-    "content-digest",
-    "repr-digest",
-    "content-md5",
 ];
+/// What stands in names of headers that are made of the body. Of a number whose first and last digits the platform knows, a digest
+/// is the number; so is a signature to whoever has the secret.
+const MADE_OF_THE_BODY: [&str; 8] = ["digest", "sha1", "sha2", "sha-", "md5", "hash", "hmac", "sign"];
 
 impl Inbound {
     /// Parses one file. The file's name (without ending) must be the entry's.
@@ -196,7 +194,7 @@ impl InboundTable {
             cvc_fields: BTreeSet::new(),
         };
         if let Sender::Signed(verification) = &sender {
-            verification.covers(&self.message_id, &pass_headers)?;
+            verification.covers(&self.message_id, &pass_headers, self.body)?;
         }
         check_card_places(&call)?;
         let mut others = vec![OtherPlace::MessageId];
@@ -226,10 +224,22 @@ impl InboundTable {
 
 impl Verification {
     /// Whether nothing the platform acts on can be changed beside the signature: not what names the message, not a header.
-    fn covers(&self, message_id: &str, pass_headers: &BTreeSet<String>) -> Result<(), String> {
+    fn covers(
+        &self,
+        message_id: &str,
+        pass_headers: &BTreeSet<String>,
+        body: BodyFormat,
+    ) -> Result<(), String> {
         let is_signed = |name: &str| self.signing.parts.contains(&Part::Header(name.to_owned()));
         if pass_headers.contains(&self.signing.header) {
-            return Err("`pass_headers`: the signature is over the card number too, and stays here".into());
+            return Err("`pass_headers`: the signature is made of the card number too, and stays here".into());
+        }
+        // What parts a multipart body is told by its content type: another one makes another message of the same bytes.
+        if body == BodyFormat::Multipart && !is_signed("content-type") {
+            return Err(
+                "`verify`: a multipart body is read by its content type, so that has to be among `parts`"
+                    .into(),
+            );
         }
         let named = message_id.strip_prefix(crate::route::HEADER_PREFIX).map(super::header).transpose()?;
         match named.iter().chain(pass_headers).find(|name| !is_signed(name)) {
@@ -311,6 +321,11 @@ fn pass_headers(names: &BTreeSet<String>) -> Result<BTreeSet<String>, String> {
             if OWN_HEADERS.contains(&name.as_str()) {
                 return Err(format!("`pass_headers`: `{name}` is the proxy's own to set, or a credential"));
             }
+            if MADE_OF_THE_BODY.iter().any(|part| name.contains(part)) {
+                return Err(format!(
+                    "`pass_headers`: `{name}` is made of the card number too, and stays here"
+                ));
+            }
             Ok(name)
         })
         .collect()
@@ -388,7 +403,9 @@ sign = { parts = ["header:X-Time", "header:X-Event-Id", "header:X-Kind", "body"]
             ("\"header:X-Kind\", ", "", "`x-kind` travels on"),
             ("\"header:X-Event-Id\", ", "", "`x-event-id` travels on"),
             ("[\"X-Kind\"]", "[\"X-Signature\"]", "stays here"),
-            ("[\"X-Kind\"]", "[\"Content-Digest\"]", "`pass_headers`"),
+            ("[\"X-Kind\"]", "[\"Content-Digest\"]", "made of the card number"),
+            ("[\"X-Kind\"]", "[\"X-Content-SHA256\"]", "made of the card number"),
+            ("body = \"json\"", "body = \"multipart\"", "content type"),
             ("output = \"hex\",", "output = \"hex\", minify = true,", "`minify`"),
             ("tenant =", "surprise = 1\ntenant =", "unknown field"),
         ] {
@@ -401,6 +418,11 @@ sign = { parts = ["header:X-Time", "header:X-Event-Id", "header:X-Kind", "body"]
         assert!(error.to_string().contains("how the sender is known"), "{error}");
         let short = format!("{}unsigned = \"so\"\n", &ENTRY[..start]);
         assert!(Inbound::parse("acquirer", &short).is_err(), "a reason is a sentence");
+        let hub = format!("{}unsigned = \"an old page posts this\"\n", &ENTRY[..start]);
+        let hub = hub.replace("X-Kind", "X-Hub-Signature-256");
+        assert!(
+            Inbound::parse("acquirer", &hub).unwrap_err().to_string().contains("made of the card number")
+        );
         let reasoned = format!("{}unsigned = \"an old page posts this\"\n", &ENTRY[..start]);
         assert!(matches!(Inbound::parse("acquirer", &reasoned).unwrap().sender, Sender::Anyone(_)));
     }
