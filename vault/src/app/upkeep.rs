@@ -36,11 +36,16 @@ pub(super) async fn tidy(vault: Arc<Vault>) {
         match vault.close_silent_forwards(TIDY_ROWS).await {
             Ok(0) => {}
             Ok(closed) => {
-                tracing::warn!(closed, "forwards whose proxy never told their outcome are now unknown");
+                tracing::warn!(
+                    closed,
+                    "forwards whose proxy never told their outcome are now unknown: ask the psp and reconcile them \
+                     (vault/docs/forwards.md); the audit log names them"
+                );
                 metrics::counter!("strongroom_forwards_silent_total").increment(closed);
             }
             Err(error) => {
-                tracing::warn!(%error, "silent forwards were not closed; the next look tries again")
+                tracing::warn!(%error, "silent forwards were not closed; the next look tries again");
+                metrics::counter!("strongroom_forwards_sweep_failures_total").increment(1);
             }
         }
         if let Err(error) = vault.store.forget_idempotent(vault.clock.now(), TIDY_ROWS).await {
