@@ -52,6 +52,15 @@ const LOCK_TIME_MAX: &str = "4000";
 /// When the server ends a transaction whose client is gone; milliseconds.
 const IDLE_IN_TRANSACTION_TIME_MAX: &str = "10000";
 
+/// Rows are found by key, whatever a table's statistics say: a table that grew since they were made is not read whole, once for
+/// each request.
+const BY_KEY: [(&str, &str); 1] = [("enable_seqscan", "off")];
+/// Besides, for the few statements of the writing connection: a batch's keys lead to rows, one by one, by one plan for each
+/// statement. What the planner would choose by a table's size reads all of it where a batch is large or the statistics old, and
+/// costs as much to choose as to run.
+const BY_KEYS_OF_A_BATCH: [(&str, &str); 3] =
+    [("enable_hashjoin", "off"), ("enable_mergejoin", "off"), ("plan_cache_mode", "force_generic_plan")];
+
 /// Where the database is.
 #[derive(Clone, Debug)]
 pub struct PostgresOptions {
@@ -122,10 +131,14 @@ impl PostgresStore {
     }
 
     async fn connection(&self, time: Duration) -> Result<PgConnection, sqlx::Error> {
-        tokio::time::timeout(time, PgConnection::connect_with(&self.connect))
-            .await
-            .unwrap_or(Err(sqlx::Error::PoolTimedOut))
+        connected(&self.connect, time).await
     }
+}
+
+async fn connected(options: &PgConnectOptions, time: Duration) -> Result<PgConnection, sqlx::Error> {
+    tokio::time::timeout(time, PgConnection::connect_with(options))
+        .await
+        .unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 
 fn connect_options(options: &PostgresOptions) -> PgConnectOptions {
@@ -140,6 +153,7 @@ fn connect_options(options: &PostgresOptions) -> PgConnectOptions {
             ("lock_timeout", LOCK_TIME_MAX),
             ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIME_MAX),
         ])
+        .options(BY_KEY)
         .disable_statement_logging();
     if options.host.starts_with('/') {
         connect = connect.socket(&options.host);
@@ -395,6 +409,7 @@ impl Store for PostgresStore {
     }
 
     async fn writer(&self) -> Result<Box<dyn Writer>, StoreError> {
-        Ok(Box::new(writer::PostgresWriter::new(self.connection(CONNECT_TIME_MAX).await?)))
+        let options = self.connect.clone().options(BY_KEYS_OF_A_BATCH);
+        Ok(Box::new(writer::PostgresWriter::new(connected(&options, CONNECT_TIME_MAX).await?)))
     }
 }

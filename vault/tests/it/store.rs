@@ -12,6 +12,7 @@ mod list;
 mod names;
 mod once;
 mod outage;
+mod plans;
 mod reads;
 mod schema;
 mod signed_log;
