@@ -13,17 +13,30 @@ use crate::store::Change;
 /// How often the folder is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
+/// What a look at the folder found.
+struct Looked {
+    /// Of the files, if they could be read.
+    sha256: Option<[u8; 32]>,
+    /// Nothing if they are what they were.
+    bundle: Result<Option<Authorizer>, BundleError>,
+}
+
 pub(super) async fn poll(vault: Arc<Vault>, source: PolicySource) {
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let (mut refused, mut told) = (None, None);
+    let mut seen = Some(*vault.authorizer.load().bundle_sha256());
+    let mut refused = None;
     loop {
         ticks.tick().await;
-        let loaded = load(&vault, source.clone()).await;
-        match loaded {
-            Ok(bundle) => {
+        let looked = look(&vault, source.clone(), seen).await;
+        seen = looked.sha256;
+        match looked.bundle {
+            Ok(None) => refused = None,
+            Ok(Some(bundle)) => {
                 refused = None;
-                activate(&vault, bundle, &mut told).await;
+                if !activate(&vault, bundle).await {
+                    seen = None;
+                }
             }
             Err(error) => {
                 let sentence = error.to_string();
@@ -37,30 +50,37 @@ pub(super) async fn poll(vault: Arc<Vault>, source: PolicySource) {
     }
 }
 
-/// Parsing takes milliseconds of CPU: not on a thread that serves.
-async fn load(vault: &Arc<Vault>, source: PolicySource) -> Result<Authorizer, BundleError> {
+/// Reading and parsing take tens of milliseconds of CPU: not on a thread that serves, and only what is new is parsed.
+async fn look(vault: &Arc<Vault>, source: PolicySource, seen: Option<[u8; 32]>) -> Looked {
     let (environment, clock, random) =
         (vault.environment, Arc::clone(&vault.clock), Arc::clone(&vault.random));
-    let load = tokio::task::spawn_blocking(move || Authorizer::load(&source, environment, clock, random));
-    load.await.unwrap_or_else(|_| {
-        Err(BundleError { file: ".".into(), what: "reading it ended with a defect".into() })
+    let look = tokio::task::spawn_blocking(move || {
+        let sha256 = match source.sha256() {
+            Ok(sha256) => sha256,
+            Err(error) => return Looked { sha256: None, bundle: Err(error) },
+        };
+        let is_new = seen != Some(sha256);
+        let bundle = is_new.then(|| Authorizer::load(&source, environment, clock, random)).transpose();
+        Looked { sha256: Some(sha256), bundle }
+    });
+    look.await.unwrap_or_else(|_| {
+        let error = BundleError { file: ".".into(), what: "reading it ended with a defect".into() };
+        Looked { sha256: None, bundle: Err(error) }
     })
 }
 
-async fn activate(vault: &Vault, next: Authorizer, told: &mut Option<[u8; 32]>) {
+/// Puts a bundle in force if it may be. False: it may be, and is to be tried again.
+async fn activate(vault: &Vault, next: Authorizer) -> bool {
     let present = vault.authorizer.load_full();
     if next.bundle_sha256() == present.bundle_sha256() {
-        return;
+        return true;
     }
     let (old, new) = (present.bundle(), next.bundle());
     if !new.may_replace(old) {
-        if *told != Some(new.sha256) {
-            let what = "the policy bundle on disk has no higher version than the one in force, which stays";
-            tracing::error!(version = new.version, in_force = old.version, "{what}");
-            metrics::counter!("strongroom_policy_reload_failures_total").increment(1);
-        }
-        *told = Some(new.sha256);
-        return;
+        let what = "the policy bundle on disk has no higher version than the one in force, which stays";
+        tracing::error!(version = new.version, in_force = old.version, "{what}");
+        metrics::counter!("strongroom_policy_reload_failures_total").increment(1);
+        return true;
     }
     let diff = BundleDiff::between(old, new);
     let reason = if diff.is_alarm() { "destination-changed" } else { "changed" };
@@ -76,11 +96,12 @@ async fn activate(vault: &Vault, next: Authorizer, told: &mut Option<[u8; 32]>) 
     // The new bundle is in force only once the log says so.
     if let Err(error) = vault.committer.commit(Change::Entry { entry }).await {
         tracing::error!(%error, "the new policy bundle was not activated: its entry could not be written");
-        return;
+        return false;
     }
     tracing::info!(version = new.version, alarm = diff.is_alarm(), ?diff, "a new policy bundle is in force");
     if diff.is_alarm() {
         metrics::counter!("strongroom_policy_alarms_total").increment(1);
     }
     vault.authorizer.store(Arc::new(next));
+    true
 }

@@ -47,6 +47,7 @@ mod postgres;
 #[cfg(test)]
 mod races;
 #[cfg(test)]
+mod reload;
 mod service;
 #[cfg(test)]
 mod signed_log;

@@ -24,6 +24,16 @@ pub enum PolicySource {
     Files(Vec<(String, String)>),
 }
 
+impl PolicySource {
+    /// Names the content as it is now, valid or not: [`super::Bundle::sha256`] of the bundle it would be.
+    ///
+    /// # Errors
+    /// What cannot be read, or is too much.
+    pub fn sha256(&self) -> Result<[u8; 32], BundleError> {
+        Ok(Files::read(self)?.sha256())
+    }
+}
+
 /// Path inside the bundle → text.
 pub(super) struct Files(BTreeMap<String, String>);
 

@@ -246,8 +246,10 @@ fn a_folder_and_its_files_in_memory_are_one_bundle() {
     }
     let from_files = super::Bundle::load(&source(&files()), strongroom_domain::Environment::Test).unwrap();
     let from_folder =
-        super::Bundle::load(&PolicySource::Folder(mounted), strongroom_domain::Environment::Test).unwrap();
+        super::Bundle::load(&PolicySource::Folder(mounted.clone()), strongroom_domain::Environment::Test)
+            .unwrap();
     assert_eq!(from_folder.sha256, from_files.sha256);
+    assert_eq!(PolicySource::Folder(mounted).sha256().unwrap(), from_files.sha256);
     let missing = PolicySource::Folder(folder.path().join("none"));
     let error = super::Bundle::load(&missing, strongroom_domain::Environment::Test).err().unwrap();
     assert!(error.to_string().contains("cannot be read"), "{error}");
