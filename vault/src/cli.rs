@@ -7,6 +7,7 @@ pub mod events;
 pub mod migrate;
 pub mod openapi;
 pub mod policy;
+pub mod scan;
 pub mod serve;
 pub mod tenant;
 
@@ -40,6 +41,8 @@ enum Command {
     Audit(audit::Args),
     /// Check, test and render the policy bundle.
     Policy(policy::PolicyArgs),
+    /// Find card numbers in files, folders, dumps and streams, and show where without showing them.
+    Scan(scan::Args),
     /// Print the API's contract (OpenAPI 3.1).
     Openapi,
 }
@@ -66,6 +69,7 @@ impl Cli {
             Command::Events(args) => events::run(args, out).await,
             Command::Audit(args) => audit::run(args, out).await,
             Command::Policy(args) => Ok(policy::run(&args, out).map(|()| ExitCode::SUCCESS)?),
+            Command::Scan(args) => Ok(scan::run(&args, out)),
             Command::Openapi => openapi::run(out),
         }
     }

@@ -71,7 +71,8 @@ const HEX_IDENTIFIER_MIN: usize = 32;
 const IDENTIFIER_REACH: usize = 64;
 
 /// Whether the run is part of a hex identifier: letters among the digits, in one of the known shapes.
-fn is_in_identifier(text: &[u8], run: &Range<usize>) -> bool {
+#[must_use]
+pub fn is_in_identifier(text: &[u8], run: &Range<usize>) -> bool {
     let part = |byte: &&u8| byte.is_ascii_hexdigit() || **byte == b'-';
     let before = text[..run.start].iter().rev().take(IDENTIFIER_REACH).take_while(part).count();
     let after = text[run.end..].iter().take(IDENTIFIER_REACH).take_while(part).count();

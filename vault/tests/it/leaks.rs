@@ -2,7 +2,8 @@
 //!
 //! One house (vault, proxy, sandbox PSP over real mTLS, logs at trace level) on each store. What is searched: the
 //! database while it is live and after it is closed, its write-ahead log, every log line, the audit log, metrics, and every
-//! answer the proxy or the vault gave, but for the one answer that is meant to carry card data.
+//! answer the proxy or the vault gave, but for the one answer that is meant to carry card data. It is searched for the numbers that
+//! went in, in every form; and for whatever looks like a card number, as `vault scan` does.
 
 mod ends;
 mod events;
@@ -10,6 +11,7 @@ mod exports;
 mod forwards;
 mod ground;
 mod keys;
+mod shapes;
 mod updates;
 
 use std::collections::BTreeMap;
@@ -64,6 +66,11 @@ async fn campaign(mut ground: Ground) {
     let keys = data_keys(&ground.house).await;
     let searcher = searcher(&ground, &keys);
     positive_control(&ground, &searcher);
+    assert!(
+        !shapes::in_path(ground.house.psp().log_file()).is_empty(),
+        "the PSP's log is full of card numbers"
+    );
+    let mut by_shape = shapes::in_bytes(&ground.answers);
     let mut report = searcher.bytes(&ground.answers);
     metrics.iter().for_each(|page| report.merge(searcher.bytes(page.as_bytes())));
     report.merge(events::delivered(&ground, &searcher));
@@ -76,6 +83,15 @@ async fn campaign(mut ground: Ground) {
     postgres.iter_mut().for_each(PostgresServer::stop);
     folders.iter().for_each(|folder| report.merge(searcher.path(folder).unwrap()));
     report.merge(searcher.path(&log).unwrap());
+    let at_rest = folders.iter().chain([&log]).flat_map(|path| shapes::in_path(path));
+    by_shape.extend(at_rest.map(|(path, finding)| {
+        println!("{}: {finding:?}", path.display());
+        finding
+    }));
+    assert!(
+        by_shape.is_empty(),
+        "something looks like a card number, whether it went in or not: {by_shape:#?}"
+    );
     assert!(std::fs::metadata(&log).unwrap().len() > 10_000, "the log is at trace level");
     tell(&report, &covered, forwards, keys.len());
     assert!(report.is_clean(), "{:#?}", report.hits);
