@@ -93,6 +93,12 @@ impl Bundle {
         self.version > running.version || self.sha256 == running.sha256
     }
 
+    /// The schema and the policies, each under its `@id`, for whoever reasons about them: nothing is decided by these.
+    #[must_use]
+    pub const fn cedar(&self) -> (&cedar_policy::Schema, &cedar_policy::PolicySet) {
+        (&self.policies.schema, &self.policies.set)
+    }
+
     /// The policies, by `@id`.
     pub fn policies(&self) -> impl Iterator<Item = &PolicyFacts> {
         self.policies.facts.values()

@@ -7,7 +7,7 @@ use strongroom_domain::Environment;
 
 use crate::authz::{Authorizer, BundleError, PolicySource, PolicyTestError, PolicyTests};
 
-/// Check, test and explain a policy bundle.
+/// Check, test and explain a policy bundle. A program of its own, `strongroom-policy`, proves one and compares two.
 #[derive(Debug, clap::Args)]
 pub struct PolicyArgs {
     #[command(subcommand)]

@@ -7,7 +7,7 @@ use crate::service::repository;
 
 fn sources() -> Vec<(String, String)> {
     let mut found = Vec::new();
-    for folder in ["vault", "proxy", "deploy"] {
+    for folder in ["vault", "proxy", "deploy", "policies"] {
         collect(&repository().join(folder), &mut found);
     }
     found
