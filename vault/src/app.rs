@@ -2,6 +2,7 @@
 //!
 //! Promises: everything is read and checked before anything is bound; a start that fails leaves nothing bound.
 
+mod follow;
 mod log;
 mod open;
 mod refusals;
@@ -101,6 +102,7 @@ pub struct App {
     policies: PolicySource,
     log: CommitterTask,
     sequencer: Sequencer,
+    followers: follow::Followers,
     listener: Listener,
     ops: Ops,
     metrics: PrometheusHandle,
@@ -125,6 +127,7 @@ impl App {
         let store = open_store(&config.store).await?;
         let (committer, log, sequencer) =
             log::begin(&config, &kms, &store, &clock, &random, events.outbox()).await?;
+        let followers = follow::Followers::new(&store, &clock, sequencer.holder());
         let audited = AuditedKeys::new(Arc::clone(&store), committer.clone(), Arc::clone(&clock));
         let ring = config.keys.ring().map_err(StartError::Config)?;
         let keys = KeyRing::new(
@@ -169,7 +172,7 @@ impl App {
             clock,
             random,
         });
-        Ok(Self { vault, kms, policies, log, sequencer, listener, ops, metrics, refusals, events })
+        Ok(Self { vault, kms, policies, log, sequencer, followers, listener, ops, metrics, refusals, events })
     }
 
     /// Where the api listens.
@@ -188,7 +191,19 @@ impl App {
 
     /// Serves until `stop`, then drains, commits what waits and ends the audit log.
     pub async fn run(self, stop: CancellationToken) -> std::io::Result<()> {
-        let Self { vault, kms, policies, log, sequencer, listener, ops, metrics, refusals, events } = self;
+        let Self {
+            vault,
+            kms,
+            policies,
+            log,
+            sequencer,
+            followers,
+            listener,
+            ops,
+            metrics,
+            refusals,
+            events,
+        } = self;
         let (readiness, background) = (readiness(&vault, kms, &stop), CancellationToken::new());
         let tasks = [
             tokio::spawn(refusals.write()),
@@ -200,6 +215,8 @@ impl App {
         ];
         let sequenced = CancellationToken::new();
         let sequencer = log::watched(sequencer, sequenced.clone());
+        let unfollowed = CancellationToken::new();
+        let following = followers.start(unfollowed.clone());
         let delivering = deliver(&vault, events, &stop)?;
         let ops = tokio::spawn(ops.serve(readiness, metrics, background.clone()));
         let ended = vault.committer.clone();
@@ -211,6 +228,8 @@ impl App {
         listener.serve(http::router(Arc::clone(&vault)), stop).await;
         watch.abort();
         futures_util::future::join_all(delivering).await;
+        unfollowed.cancel();
+        let _ = following.await; // a defect of it leaves a lease that ends by itself
         log.stop().await;
         sequenced.cancel(); // its last step takes `audit.stop` in
         let _ = sequencer.await; // how it ended is told where it is watched

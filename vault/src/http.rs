@@ -56,6 +56,9 @@ fn endpoints() -> OpenApiRouter<Arc<Vault>> {
         .routes(routes!(routes::forwards::outcome::outcome))
         .routes(routes!(routes::forwards::read::read))
         .routes(routes!(routes::forwards::reconcile::reconcile))
+        .routes(routes!(routes::find::entries::find))
+        .routes(routes!(routes::find::entries::find_of_tenant))
+        .routes(routes!(routes::find::blast_radius::list))
 }
 
 /// The router of the `api` listener.

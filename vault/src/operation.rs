@@ -7,6 +7,7 @@ pub mod card;
 pub mod error;
 pub mod events;
 pub mod export;
+pub mod find;
 pub mod forward;
 mod idempotency;
 pub mod limits;

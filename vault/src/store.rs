@@ -14,6 +14,7 @@ mod ends;
 mod error;
 mod events;
 mod exports;
+pub mod find;
 pub mod keys;
 mod list;
 pub mod log;
@@ -52,6 +53,7 @@ use strongroom_domain::route::{AccountName, RouteName};
 use strongroom_domain::{AliasHash, BootId, ExportId, ForwardId, TenantId, Timestamp, TokenHash};
 use strongroom_sealing::Fingerprint;
 
+use self::find::FindStore;
 use self::keys::KeyStore;
 use self::log::LogStore;
 use crate::audit::{EntryId, InstanceId, Leaf};
@@ -209,6 +211,9 @@ pub trait Store: KeyStore + LogStore + Send + Sync {
 
     /// The outbox: what is told of changes.
     fn events(&self) -> &dyn EventStore;
+
+    /// The index of the log.
+    fn index(&self) -> &dyn FindStore;
 
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;

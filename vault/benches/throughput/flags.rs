@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Failure;
 
-const USAGE: &str = "flags: --seconds N (60), --connections 16,64, --store postgres,sqlite, --cards N (100000; filled before, memory is read on the way), --import N (instead: a file of so many cards by `card import`, killed three times, and reads beside them), --import-connections N (the command's own)";
+const USAGE: &str = "flags: --seconds N (60), --connections 16,64, --store postgres,sqlite, --cards N (100000; filled before, memory is read on the way), --import N (instead: a file of so many cards by `card import`, killed three times, and reads beside them), --import-connections N (the command's own), --find N (instead: an index of so many entries of the log, and how long questions take)";
 
 /// Which store the vault runs on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,6 +33,8 @@ pub(crate) struct Flags {
     pub(crate) import: Option<u64>,
     /// Batches it has under way at once.
     pub(crate) import_connections: Option<u64>,
+    /// Entries of the index that is asked instead.
+    pub(crate) find: Option<u64>,
 }
 
 impl Flags {
@@ -44,6 +46,7 @@ impl Flags {
             cards: 100_000,
             import: None,
             import_connections: None,
+            find: None,
         };
         let mut given = std::env::args().skip(1).filter(|flag| flag != "--bench");
         while let Some(flag) = given.next() {
@@ -52,6 +55,7 @@ impl Flags {
                 "--seconds" => flags.time = Duration::from_secs(value.parse()?),
                 "--cards" => flags.cards = value.parse()?,
                 "--import-connections" => flags.import_connections = Some(value.parse()?),
+                "--find" => flags.find = Some(value.parse()?),
                 "--import" => flags.import = Some(value.parse()?),
                 "--connections" => {
                     flags.connections = value.split(',').map(str::parse).collect::<Result<_, _>>()?;

@@ -7,11 +7,14 @@
 //! `-- --import 1000000` measures a file of so many cards coming in by `card import` instead, killed three times, and then
 //! reads beside few and beside many.
 //!
+//! `-- --find 10000000` fills the log's index with so many entries instead, and asks it.
+//!
 //! Promises: what it counts was acknowledged; rows and audit entries are counted afterwards and must agree, or it fails.
 //! Does not promise: that a figure is good. It prints; it holds nobody to a time.
 
 mod counts;
 mod files;
+mod find;
 mod flags;
 mod import;
 mod load;
@@ -59,6 +62,10 @@ fn run(report: &mut Report) -> Result<(), Failure> {
         };
         if let Some(server) = &server {
             report.line(&server.settings()?);
+        }
+        if let Some(entries) = flags.find {
+            find::run(report, *store, entries, folder.path(), server.as_ref())?;
+            continue;
         }
         let mut vault = RunningVault::start(folder.path(), server.as_ref())?;
         report.line(&format!("{store}: vault at rest {} KiB", vault.rss_kib()?));

@@ -122,6 +122,12 @@ impl Sequencer {
         &self.key
     }
 
+    /// Who it is.
+    #[must_use]
+    pub const fn holder(&self) -> BootId {
+        self.holder
+    }
+
     /// Steps until `stop`, once more for what came last, then gives the lease up.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut looks = interval(LOOK_EVERY);

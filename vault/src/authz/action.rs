@@ -134,6 +134,8 @@ actions! {
     ExportCards: Tenant(ExportScope, TenantFacts) = ExportScope::question;
     /// Read the audit log.
     ReadAudit: Service((), ()) = |(), ()| Ok(Question::Service);
+    /// Read what the audit log says of a tenant.
+    ReadTenantAudit: Tenant(TenantScope, TenantFacts) = TenantScope::question;
     /// Read the evidence bundle and the access review.
     ReadEvidence: Service((), ()) = |(), ()| Ok(Question::Service);
     /// List and rotate data keys.

@@ -1,4 +1,8 @@
-//! `strongroom-vault audit tail|show|check|key|verify`: the log, for people on the vault's machine; `verify` for anybody.
+//! `strongroom-vault audit tail|show|check|key|verify|find|blast-radius`: the log, for people on the vault's machine; `verify` for
+//! anybody; `find` and `blast-radius` for clients of the API.
+
+mod blast_radius;
+mod find;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -20,6 +24,10 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Find entries by card, workload, route, tenant, event, outcome and time, as a client of the API.
+    Find(find::Args),
+    /// List which cards a workload reached, and where: every release of card data, with its entry and its index in the log.
+    BlastRadius(blast_radius::Args),
     /// Print the newest entries, oldest first, one JSON document a line.
     Tail {
         #[command(flatten)]
@@ -63,6 +71,8 @@ enum Command {
 
 pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> Result<ExitCode, CliError> {
     match args.command {
+        Command::Find(args) => find::run(&args, out).await,
+        Command::BlastRadius(args) => blast_radius::run(&args, out).await,
         Command::Tail { config, entries } => tail(&VaultConfig::read(&config.config)?, entries, out).await,
         Command::Show { config, id } => show(&VaultConfig::read(&config.config)?, &id, out).await,
         Command::Check { config } => check(&VaultConfig::read(&config.config)?, out).await,

@@ -31,6 +31,12 @@ pub mod exports {
     pub mod show;
     pub mod view;
 }
+pub mod find {
+    //! Questions to the audit log.
+    pub mod blast_radius;
+    pub mod entries;
+    mod wanted;
+}
 pub mod forwards {
     //! Forwards: the one door out.
     pub mod open;

@@ -10,6 +10,7 @@
 
 mod ends;
 mod events;
+mod find;
 mod keys;
 mod list;
 mod log;
@@ -35,6 +36,7 @@ use super::ends::{Due, DueCard, Kept};
 use super::error::StoreError;
 use super::events::EventStore;
 use super::exports::postgres as exports;
+use super::find::FindStore;
 use super::list::{CardFilter, CardPage, CardPlace};
 use super::rows::{
     AliasRow, BootRow, CardRow, ExportRow, ExportRunRow, ForwardRow, Holder, StoredEntry, TenantRow,
@@ -399,6 +401,10 @@ impl Store for PostgresStore {
     }
 
     fn events(&self) -> &dyn EventStore {
+        self
+    }
+
+    fn index(&self) -> &dyn FindStore {
         self
     }
 

@@ -74,6 +74,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../../../migrations/sqlite/0011_once.sql"),
         postgres: include_str!("../../../migrations/postgres/0011_once.sql"),
     },
+    Migration {
+        version: 13,
+        sqlite: include_str!("../../../migrations/sqlite/0013_find.sql"),
+        postgres: include_str!("../../../migrations/postgres/0013_find.sql"),
+    },
 ];
 
 /// The schema this program knows.

@@ -5,6 +5,7 @@
 
 mod ends;
 mod events;
+mod find;
 mod fold;
 mod keys;
 mod list;
@@ -35,6 +36,7 @@ use super::ends::{Due, DueCard, Kept};
 use super::error::StoreError;
 use super::events::EventStore;
 use super::exports::sqlite as exports;
+use super::find::FindStore;
 use super::list::{CardFilter, CardPage, CardPlace};
 use super::rows::{
     AliasRow, BootRow, CardRow, ExportRow, ExportRunRow, ForwardRow, Holder, StoredEntry, TenantRow,
@@ -64,6 +66,8 @@ const FILE_MODE: u32 = 0o600;
 pub struct SqliteStore {
     readers: SqlitePool,
     sweeper: SqlitePool,
+    /// Writes the log's index, which can be made anew: it does not wait for the disk, and whoever commits cards waits less.
+    indexing: SqlitePool,
     connect: SqliteConnectOptions,
 }
 
@@ -114,7 +118,8 @@ impl SqliteStore {
         };
         let readers = lazy(READERS, connect.clone().read_only(true));
         let sweeper = lazy(1, connect.clone());
-        Self { readers, sweeper, connect }
+        let indexing = lazy(1, connect.clone().synchronous(SqliteSynchronous::Normal));
+        Self { readers, sweeper, indexing, connect }
     }
 
     async fn connection(&self) -> Result<SqliteConnection, sqlx::Error> {
@@ -382,6 +387,10 @@ impl Store for SqliteStore {
     }
 
     fn events(&self) -> &dyn EventStore {
+        self
+    }
+
+    fn index(&self) -> &dyn FindStore {
         self
     }
 

@@ -12,7 +12,7 @@ use strongroom_vault::authz::{ActionKind, Answer, Ask, Authorizer, PolicySource,
 const GOLDEN: &str = include_str!("../golden/authz-matrix.txt");
 
 /// Who asks: a workload of each role, and of each pair the separation of duties is about.
-const WHO: [&str; 23] = [
+const WHO: [&str; 25] = [
     "checkout",
     "import",
     "orchestrator",
@@ -34,6 +34,8 @@ const WHO: [&str; 23] = [
     "exporter-service",
     "inbound",
     "inbound+checkout",
+    "auditor",
+    "auditor+support",
     "nobody",
     "stranger",
 ];

@@ -8,6 +8,7 @@
 mod ends;
 mod events;
 mod exports;
+mod find;
 mod forwards;
 mod ground;
 mod keys;
@@ -47,6 +48,7 @@ async fn campaign(mut ground: Ground) {
     tenants_by_every_door(&mut ground).await;
     forwards::forwards_by_every_door(&mut ground).await;
     charges_that_end_in_every_way(&mut ground).await;
+    find::questions_by_every_door(&mut ground).await;
     requests_the_proxy_refuses(&mut ground).await;
     let metrics = [
         plain_get(ground.house.vault_ops(), "/metrics").await,

@@ -31,6 +31,8 @@ mod events;
 #[cfg(test)]
 mod exports;
 #[cfg(test)]
+mod find;
+#[cfg(test)]
 mod forwards;
 #[cfg(test)]
 mod imports;

@@ -6,6 +6,7 @@ mod commits;
 mod ends;
 mod events;
 mod faults;
+mod find;
 mod first_use;
 mod ground;
 mod list;

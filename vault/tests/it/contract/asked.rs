@@ -43,7 +43,7 @@ async fn start(folder: &Path) -> (Service, Receiver) {
 
 /// Cards in several states, forwards that are open, exports that are asked for and agreed to.
 async fn furnish(service: &Service, folder: &Path) {
-    for workload in ["updater", "matcher", "reconciler", "security"] {
+    for workload in ["updater", "matcher", "reconciler", "security", "auditor"] {
         service.pki.client(workload).map(|_| ()).unwrap();
     }
     for tenant in [TENANT, QUIET] {

@@ -33,7 +33,7 @@ fn key() -> LogKey {
     LogKey::of(&signer(7), &origin())
 }
 
-fn sequencer(ground: &Ground, name: u128, folder: Option<&Path>) -> Sequencer {
+pub(super) fn sequencer(ground: &Ground, name: u128, folder: Option<&Path>) -> Sequencer {
     sequencer_signing(ground, name, folder, 7)
 }
 

@@ -8,6 +8,7 @@ use strongroom_domain::{AliasHash, BootId, DataKeyId, ExportId, ForwardId, Tenan
 use strongroom_sealing::Fingerprint;
 use strongroom_vault::audit::tree::{Tile, TileId};
 use strongroom_vault::audit::{EntryId, InstanceId, Leaf};
+use strongroom_vault::store::find::FindStore;
 use strongroom_vault::store::keys::{KeyScope, KeyStore, KeyStoreError, Purpose, WrappedKey};
 use strongroom_vault::store::log::{Extension, KeptCheckpoint, Lease, LogHead, LogStore};
 use strongroom_vault::store::{
@@ -250,6 +251,10 @@ impl Store for FaultyStore {
 
     fn events(&self) -> &dyn EventStore {
         self.inner.events()
+    }
+
+    fn index(&self) -> &dyn FindStore {
+        self.inner.index()
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
