@@ -90,6 +90,14 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// The file findings are appended to.
+    #[error("watch.findings_file {file}: {source}; name a file this service may append to")]
+    FindingsFile {
+        /// The configured file.
+        file: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// No randomness.
     #[error(transparent)]
     Random(#[from] strongroom_domain::RandomUnavailable),
@@ -127,7 +135,7 @@ impl App {
         let store = open_store(&config.store).await?;
         let (committer, log, sequencer) =
             log::begin(&config, &kms, &store, &clock, &random, events.outbox()).await?;
-        let followers = follow::Followers::new(&store, &clock, sequencer.holder());
+        let followers = follow::Followers::new(&config, &store, &committer, &clock, sequencer.holder())?;
         let audited = AuditedKeys::new(Arc::clone(&store), committer.clone(), Arc::clone(&clock));
         let ring = config.keys.ring().map_err(StartError::Config)?;
         let keys = KeyRing::new(

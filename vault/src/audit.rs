@@ -12,6 +12,7 @@ mod checkpoint;
 mod entry;
 mod event;
 mod export;
+mod finding;
 mod index;
 mod layout;
 mod leaf;
@@ -30,6 +31,7 @@ pub use entry::{
 };
 pub use event::Event;
 pub use export::{ExportError, LogFolder};
+pub use finding::FindingRef;
 pub use index::{Indexed, Indexer, row_of};
 pub use layout::{bundle_path, history_path, tile_path};
 pub use leaf::{EntryId, EntryMac, InvalidLeaf, Leaf, ReadLeaf};

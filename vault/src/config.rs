@@ -20,6 +20,7 @@ use crate::operation::export::ExportConfig;
 use crate::operation::limits::LimitsConfig;
 use crate::sad::{CVC_TTL_DEFAULT, CVC_TTL_MAX};
 use crate::store::Retention;
+use crate::watch::WatchConfig;
 
 /// The vault's configuration file.
 #[derive(Clone, Debug, Deserialize)]
@@ -57,6 +58,9 @@ pub struct VaultConfig {
     /// Whether and how much may be exported.
     #[serde(default)]
     pub export: ExportConfig,
+    /// What the log is watched for.
+    #[serde(default)]
+    pub watch: WatchConfig,
     /// Logs.
     #[serde(default)]
     pub telemetry: TelemetryConfig,
@@ -281,6 +285,7 @@ impl VaultConfig {
         self.retention()?;
         self.events.check(self.environment)?;
         self.export.check(self.environment)?;
+        self.watch.check()?;
         if !(24..=2_160).contains(&self.cards.erase_hold_hours) {
             return Err("cards.erase_hold_hours is 24 to 2160".into());
         }
@@ -354,6 +359,8 @@ mod tests {
         let events = EventsConfig { webhooks: Vec::new(), kafka: Vec::new(), ..full.events };
         assert_eq!(format!("{events:?}"), format!("{:?}", minimal.events));
         assert_eq!(format!("{:?}", full.export), format!("{:?}", minimal.export));
+        let watch = WatchConfig { findings_file: None, ..full.watch };
+        assert_eq!(format!("{watch:?}"), format!("{:?}", minimal.watch));
         assert_eq!(format!("{:?}", full.api.limits), format!("{:?}", minimal.api.limits));
         assert_eq!(format!("{:?}", full.telemetry), format!("{:?}", minimal.telemetry));
     }
@@ -370,6 +377,8 @@ mod tests {
             ("[policies]", "[cards]\nretention_days = 0\n[policies]", "retention_days"),
             ("[policies]", "[cards]\nerase_hold_hours = 1\n[policies]", "erase_hold_hours"),
             ("[policies]", "[export]\nenabled = true\ncards_max = 1000000\n[policies]", "cards_max"),
+            ("[policies]", "[watch]\ndenied_percent = 0\n[policies]", "denied_percent"),
+            ("[policies]", "[watch]\noff = [\"everything\"]\n[policies]", "everything"),
             ("[policies]", "[cards]\ntest_ranges = [\"1-2\"]\n[policies]", "test_ranges"),
         ] {
             assert!(MINIMAL.contains(from), "{from}");

@@ -12,3 +12,4 @@ pub mod http;
 pub mod operation;
 pub mod sad;
 pub mod store;
+pub mod watch;

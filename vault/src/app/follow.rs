@@ -1,4 +1,4 @@
-//! What follows the log, apart from every request: its index.
+//! What follows the log, apart from every request: its index, and the rules.
 
 use std::sync::Arc;
 
@@ -6,21 +6,42 @@ use strongroom_domain::{BootId, Clock};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::StartError;
 use crate::audit::Indexer;
-use crate::store::Store;
+use crate::config::VaultConfig;
+use crate::store::{Committer, Store};
+use crate::watch::{FindingsFile, Watcher};
 
 /// Those that follow.
 pub(super) struct Followers {
     indexer: Indexer,
+    watcher: Watcher,
 }
 
 impl Followers {
-    pub(super) fn new(store: &Arc<dyn Store>, clock: &Arc<dyn Clock>, holder: BootId) -> Self {
-        Self { indexer: Indexer::new(Arc::clone(store), Arc::clone(clock), holder) }
+    pub(super) fn new(
+        config: &VaultConfig,
+        store: &Arc<dyn Store>,
+        committer: &Committer,
+        clock: &Arc<dyn Clock>,
+        holder: BootId,
+    ) -> Result<Self, StartError> {
+        let open = |path: &std::path::PathBuf| {
+            let unusable = |source| StartError::FindingsFile { file: path.clone(), source };
+            FindingsFile::open(path).map_err(unusable)
+        };
+        let file = config.watch.findings_file.as_ref().map(open).transpose()?;
+        let (store, clock, rules) = (Arc::clone(store), Arc::clone(clock), config.watch.clone());
+        let indexer = Indexer::new(Arc::clone(&store), Arc::clone(&clock), holder);
+        let watcher = Watcher::new(store, committer.clone(), clock, holder, rules, file);
+        Ok(Self { indexer, watcher })
     }
 
-    /// Follows until `stop`.
+    /// Follows until `stop`; what the rules found by then is written.
     pub(super) fn start(self, stop: CancellationToken) -> JoinHandle<()> {
-        tokio::spawn(self.indexer.run(stop))
+        let Self { indexer, watcher } = self;
+        tokio::spawn(async move {
+            tokio::join!(indexer.run(stop.clone()), watcher.run(stop));
+        })
     }
 }

@@ -13,6 +13,7 @@ use strongroom_domain::{
 };
 
 use super::event::Event;
+use super::finding::FindingRef;
 
 /// One entry, not yet numbered. Who, what, when, with what outcome, from where and on what (PCI DSS 10.2.2) are
 /// arguments of its constructors; the rest is added where it is known.
@@ -33,6 +34,7 @@ pub struct Draft {
     pub(super) asserted_by: Option<WorkloadId>,
     pub(super) change: Option<CardChange>,
     pub(super) export: Option<ExportRef>,
+    pub(super) finding: Option<Box<FindingRef>>,
     pub(super) n: Option<u64>,
     pub(super) cards: Vec<TokenRef>,
 }
@@ -78,6 +80,7 @@ impl Draft {
             asserted_by: None,
             change: None,
             export: None,
+            finding: None,
             n: None,
             cards: Vec::new(),
         }

@@ -82,6 +82,8 @@ events! {
     AuditRead = ("audit.read", "10.2.1.3"),
     /// The log was checked.
     AuditVerify = ("audit.verify", "10.2.1.3"),
+    /// A rule found something in the log (`rsn` says which rule, `finding` what).
+    AnomalyFound = ("anomaly.found", "10.4.1.1"),
     /// Policy refused an identified caller.
     AuthzDeny = ("authz.deny", "10.2.1.4"),
     /// A caller could not be identified.

@@ -12,6 +12,7 @@ use subtle::ConstantTimeEq;
 use super::entry::{
     Actor, CardChange, Destination, Draft, ExportRef, InstanceId, KeyRef, Object, Pol, Req, Source,
 };
+use super::finding::FindingRef;
 use super::wire;
 
 /// Version of the entry format (`v`).
@@ -191,6 +192,7 @@ fn body(draft: &Draft, instance: &InstanceId, id: EntryId) -> (Vec<u8>, usize) {
         dst: draft.dst.as_deref(),
         evt: draft.evt.as_str(),
         export: draft.export,
+        finding: draft.finding.as_deref(),
         iid: instance.as_str(),
         instance_seq: id.seq,
         key: draft.key.as_ref(),
@@ -231,6 +233,8 @@ struct Head<'a> {
     evt: &'static str,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "wire::some_export")]
     export: Option<ExportRef>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    finding: Option<&'a FindingRef>,
     iid: &'a str,
     instance_seq: u64,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "wire::some_key")]

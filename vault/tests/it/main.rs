@@ -67,3 +67,5 @@ mod tls;
 mod update_races;
 #[cfg(test)]
 mod updates;
+#[cfg(test)]
+mod watch;

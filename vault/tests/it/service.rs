@@ -62,6 +62,7 @@ pub(crate) fn configuration(folder: &Path, pki: &Pki, store: &str) -> String {
          [kms]\nprovider = \"file\"\nkey_file = {key_file:?}\n\
          [policies]\nfolder = {:?}\n\
          [audit]\nfolder = {:?}\n\
+         [watch]\noff = [{}]\n\
          [limits]\ntokenize_per_second = 100000\nforward_per_second = 100000\nforward_per_day = 10000000\ntoken_forwards_per_minute = 100000\n",
         server.certificate_pem_path,
         server.key_pem_path,
@@ -69,7 +70,14 @@ pub(crate) fn configuration(folder: &Path, pki: &Pki, store: &str) -> String {
         pki.crl_file(),
         policies(folder),
         folder.join("signed-log"),
+        rules(),
     )
+}
+
+/// Every rule: tests count entries, and what the rules find is for the tests of the rules.
+fn rules() -> String {
+    let names = strongroom_vault::watch::Rule::ALL.iter().map(|rule| format!("{:?}", rule.as_str()));
+    names.collect::<Vec<_>>().join(", ")
 }
 
 pub(crate) fn sqlite(folder: &Path) -> String {
@@ -206,6 +214,16 @@ impl Service {
         let pki = Pki::open_or_create(folder.path().join("pki"), Arc::new(SystemClock)).unwrap();
         let text = configuration(folder.path(), &pki, store) + settings;
         grant(folder.path(), grants);
+        let config = VaultConfig::parse(Path::new("vault.toml"), &text).unwrap();
+        app::migrate(&config).await.unwrap();
+        Self::run(folder, pki, config).await
+    }
+
+    /// A fresh vault on SQLite whose log is watched, with these settings of the rules.
+    pub(crate) async fn start_watched(folder: tempfile::TempDir, settings: &str) -> Self {
+        let pki = Pki::open_or_create(folder.path().join("pki"), Arc::new(SystemClock)).unwrap();
+        let text = configuration(folder.path(), &pki, &sqlite(folder.path()));
+        let text = text.replace(&format!("off = [{}]", rules()), settings);
         let config = VaultConfig::parse(Path::new("vault.toml"), &text).unwrap();
         app::migrate(&config).await.unwrap();
         Self::run(folder, pki, config).await

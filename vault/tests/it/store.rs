@@ -18,6 +18,7 @@ mod reads;
 mod schema;
 mod signed_log;
 mod updates;
+mod watch;
 
 /// One test for each driver.
 macro_rules! both {
