@@ -60,7 +60,7 @@ pub(crate) fn run(
         };
         let rate = entries as f64 / took;
         report.line(&format!(
-            "{kind}: {entries} entries indexed in {took:.0} s ({rate:.0}/s), {} bytes an entry",
+            "{kind}: {entries} entries indexed in {took:.0} s ({rate:.0}/s), {} bytes an entry with the write-ahead log",
             bytes / entries.max(1)
         ));
         for (name, question) in QUESTIONS {
@@ -88,7 +88,7 @@ fn workload(number: u64) -> String {
 
 fn row(place: u64, entries: u64) -> IndexRow {
     let chance = mixed(place);
-    let is_release = chance % 4 == 0;
+    let is_release = chance.is_multiple_of(4);
     let verb = match chance % 1_000 {
         3 => "tenant.change",
         _ if is_release => "pan.forward",
@@ -100,7 +100,7 @@ fn row(place: u64, entries: u64) -> IndexRow {
         place,
         at: at(place),
         verb: verb.into(),
-        outcome: if (chance >> 16) % 50 == 0 { "denied" } else { "success" }.into(),
+        outcome: if (chance >> 16).is_multiple_of(50) { "denied" } else { "success" }.into(),
         caller: workload((chance >> 20) % 20),
         proxy: is_release.then(|| workload(20 + (chance >> 28) % 2)),
         route: is_release.then(|| format!("route-{}", (chance >> 32) % 15)),

@@ -126,7 +126,7 @@ impl<'a> PageSql<'a> {
         (text, std::mem::take(&mut self.binds))
     }
 
-    /// What is looked through. A workload's are two, each in order, so that the databases merge them and stop at the limit.
+    /// What is looked through. A workload's are two, each in order and no longer than is asked for: Postgres would sort all of both.
     fn arms(&mut self, of_edge: bool) -> String {
         let advice = |advised: bool, index: &str| {
             let advice = if advised { format!(" INDEXED BY log_entries_{index}") } else { String::new() };
@@ -138,7 +138,11 @@ impl<'a> PageSql<'a> {
                 let caller = self.arm(&head, "e.caller =", id, of_edge);
                 let head = advice(self.advised, "proxy");
                 let proxy = self.arm(&head, "e.proxy <> e.caller AND e.proxy =", id, of_edge);
-                format!("{caller} UNION ALL {proxy}")
+                let most = if of_edge { PLACES_LOOKED_AT_MAX } else { self.range.limit.saturating_add(1) };
+                let end = format!("{} LIMIT {most}", self.order());
+                format!(
+                    "SELECT place FROM ({caller}{end}) AS c UNION ALL SELECT place FROM ({proxy}{end}) AS p"
+                )
             }
             Driver::Name(Known { column: Column::Outcome, id, .. }) => {
                 self.arm(&advice(self.advised, "outcome"), "e.outcome <> 1 AND e.outcome =", id, of_edge)
