@@ -73,6 +73,8 @@ pub struct Ended {
     pub result: Result<Answered, Failure>,
     /// The forward, if one was opened.
     pub forward: Option<ForwardId>,
+    /// The receipts of its entries on the vault's log.
+    pub receipts: Option<HeaderValue>,
     /// `allow`, `pass`, or `none` where the route lists no such call.
     pub kind: &'static str,
     /// How long each stage took.
@@ -82,10 +84,17 @@ pub struct Ended {
 impl Engine {
     /// Runs one call to its end.
     pub async fn run(self: Arc<Self>, order: Order, stages: Stages) -> Ended {
-        let mut run =
-            Run { engine: &self, order: &order, stages, forward: None, kind: "none", passage: None };
+        let mut run = Run {
+            engine: &self,
+            order: &order,
+            stages,
+            forward: None,
+            receipts: None,
+            kind: "none",
+            passage: None,
+        };
         let result = run.work().await;
-        Ended { result, forward: run.forward, kind: run.kind, stages: run.stages }
+        Ended { result, forward: run.forward, receipts: run.receipts, kind: run.kind, stages: run.stages }
     }
 }
 
@@ -94,6 +103,7 @@ struct Run<'a> {
     order: &'a Order,
     stages: Stages,
     forward: Option<ForwardId>,
+    receipts: Option<HeaderValue>,
     kind: &'static str,
     passage: Option<Passage>,
 }
@@ -170,7 +180,7 @@ impl<'a> Run<'a> {
         let until = if reference.is_some() { budget.ends() } else { budget.begin_until() };
         let opening = self.engine.vault.open(&asked, &traceparent, until);
         let opened = self.stages.time(Stage::Open, opening).await;
-        let Opened { id, cards } = opened.map_err(|error| {
+        let Opened { id, cards, receipts } = opened.map_err(|error| {
             let late =
                 matches!(error, OpenError::Unreachable(_) | OpenError::NoAnswer(_) | OpenError::TimedOut);
             match budget.check(Instant::now()) {
@@ -178,7 +188,7 @@ impl<'a> Run<'a> {
                 Ok(()) | Err(_) => Failure::Open(error),
             }
         })?;
-        self.forward = Some(id);
+        (self.forward, self.receipts) = (Some(id), receipts);
         let injected = self.stages.time_sync(Stage::Inject, || plan.inject(&cards));
         injected.map_err(|error| {
             self.report(OutcomeReport::bare("not-sent"));

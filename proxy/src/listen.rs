@@ -31,6 +31,7 @@ use crate::registry::Registry;
 use crate::rescue::{self, Failure};
 use crate::route::{Bound, Destination};
 use crate::tunnel;
+use crate::vault::RECEIPTS;
 
 /// Status for an unknown outcome where no route says otherwise.
 const UNKNOWN_OUTCOME_STATUS: u16 = 502;
@@ -107,6 +108,10 @@ async fn handle(State(Port { service, bound }): State<Port>, request: Request<Bo
         }
     };
     response.extensions_mut().insert(label);
+    response.headers_mut().remove(RECEIPTS); // never a psp's word
+    if let Some(receipts) = ended.receipts {
+        response.headers_mut().insert(RECEIPTS, receipts);
+    }
     if let Some(timing) = ended.stages.header() {
         response.headers_mut().append(SERVER_TIMING, timing);
     }
@@ -197,7 +202,7 @@ impl Service {
 
 impl Ended {
     fn abandoned(stages: Stages) -> Self {
-        Self { result: Err(Failure::Abandoned), forward: None, kind: "none", stages }
+        Self { result: Err(Failure::Abandoned), forward: None, receipts: None, kind: "none", stages }
     }
 }
 

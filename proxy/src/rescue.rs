@@ -316,6 +316,7 @@ fn opening(error: &OpenError) -> Problem {
         | ProblemKind::PspOutcomeUnknown
         | ProblemKind::ExportRefused
         | ProblemKind::ExportNotFound
+        | ProblemKind::ReceiptNotFound
         | ProblemKind::ExportConflict
         | ProblemKind::PspRedirected => Problem::new(ProblemKind::VaultUnreachable),
     }

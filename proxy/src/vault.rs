@@ -28,7 +28,7 @@ use crate::upstream::{
 };
 
 pub use create::NewCard;
-pub use wire::{First, MalformedAnswer, OpenRequest, Opened, OutcomeReport, Timings, WantedCard};
+pub use wire::{First, MalformedAnswer, OpenRequest, Opened, OutcomeReport, RECEIPTS, Timings, WantedCard};
 
 /// Largest answer of the vault: 8 cards are under 4 KiB.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -160,7 +160,7 @@ impl VaultClient {
         if answer.status == StatusCode::CREATED {
             let opened = Opened::parse(&answer.body);
             wipe(answer.body);
-            return Ok(opened?);
+            return Ok(Opened { receipts: wire::receipts(&answer.headers), ..opened? });
         }
         let (kind, first) = wire::problem(&answer.body);
         Err(OpenError::Refused { status: answer.status, kind, first })

@@ -5,7 +5,7 @@
 //! Does not promise: that nobody can remove the newest entries *and* the row that counts them within the second before they
 //! are in the signed tree and its checkpoint is exported.
 //! Trusts: the committer to number, and the store to keep; [`check`] and [`verify`] find what either did wrong.
-//! Upholds: C-03, C-04, C-07, C-44.
+//! Upholds: C-03, C-04, C-07, C-44, C-55.
 
 mod check;
 mod checkpoint;
@@ -17,6 +17,8 @@ mod index;
 mod layout;
 mod leaf;
 mod seen;
+mod proven;
+mod receipt;
 mod sequencer;
 mod show;
 pub mod tree;
@@ -36,6 +38,8 @@ pub use index::{Indexed, Indexer, row_of};
 pub use layout::{bundle_path, history_path, tile_path};
 pub use leaf::{EntryId, EntryMac, InvalidLeaf, Leaf, ReadLeaf};
 pub use seen::Seen;
+pub use proven::{BadReceipt, ProveError, Proven, ProvenEntry, ProvenState, prove, verify_receipt};
+pub use receipt::{ReceiptId, Receipts};
 pub use sequencer::{Refusal, Sequencer, StepError, Stepped};
 pub use show::{show, tail};
 pub use verify::{Damage, Verified, VerifyError, verify};

@@ -8,6 +8,7 @@ mod idempotency;
 pub mod openapi;
 pub mod problem;
 pub mod query;
+mod receipted;
 pub mod routes;
 
 use std::sync::Arc;
@@ -59,12 +60,14 @@ fn endpoints() -> OpenApiRouter<Arc<Vault>> {
         .routes(routes!(routes::find::entries::find))
         .routes(routes!(routes::find::entries::find_of_tenant))
         .routes(routes!(routes::find::blast_radius::list))
+        .routes(routes!(routes::audit::receipt::receipt))
 }
 
 /// The router of the `api` listener.
 pub fn router(vault: Arc<Vault>) -> Router {
     let (router, _) = endpoints().split_for_parts();
     with_fallbacks(router.with_state(vault))
+        .layer(middleware::from_fn(receipted::name_receipts))
         .layer(middleware::from_fn(guard::refuse_card_data_outside_bodies))
         .layer(DefaultBodyLimit::max(body::BODY_BYTES_MAX))
 }

@@ -15,6 +15,7 @@ pub mod matching;
 mod names;
 pub mod read;
 pub mod reaper;
+pub mod receipt;
 pub mod restore;
 pub mod retention;
 pub mod tenant;
@@ -33,7 +34,7 @@ use strongroom_domain::{Clock, Environment, Random, TenantId, Timestamp};
 use strongroom_perimeter::{Caller, RequestInfo};
 use strongroom_sealing::KeyRing;
 
-use crate::audit::{Actor, Draft, Event, Label, Object, Outcome, Pol, Req, Source, Tls};
+use crate::audit::{Actor, Draft, Event, Label, Object, Outcome, Pol, Receipts, Req, Source, Tls};
 use crate::authz::{Authorizer, Decision, Denied, TenantFacts};
 use crate::sad::CvcShelf;
 use crate::store::{CardReader, Change, Committer, Outbox, Retention, Store, TenantRow, TenantStatus};
@@ -91,6 +92,8 @@ pub struct Asking {
     pub request: RequestInfo,
     /// When it began.
     pub at: Timestamp,
+    /// Where its entries stand.
+    pub receipts: Receipts,
 }
 
 impl Asking {
@@ -108,7 +111,9 @@ impl Asking {
         let source = Source { peer: self.caller.peer, tls: Some(tls) };
         let traceparent = Label::parse(&self.request.traceparent.to_string()).ok();
         let req = Req { id: self.request.id, traceparent, idem_ref: None };
-        Draft::by_peer(self.at, event, outcome, actor, source, object).in_request(req)
+        Draft::by_peer(self.at, event, outcome, actor, source, object)
+            .in_request(req)
+            .receipted(self.receipts.clone())
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize};
 use strongroom_domain::route::AttributeSet;
@@ -66,6 +67,8 @@ pub struct Opened {
     pub id: ForwardId,
     /// The cards, in the order asked.
     pub cards: Vec<ReleasedCard>,
+    /// The receipts of its entries on the vault's log; none from a vault of the release before.
+    pub receipts: Option<HeaderValue>,
 }
 
 /// The vault's answer is not what this version reads.
@@ -79,8 +82,21 @@ impl Opened {
         // serde's messages can quote the input, which is card data here: dropped on purpose.
         let wire: OpenedWire = serde_json::from_slice(body).map_err(|_| MalformedAnswer)?;
         let cards = wire.cards.into_iter().map(CardWire::into_card).collect::<Option<_>>();
-        Ok(Self { id: wire.id, cards: cards.ok_or(MalformedAnswer)? })
+        Ok(Self { id: wire.id, cards: cards.ok_or(MalformedAnswer)?, receipts: None })
     }
+}
+
+/// Names the receipts of what the vault wrote on its log.
+pub const RECEIPTS: HeaderName = HeaderName::from_static("strongroom-receipt");
+/// Longest list of receipts: the vault names sixteen, each of at most 60 bytes.
+const RECEIPTS_BYTES_MAX: usize = 1_024;
+
+/// The receipts of an answer, if it names any and they are written as the vault writes them.
+pub(super) fn receipts(headers: &HeaderMap) -> Option<HeaderValue> {
+    let value = headers.get(RECEIPTS)?;
+    let right = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f' | b'-' | b'.' | b',' | b' ');
+    let bytes = value.as_bytes();
+    ((1..=RECEIPTS_BYTES_MAX).contains(&bytes.len()) && bytes.iter().all(right)).then(|| value.clone())
 }
 
 #[derive(Deserialize)]
@@ -245,6 +261,18 @@ pub(super) fn problem(body: &[u8]) -> (Option<ProblemKind>, Option<First>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn receipts_are_passed_on_as_the_vault_writes_them_or_not_at_all() {
+        let said =
+            |text: &str| receipts(&HeaderMap::from_iter([(RECEIPTS, HeaderValue::try_from(text).unwrap())]));
+        let receipt = "019aa5a0-0000-7000-8000-000000000001.17.2, 019aa5a0-0000-7000-8000-000000000001.20";
+        assert_eq!(said(receipt).unwrap(), receipt);
+        for wrong in ["", "019AA5A0.1", "tok_live_x", "a\"b", &"1.".repeat(600)] {
+            assert_eq!(said(wrong), None, "{wrong}");
+        }
+        assert_eq!(receipts(&HeaderMap::new()), None);
+    }
     use strongroom_domain::route::Attribute;
 
     const ID: &str = "0190a0b0-c0d0-7e0f-8f00-112233445566";

@@ -23,6 +23,7 @@ mod limits;
 mod load;
 mod once;
 mod pins;
+mod receipts;
 mod relay;
 mod shipped;
 mod signed_routes;

@@ -173,8 +173,11 @@ async fn open(State(vault): State<Vault>, caller: Caller, body: String) -> Respo
         released.push(part);
     }
     let body = json!({ "id": id.to_string(), "tenant": "acme", "cards": released });
-    (StatusCode::CREATED, axum::Json(body)).into_response()
+    (StatusCode::CREATED, [("strongroom-receipt", RECEIPT)], axum::Json(body)).into_response()
 }
+
+/// The receipt of every forward here.
+pub(crate) const RECEIPT: &str = "019aa5a0-0000-7000-8000-000000000001.17";
 
 /// A new token, or the one made under this key before.
 async fn create(

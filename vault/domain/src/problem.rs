@@ -176,6 +176,8 @@ problem_kinds! {
     ForwardNotFound = (404, "forward-not-found", "no such forward"),
     /// No such export of this tenant.
     ExportNotFound = (404, "export-not-found", "no such export"),
+    /// Unknown, another's, or not permitted: one answer.
+    ReceiptNotFound = (404, "receipt-not-found", "no such receipt"),
     /// The card has no verification code left, or no such value at all.
     AttributeUnavailable = (404, "attribute-unavailable", "the card does not hold a value the route needs; nothing was sent"),
     /// The path exists for other methods.

@@ -173,6 +173,13 @@ impl Checkpoint {
         format!("{text}\n— {} {}\n", self.origin.as_str(), STANDARD.encode(signature))
     }
 
+    /// What a note says, whoever signed it: for whoever hands it on to be verified.
+    #[must_use]
+    pub fn unverified(note: &str) -> Option<Self> {
+        let end = note.rfind("\n\n").filter(|_| note.len() <= NOTE_BYTES_MAX)?;
+        Self::read(&note[..=end])
+    }
+
     /// Reads [`Self::text`]. Lines after the third are extensions, and passed over.
     fn read(text: &str) -> Option<Self> {
         let mut lines = text.lines();

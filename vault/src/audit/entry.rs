@@ -14,6 +14,7 @@ use strongroom_domain::{
 
 use super::event::Event;
 use super::finding::FindingRef;
+use super::receipt::{ReceiptId, Receipts};
 
 /// One entry, not yet numbered. Who, what, when, with what outcome, from where and on what (PCI DSS 10.2.2) are
 /// arguments of its constructors; the rest is added where it is known.
@@ -37,6 +38,7 @@ pub struct Draft {
     pub(super) finding: Option<Box<FindingRef>>,
     pub(super) n: Option<u64>,
     pub(super) cards: Vec<TokenRef>,
+    receipts: Option<Receipts>,
 }
 
 impl Draft {
@@ -83,6 +85,7 @@ impl Draft {
             finding: None,
             n: None,
             cards: Vec::new(),
+            receipts: None,
         }
     }
 
@@ -150,6 +153,19 @@ impl Draft {
     pub fn naming(mut self, cards: Vec<TokenRef>) -> Self {
         self.cards = cards;
         self
+    }
+
+    /// For this request's receipts.
+    pub fn receipted(mut self, receipts: Receipts) -> Self {
+        self.receipts = Some(receipts);
+        self
+    }
+
+    /// It is durable, and stands there.
+    pub(crate) fn stands_at(&self, entry: super::EntryId) {
+        if let Some(receipts) = &self.receipts {
+            receipts.note(entry);
+        }
     }
 
     /// What happened.
@@ -287,6 +303,13 @@ pub enum Object {
     Operation(&'static str),
     /// The log itself.
     Log,
+    /// Entries of the log, by their receipt.
+    Receipt {
+        /// Its id.
+        id: ReceiptId,
+        /// Whose they are, where they are one tenant's.
+        tenant: Option<TenantId>,
+    },
     /// The configuration, the policy bundle, the schema…: a word of this program.
     Service(&'static str),
 }

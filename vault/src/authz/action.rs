@@ -11,6 +11,7 @@ use strongroom_domain::{
 };
 
 use super::route::RouteFacts;
+use crate::audit::ReceiptId;
 
 /// One thing that can be permitted. Sealed: no action can be added outside `authz`.
 pub trait Action: sealed::Sealed + 'static {
@@ -136,6 +137,8 @@ actions! {
     ReadAudit: Service((), ()) = |(), ()| Ok(Question::Service);
     /// Read what the audit log says of a tenant.
     ReadTenantAudit: Tenant(TenantScope, TenantFacts) = TenantScope::question;
+    /// Read receipts of a tenant's changes and forwards: what was done for it, with the proof that it is on the log.
+    ReadReceipt: Tenant(ReceiptScope, TenantFacts) = ReceiptScope::question;
     /// Read the evidence bundle and the access review.
     ReadEvidence: Service((), ()) = |(), ()| Ok(Question::Service);
     /// List and rotate data keys.
@@ -319,6 +322,21 @@ pub struct ForwardScope {
 }
 
 impl ForwardScope {
+    fn question<'a>(&'a self, facts: &'a TenantFacts) -> Result<Question<'a>, &'static str> {
+        facts.must_be_of(&self.tenant).map(Question::Tenant)
+    }
+}
+
+/// A subject that is entries of one tenant.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReceiptScope {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Which entries.
+    pub receipt: ReceiptId,
+}
+
+impl ReceiptScope {
     fn question<'a>(&'a self, facts: &'a TenantFacts) -> Result<Question<'a>, &'static str> {
         facts.must_be_of(&self.tenant).map(Question::Tenant)
     }

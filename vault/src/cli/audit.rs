@@ -1,11 +1,11 @@
-//! `strongroom-vault audit tail|show|check|key|verify|find|blast-radius`: the log, for people on the vault's machine; `verify` for
-//! anybody; `find` and `blast-radius` for clients of the API.
+//! `strongroom-vault audit tail|show|check|key|verify|receipt|find|blast-radius`: the log, for people on the vault's machine; `verify` and
+//! `receipt` for anybody; `find` and `blast-radius` for clients of the API.
 
 mod blast_radius;
 mod find;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -67,6 +67,16 @@ enum Command {
         #[arg(long)]
         quiet: bool,
     },
+    /// Verify a receipt offline: that its entries are in the log. Exit status 1 if they are not shown to be.
+    ///
+    /// Needs the answer of `GET /v1/audit/receipts/{id}` and the log's public key, nothing of the vault.
+    Receipt {
+        /// The file the answer was kept in.
+        file: PathBuf,
+        /// The log's public key, as `audit key` printed it when the log began.
+        #[arg(long)]
+        vkey: String,
+    },
 }
 
 pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> Result<ExitCode, CliError> {
@@ -81,6 +91,7 @@ pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> Result<Exit
             Ok(ExitCode::SUCCESS)
         }
         Command::Verify { folder, vkey, quiet } => verify(folder, &vkey, quiet, out).await,
+        Command::Receipt { file, vkey } => receipt(&file, &vkey, out),
     }
 }
 
@@ -118,6 +129,23 @@ async fn check(config: &VaultConfig, out: &mut (dyn Write + Send)) -> Result<Exi
         None => ExitCode::SUCCESS,
         Some(bad) => {
             writeln!(out, "first: {}: {}", bad.id, bad.finding)?;
+            ExitCode::FAILURE
+        }
+    })
+}
+
+fn receipt(file: &Path, vkey: &str, out: &mut (dyn Write + Send)) -> Result<ExitCode, CliError> {
+    let key = LogKey::parse(vkey)?;
+    let document = std::fs::read(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    Ok(match audit::verify_receipt(&document, &key) {
+        Ok((checkpoint, places)) => {
+            let places: Vec<String> = places.iter().map(u64::to_string).collect();
+            let (size, root) = (checkpoint.size, checkpoint.root);
+            writeln!(out, "entries {} are in the tree of {size} entries; root {root:?}", places.join(", "))?;
+            ExitCode::SUCCESS
+        }
+        Err(bad) => {
+            writeln!(out, "first: {bad}")?;
             ExitCode::FAILURE
         }
     })

@@ -52,6 +52,7 @@ pub(super) fn head() -> utoipa::openapi::OpenApi {
 pub(super) fn finish(mut openapi: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
     for item in openapi.paths.paths.values_mut() {
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
+        let operations = operations.map(|operation| operation.as_mut().map(super::receipted::describe));
         for parameter in
             operations.into_iter().flatten().filter_map(|each| each.parameters.as_mut()).flatten()
         {

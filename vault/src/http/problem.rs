@@ -20,6 +20,8 @@ pub enum Denial {
     TokenNotFound,
     /// The same 404 as an unknown forward.
     ForwardNotFound,
+    /// The same 404 as an unknown receipt.
+    ReceiptNotFound,
 }
 
 /// A refused request on its way out.
@@ -87,11 +89,13 @@ fn problem_of(error: &OperationError, denial: Denial) -> Problem {
             Denial::Forbidden => ProblemKind::Forbidden,
             Denial::TokenNotFound => ProblemKind::TokenNotFound,
             Denial::ForwardNotFound => ProblemKind::ForwardNotFound,
+            Denial::ReceiptNotFound => ProblemKind::ReceiptNotFound,
         }),
         OperationError::UnknownToken => Problem::new(ProblemKind::TokenNotFound),
         OperationError::UnknownTenant => Problem::new(ProblemKind::TenantNotFound),
         OperationError::UnknownForward => Problem::new(ProblemKind::ForwardNotFound),
         OperationError::UnknownExport => Problem::new(ProblemKind::ExportNotFound),
+        OperationError::UnknownReceipt => Problem::new(ProblemKind::ReceiptNotFound),
         OperationError::Export(refusal) => Problem::because(export_problem(*refusal), refusal.detail()),
         OperationError::NumberNotAccepted => Problem::new(ProblemKind::NumberNotAccepted).at("/number"),
         OperationError::BrandNotAccepted => {
@@ -137,6 +141,7 @@ fn problem_of(error: &OperationError, denial: Denial) -> Problem {
         | OperationError::Commit(CommitError::Refused)
         | OperationError::Seal(_)
         | OperationError::Unsealed(_)
+        | OperationError::LogDamaged
         | OperationError::Defect(_) => Problem::new(ProblemKind::Internal),
         OperationError::Commit(CommitError::Full) => Problem::new(ProblemKind::Overloaded),
         OperationError::Commit(CommitError::Unavailable)
@@ -175,6 +180,7 @@ impl OperationError {
             Self::Unsealed(OpenError::UnknownKey) => "unknown_key",
             Self::Unsealed(OpenError::UnsupportedFormat) => "unsupported_format",
             Self::Defect(_) => "defect",
+            Self::LogDamaged => "log-damaged",
             Self::GuessLimited => "too-many-numbers",
             Self::Export(refusal) => refusal.reason(),
             Self::TooEarly => "too-early",
@@ -187,6 +193,7 @@ impl OperationError {
     pub const fn event(&self, usual: Event) -> Event {
         match self {
             Self::GuessLimited => Event::RateLimited,
+            Self::LogDamaged => Event::Tamper,
             _ => usual,
         }
     }
@@ -200,6 +207,7 @@ impl OperationError {
             | Self::UnknownForward
             | Self::UnknownTenant
             | Self::UnknownExport
+            | Self::UnknownReceipt
             | Self::Export(_)
             | Self::RouteRefused(_)
             | Self::ReferenceTaken { .. }

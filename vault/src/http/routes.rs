@@ -1,5 +1,9 @@
 //! One endpoint, one file: handler, request, errors, description.
 
+pub mod audit {
+    //! The audit log: receipts.
+    pub mod receipt;
+}
 pub mod cards {
     //! Cards: in, shown, looked up, listed, changed, erased, restored.
     pub mod batch;

@@ -69,6 +69,12 @@ pub enum OperationError {
     /// No such export of this tenant.
     #[error("unknown export")]
     UnknownExport,
+    /// No such receipt, or one of entries that are not for this caller.
+    #[error("unknown receipt")]
+    UnknownReceipt,
+    /// The signed log in the database does not hold together: it was altered.
+    #[error("the log's tiles in the database do not prove an entry they are over: they were altered")]
+    LogDamaged,
     /// The export does not go on.
     #[error("the export does not go on: {0}")]
     Export(super::export::ExportRefusal),

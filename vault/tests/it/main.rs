@@ -49,7 +49,10 @@ mod postgres;
 #[cfg(test)]
 mod races;
 #[cfg(test)]
+mod receipts;
+#[cfg(test)]
 mod reload;
+#[cfg(test)]
 mod service;
 #[cfg(test)]
 mod signed_log;

@@ -15,6 +15,7 @@ mod once;
 mod outage;
 mod plans;
 mod reads;
+mod receipts;
 mod schema;
 mod signed_log;
 mod updates;

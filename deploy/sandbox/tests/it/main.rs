@@ -14,6 +14,7 @@ mod once;
 mod pki;
 mod program;
 mod psp;
+mod receipts;
 mod stripe;
 mod stripe_node;
 mod support;

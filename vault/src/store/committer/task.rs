@@ -69,6 +69,8 @@ enum Settled {
 /// What a transaction makes of its changes once it commits.
 struct Prepared {
     became: Vec<Committed>,
+    /// The number of the first entry.
+    first_seq: u64,
     uses: Vec<(strongroom_domain::DataKeyId, u64)>,
 }
 
@@ -197,6 +199,7 @@ impl Task {
                     let done: Prepared = unsure.take().expect("a committed attempt left what became of it");
                     self.uses.written(&done.uses);
                     self.uses.add(items.iter().map(|item| &item.change), &done.became);
+                    self.tell_places(items, &done);
                     metrics::histogram!("strongroom_commit_batch_size").record(items.len() as f64);
                     metrics::histogram!("strongroom_commit_seconds").record(started.elapsed().as_secs_f64());
                     return Ok(done.became);
@@ -237,7 +240,7 @@ impl Task {
         if batch.is_plain() && self.events(items, &became).is_empty() {
             let leaves = self.leaves(items, &became);
             self.expect(&leaves);
-            *unsure = Some(Prepared { became, uses: Vec::new() });
+            *unsure = Some(Prepared { became, first_seq: self.next_seq, uses: Vec::new() });
             let written = within(writer.at_once(&batch, self.identity.boot, self.next_seq, &leaves)).await;
             if !matches!(written, Ok(false)) {
                 return self.end(written.map(|_| ()), writer, unsure);
@@ -326,7 +329,7 @@ impl Task {
             within(writer.append(self.identity.boot, self.next_seq, &leaves, batch.now)).await?;
         }
         self.expect(&leaves);
-        Ok(Prepared { became, uses: batch.uses.to_vec() })
+        Ok(Prepared { became, first_seq: self.next_seq, uses: batch.uses.to_vec() })
     }
 
     /// What is told of what happened; nothing where nobody listens.
@@ -340,13 +343,28 @@ impl Task {
 
     /// The entries of what happened, numbered and authenticated.
     fn leaves(&self, items: &[Item], became: &[Committed]) -> Vec<Leaf> {
+        let numbered = self.numbered(self.next_seq, items, became);
+        numbered
+            .map(|(id, draft)| Leaf::seal(draft, &self.identity.instance, id, &self.identity.mac))
+            .collect()
+    }
+
+    /// The drafts of what happened, each with its place.
+    fn numbered<'a>(
+        &self,
+        first_seq: u64,
+        items: &'a [Item],
+        became: &'a [Committed],
+    ) -> impl Iterator<Item = (EntryId, &'a Draft)> + use<'a> {
+        let boot = self.identity.boot;
         let done = items.iter().zip(became).filter(|(_, became)| **became == Committed::Done);
         let drafts = done.flat_map(|(item, _)| item.change.entries());
-        let seal = |(seq, draft)| {
-            let id = EntryId { boot: self.identity.boot, seq };
-            Leaf::seal(draft, &self.identity.instance, id, &self.identity.mac)
-        };
-        (self.next_seq..).zip(drafts).map(seal).collect()
+        (first_seq..).zip(drafts).map(move |(seq, draft)| (EntryId { boot, seq }, draft))
+    }
+
+    /// Tells each request where its entries stand, now that they are durable.
+    fn tell_places(&self, items: &[Item], done: &Prepared) {
+        self.numbered(done.first_seq, items, &done.became).for_each(|(id, draft)| draft.stands_at(id));
     }
 
     /// Sees to a connection, and that what an earlier one left in doubt is known.

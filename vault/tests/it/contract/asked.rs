@@ -56,9 +56,11 @@ async fn furnish(service: &Service, folder: &Path) {
         assert_eq!(service.send("orchestrator", "DELETE", &path, None).await.status(), 204);
     }
     let forwarded = cards(service, QUIET, 16).await;
-    let mut forwards = Vec::new();
+    let (mut forwards, mut receipts) = (Vec::new(), Vec::new());
     for token in &forwarded[..8] {
-        let opened: Value = service.forward(token, &["number"]).await.json();
+        let answer = service.forward(token, &["number"]).await;
+        receipts.push(answer.header("strongroom-receipt").unwrap().to_owned());
+        let opened: Value = answer.json();
         forwards.push(opened["id"].as_str().unwrap().to_owned());
     }
     let broken = forwards.split_off(4);
@@ -79,6 +81,7 @@ async fn furnish(service: &Service, folder: &Path) {
     dictionary(folder, "restored", &restored);
     dictionary(folder, "forwarded", &forwarded);
     dictionary(folder, "forwards", &forwards);
+    dictionary(folder, "receipts", &receipts);
     dictionary(folder, "broken", &broken);
     dictionary(folder, "exports", &[asked]);
     dictionary(folder, "exports-sha256", &[sha256]);
