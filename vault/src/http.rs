@@ -61,6 +61,7 @@ fn endpoints() -> OpenApiRouter<Arc<Vault>> {
         .routes(routes!(routes::find::entries::find_of_tenant))
         .routes(routes!(routes::find::blast_radius::list))
         .routes(routes!(routes::audit::receipt::receipt))
+        .route(routes::audit::log::PATH, axum::routing::get(routes::audit::log::file))
 }
 
 /// The router of the `api` listener.

@@ -11,6 +11,7 @@ pub mod find;
 pub mod forward;
 mod idempotency;
 pub mod limits;
+pub mod log;
 pub mod matching;
 mod names;
 pub mod read;

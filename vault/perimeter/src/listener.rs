@@ -40,6 +40,7 @@ pub use access::RouteLabel;
 pub use config::{ListenerConfig, NamedCertificate, PublicListenerConfig};
 pub use refusal::{HandshakeObserver, HandshakeRefusal, REASONS};
 pub use reload::{Reloaded, Reloader};
+pub use service::Unchanging;
 pub use tunnel::Tunnel;
 
 use crate::caller::TlsFacts;

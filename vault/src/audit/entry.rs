@@ -14,6 +14,7 @@ use strongroom_domain::{
 
 use super::event::Event;
 use super::finding::FindingRef;
+use super::layout::LogFile;
 use super::receipt::{ReceiptId, Receipts};
 
 /// One entry, not yet numbered. Who, what, when, with what outcome, from where and on what (PCI DSS 10.2.2) are
@@ -303,6 +304,8 @@ pub enum Object {
     Operation(&'static str),
     /// The log itself.
     Log,
+    /// A file of the log, as it is served.
+    LogFile(LogFile),
     /// Entries of the log, by their receipt.
     Receipt {
         /// Its id.

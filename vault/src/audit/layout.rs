@@ -7,7 +7,10 @@
 //! tile/entries/x001/234               256 entries, each u16be(length) ‖ bytes
 //! history/000                         every checkpoint of trees below 65,536 entries, one after the other
 //! ```
+//!
+//! Over HTTP the same paths stand below a prefix.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use super::leaf::Leaf;
@@ -17,6 +20,69 @@ use super::tree::{TILE_WIDTH, TileId};
 pub(super) const CHECKPOINT: &str = "checkpoint";
 /// Tree sizes whose checkpoints share a file of the history, as a power of two: about 20 MiB at one checkpoint an entry.
 pub(super) const HISTORY_BITS: u32 = 16;
+
+/// One file of the log.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum LogFile {
+    /// The newest checkpoint.
+    Checkpoint,
+    /// The first hashes of a tile, or all 256.
+    Tile(TileId, usize),
+    /// The first entries of a bundle, or all 256.
+    Bundle(u64, usize),
+    /// Checkpoints of trees of `65,536 n` entries and more.
+    History(u64),
+}
+
+impl LogFile {
+    /// Reads a path as [`Self`] displays it; every other spelling is refused.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let file = match text.split_once('/') {
+            None => Self::Checkpoint,
+            Some(("history", rest)) => Self::History(numbers(rest)?),
+            Some(("tile", rest)) => {
+                let (kind, rest) = rest.split_once('/')?;
+                let (full, width) = match rest.split_once(".p/") {
+                    Some((full, width)) => (full, width.parse().ok()?),
+                    None => (rest, TILE_WIDTH),
+                };
+                let number = numbers(full)?;
+                match kind {
+                    "entries" => Self::Bundle(number, width),
+                    level => Self::Tile(TileId { level: level.parse().ok()?, number }, width),
+                }
+            }
+            Some(_) => return None,
+        };
+        (file.to_string() == text).then_some(file)
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        match *self {
+            Self::Checkpoint => CHECKPOINT.into(),
+            Self::Tile(id, width) => tile_path(id, width),
+            Self::Bundle(number, width) => bundle_path(number, width),
+            Self::History(number) => numbered(PathBuf::from("history"), number, TILE_WIDTH),
+        }
+    }
+}
+
+impl fmt::Display for LogFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.path().display().fmt(f)
+    }
+}
+
+/// The number in groups of three digits, all but the last after an `x`.
+fn numbers(path: &str) -> Option<u64> {
+    path.split('/').try_fold(0_u64, |number, group| {
+        let group: u64 = group.strip_prefix('x').unwrap_or(group).parse().ok()?;
+        number.checked_mul(1_000)?.checked_add(group)
+    })
+}
 
 /// Path of a tile of this many hashes.
 #[must_use]
@@ -106,6 +172,44 @@ mod tests {
         assert_eq!(bundle_path(1_234_067, 1).display().to_string(), "tile/entries/x001/x234/067.p/1");
         assert_eq!(history_path(65_535).display().to_string(), "history/000");
         assert_eq!(history_path(65_536 * 1_000).display().to_string(), "history/x001/000");
+    }
+
+    #[test]
+    fn a_path_is_read_as_it_is_written_and_in_no_other_spelling() {
+        let tile = |level, number, width| LogFile::Tile(TileId { level, number }, width);
+        for (text, file) in [
+            ("checkpoint", LogFile::Checkpoint),
+            ("tile/0/000", tile(0, 0, 256)),
+            ("tile/1/067.p/3", tile(1, 67, 3)),
+            ("tile/0/x001/x234/067", tile(0, 1_234_067, 256)),
+            ("tile/entries/x001/x234/067.p/1", LogFile::Bundle(1_234_067, 1)),
+            ("history/x001/000", LogFile::History(1_000)),
+        ] {
+            assert_eq!((LogFile::parse(text), file.to_string().as_str()), (Some(file), text));
+        }
+        for wrong in [
+            "",
+            "lock",
+            "Checkpoint",
+            "/checkpoint",
+            "tile",
+            "tile/0",
+            "tile/0/0",
+            "tile/00/000",
+            "tile/256/000",
+            "tile/0/001/234",
+            "tile/0/x000/001",
+            "tile/0/000.p/256",
+            "tile/0/000.p/03",
+            "tile/0/-01",
+            "tile/0/../000",
+            "tile/entries/000.p/",
+            "history/000.p/1",
+            "other/000",
+            "tile/0/x999/x999/x999/x999/x999/x999/x999/999",
+        ] {
+            assert_eq!(LogFile::parse(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

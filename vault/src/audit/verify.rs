@@ -1,4 +1,4 @@
-//! Verifying an exported log offline: every entry, tile and checkpoint, by the log's public key alone.
+//! Verifying an exported or served log: every entry, tile and checkpoint, by the log's public key alone.
 //!
 //! Promises: finds an entry or tile that was altered, removed or moved, a log that was cut or forked, a checkpoint that is not
 //! signed or does not continue the one before, and numbers of an instance that are missing; names the first place.
@@ -24,8 +24,8 @@ const BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Why nothing can be said.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// The folder holds no checkpoint: it is no log.
-    #[error("there is no checkpoint in {0}: it is not the folder of a log")]
+    /// There is no checkpoint: it is no log.
+    #[error("there is no checkpoint in {0}: no log is there")]
     NoLog(PathBuf),
     /// A file cannot be read.
     #[error("cannot read {path}: {source}")]
@@ -90,16 +90,36 @@ pub enum Damage {
     Hole(u64),
 }
 
+/// Where a log's files are read from.
+pub trait LogFiles {
+    /// A file, by its path below the log. None if it is not there, or is more than any file of a log.
+    fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>>;
+
+    /// Where that is, for people.
+    fn place(&self) -> PathBuf;
+
+    /// Whether the log goes on while it is read: checkpoints beyond the newest that was read are then nobody's damage.
+    fn grows(&self) -> bool {
+        false
+    }
+}
+
 /// Verifies a folder. `progress` is told how many of how many entries were read.
-pub fn verify(
-    folder: &Path,
+pub fn verify(folder: &Path, key: &LogKey, progress: impl FnMut(u64, u64)) -> Result<Verified, VerifyError> {
+    verify_from(&Folder(folder), key, progress)
+}
+
+/// Verifies a log wherever its files are.
+pub fn verify_from(
+    files: &dyn LogFiles,
     key: &LogKey,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Verified, VerifyError> {
-    let note = read_text(&folder.join(CHECKPOINT))?.ok_or_else(|| VerifyError::NoLog(folder.to_owned()))?;
+    let files = Files(files);
+    let note = files.text(Path::new(CHECKPOINT))?.ok_or_else(|| VerifyError::NoLog(files.0.place()))?;
     let checkpoint = key.open(&note)?;
     let mut walk = Walk {
-        folder,
+        files,
         key,
         tree: Tree::default(),
         next: HashMap::new(),
@@ -115,7 +135,7 @@ pub fn verify(
 }
 
 struct Walk<'a> {
-    folder: &'a Path,
+    files: Files<'a>,
     key: &'a LogKey,
     tree: Tree,
     /// The number each boot's next entry must have.
@@ -153,7 +173,7 @@ impl Walk<'_> {
         sound!(self.unfinished()?);
         // A later file of the history: the newest checkpoint was put back.
         let to = ((size >> layout::HISTORY_BITS) + 1) << layout::HISTORY_BITS;
-        let later = self.folder.join(history_path(to)).exists();
+        let later = !self.files.0.grows() && self.files.read(&history_path(to))?.is_some();
         Ok(if later { Err(Damage::Root { from: size, to }) } else { Ok(()) })
     }
 
@@ -164,7 +184,7 @@ impl Walk<'_> {
         let width = usize::try_from((size - first).min(TILE_WIDTH as u64)).unwrap_or(TILE_WIDTH);
         sound!(self.load_history(first)?);
         sound!(self.hold_against(first));
-        let bytes = read(&self.folder.join(bundle_path(number, width)))?;
+        let bytes = self.files.read(&bundle_path(number, width))?;
         let entries = bytes.and_then(|bytes| layout::entries_of(&bytes)).filter(|found| found.len() == width);
         let entries = sound!(entries.ok_or(Damage::Bundle(first)));
         let hashes: Vec<Hash> = entries.iter().map(|leaf| Hash::of_leaf(leaf.as_bytes())).collect();
@@ -230,7 +250,7 @@ impl Walk<'_> {
     }
 
     fn tile(&mut self, id: super::tree::TileId, width: usize) -> Result<Result<Tile, Damage>, VerifyError> {
-        let bytes = read(&self.folder.join(tile_path(id, width)))?;
+        let bytes = self.files.read(&tile_path(id, width))?;
         let tile = bytes.and_then(|bytes| Tile::read(id, &bytes)).filter(|tile| tile.hashes.len() == width);
         self.found.tiles += 1;
         let first = (id.number * TILE_WIDTH as u64) << (8 * u32::from(id.level));
@@ -243,13 +263,16 @@ impl Walk<'_> {
         if self.history.as_ref() == Some(&path) {
             return Ok(Ok(()));
         }
-        let text = read_text(&self.folder.join(&path))?.unwrap_or_default();
+        let text = self.files.text(&path)?.unwrap_or_default();
         self.history = Some(path);
         let notes = sound!(layout::notes_of(&text).ok_or(Damage::History(self.last_good)));
         for note in notes {
             let checkpoint = sound!(self.key.open(&note).map_err(|_| Damage::History(self.last_good)));
             if checkpoint.size < size {
                 return Ok(Err(Damage::History(self.last_good)));
+            }
+            if checkpoint.size > self.found.checkpoint.size && self.files.0.grows() {
+                continue;
             }
             // Beyond the newest: the newest was put back, which cuts the log.
             if checkpoint.size > self.found.checkpoint.size {
@@ -274,26 +297,45 @@ impl Walk<'_> {
     }
 }
 
-/// Reads a file of at most `BYTES_MAX`; anything else that stands there is as bad as nothing.
-fn read(path: &Path) -> Result<Option<Vec<u8>>, VerifyError> {
-    let unreadable = |source| VerifyError::Unreadable { path: path.to_owned(), source };
-    match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(unreadable(source)),
-        Ok(found) if !found.is_file() || found.len() > BYTES_MAX => Ok(None),
-        Ok(_) => {
-            let mut bytes = Vec::new();
-            let file = fs::File::open(path).map_err(unreadable)?;
-            file.take(BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-            Ok(Some(bytes))
+/// A folder.
+struct Folder<'a>(&'a Path);
+
+impl LogFiles for Folder<'_> {
+    /// Reads a file of at most `BYTES_MAX`; anything else that stands there is as bad as nothing.
+    fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        let path = self.0.join(path);
+        match fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+            Ok(found) if !found.is_file() || found.len() > BYTES_MAX => Ok(None),
+            Ok(_) => {
+                let mut bytes = Vec::new();
+                fs::File::open(&path)?.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
+                Ok(Some(bytes))
+            }
         }
+    }
+
+    fn place(&self) -> PathBuf {
+        self.0.to_owned()
     }
 }
 
-fn read_text(path: &Path) -> Result<Option<String>, VerifyError> {
-    let bytes = read(path)?;
-    bytes
-        .map(String::from_utf8)
-        .transpose()
-        .map_err(|error| VerifyError::Unreadable { path: path.to_owned(), source: io::Error::other(error) })
+/// The files, and which one cannot be read.
+#[derive(Clone, Copy)]
+struct Files<'a>(&'a dyn LogFiles);
+
+impl Files<'_> {
+    fn read(self, path: &Path) -> Result<Option<Vec<u8>>, VerifyError> {
+        self.0.read(path).map_err(|source| self.unreadable(path, source))
+    }
+
+    fn text(self, path: &Path) -> Result<Option<String>, VerifyError> {
+        let text = self.read(path)?.map(String::from_utf8).transpose();
+        text.map_err(|error| self.unreadable(path, io::Error::other(error)))
+    }
+
+    fn unreadable(self, path: &Path, source: io::Error) -> VerifyError {
+        VerifyError::Unreadable { path: self.0.place().join(path), source }
+    }
 }

@@ -138,6 +138,7 @@ pub(super) fn object<S: Serializer>(object: &&Object, to: S) -> Result<S::Ok, S:
         Object::Listener(name) => ("listener", (*name).into(), None, None),
         Object::Operation(name) => ("operation", (*name).into(), None, None),
         Object::Log => ("log", "audit".into(), None, None),
+        Object::LogFile(file) => ("log", file.to_string().into(), None, None),
         Object::Receipt { id, tenant } => ("receipt", id.to_string().into(), tenant.as_ref(), None),
         Object::Service(name) => ("service", (*name).into(), None, None),
     };

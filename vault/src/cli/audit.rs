@@ -4,12 +4,15 @@
 mod blast_radius;
 mod find;
 
+mod served;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use self::served::{ServedArgs, ServedLog};
 use super::{CliError, ConfigArgs};
 use crate::app;
 use crate::audit::{self, EntryId, LogKey};
@@ -53,19 +56,21 @@ enum Command {
         #[command(flatten)]
         config: ConfigArgs,
     },
-    /// Verify an exported log offline: every entry, tile and checkpoint. Exit status 1 if anything is wrong.
+    /// Verify an exported or served log: every entry, tile and checkpoint. Exit status 1 if anything is wrong.
     ///
-    /// Needs the folder and the log's public key, nothing of the vault. `vault/verify/` has an independent program that does
-    /// the same.
+    /// Needs the folder, or a vault's URL and a client certificate of the security team, and the log's public key.
+    /// `vault/verify/` has an independent program that does the same.
     Verify {
-        /// The folder the log was exported to.
-        folder: PathBuf,
+        /// The folder the log was exported to, or https://HOST[:PORT] of a vault that serves it.
+        log: String,
         /// The log's public key, as `audit key` printed it when the log began.
         #[arg(long)]
         vkey: String,
         /// Print no progress.
         #[arg(long)]
         quiet: bool,
+        #[command(flatten)]
+        served: ServedArgs,
     },
     /// Verify a receipt offline: that its entries are in the log. Exit status 1 if they are not shown to be.
     ///
@@ -90,7 +95,7 @@ pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> Result<Exit
             writeln!(out, "{}", app::log_key(&VaultConfig::read(&config.config)?).await?)?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Verify { folder, vkey, quiet } => verify(folder, &vkey, quiet, out).await,
+        Command::Verify { log, vkey, quiet, served } => verify(log, &vkey, quiet, served, out).await,
         Command::Receipt { file, vkey } => receipt(&file, &vkey, out),
     }
 }
@@ -155,9 +160,10 @@ fn receipt(file: &Path, vkey: &str, out: &mut (dyn Write + Send)) -> Result<Exit
 const PROGRESS_EVERY: u64 = 256 * 1_024;
 
 async fn verify(
-    folder: PathBuf,
+    log: String,
     vkey: &str,
     quiet: bool,
+    served: ServedArgs,
     out: &mut (dyn Write + Send),
 ) -> Result<ExitCode, CliError> {
     let key = LogKey::parse(vkey)?;
@@ -167,7 +173,12 @@ async fn verify(
             let _ = writeln!(std::io::stderr(), "{done} of {of} entries");
         }
     };
-    let verified = tokio::task::spawn_blocking(move || audit::verify(&folder, &key, progress)).await??;
+    let verified = if log.starts_with("https://") {
+        let files = ServedLog::open(&log, served)?;
+        tokio::task::spawn_blocking(move || audit::verify_from(&files, &key, progress)).await??
+    } else {
+        tokio::task::spawn_blocking(move || audit::verify(Path::new(&log), &key, progress)).await??
+    };
     writeln!(
         out,
         "{} of {} entries of {} boots, {} tiles and {} checkpoints read; root {:?}",

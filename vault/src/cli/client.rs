@@ -127,7 +127,13 @@ impl Api {
     /// A connection to be: opened with its first call, and anew whenever it is gone.
     #[must_use]
     pub fn door(&self) -> Door {
-        Door { api: self.clone(), line: None }
+        self.door_for(ANSWER_BYTES_MAX)
+    }
+
+    /// The same, for answers of another size.
+    #[must_use]
+    pub fn door_for(&self, answer_bytes_max: usize) -> Door {
+        Door { api: self.clone(), line: None, answer_bytes_max }
     }
 
     async fn connect(&self) -> std::io::Result<SendRequest<Full<Bytes>>> {
@@ -145,6 +151,7 @@ impl Api {
 pub struct Door {
     api: Api,
     line: Option<SendRequest<Full<Bytes>>>,
+    answer_bytes_max: usize,
 }
 
 impl Door {
@@ -160,7 +167,7 @@ impl Door {
             }
         };
         let request = call.request(&self.api.authority).map_err(CallError::NotSent)?;
-        let talk = tokio::time::timeout(ANSWER_TIME_MAX, talk(line, request)).await;
+        let talk = tokio::time::timeout(ANSWER_TIME_MAX, talk(line, request, self.answer_bytes_max)).await;
         let (answer, line) =
             talk.unwrap_or_else(|_| Err(CallError::Lost(std::io::ErrorKind::TimedOut.into())))?;
         self.line = Some(line);
@@ -171,6 +178,7 @@ impl Door {
 async fn talk(
     mut line: SendRequest<Full<Bytes>>,
     request: Request<Full<Bytes>>,
+    answer_bytes_max: usize,
 ) -> Result<(Answer, SendRequest<Full<Bytes>>), CallError> {
     let failed = |error: hyper::Error| {
         let untouched = error.is_canceled();
@@ -179,7 +187,7 @@ async fn talk(
     };
     line.ready().await.map_err(|error| CallError::NotSent(std::io::Error::other(error)))?;
     let (head, body) = line.send_request(request).await.map_err(failed)?.into_parts();
-    let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+    let body = Limited::new(body, answer_bytes_max).collect().await;
     let body = body.map_err(|error| CallError::Lost(std::io::Error::other(error)))?.to_bytes();
     Ok((Answer { status: head.status, body, headers: head.headers }, line))
 }

@@ -95,6 +95,7 @@ fn problem_of(error: &OperationError, denial: Denial) -> Problem {
         OperationError::UnknownTenant => Problem::new(ProblemKind::TenantNotFound),
         OperationError::UnknownForward => Problem::new(ProblemKind::ForwardNotFound),
         OperationError::UnknownExport => Problem::new(ProblemKind::ExportNotFound),
+        OperationError::UnknownLogFile => Problem::new(ProblemKind::NotFound),
         OperationError::UnknownReceipt => Problem::new(ProblemKind::ReceiptNotFound),
         OperationError::Export(refusal) => Problem::because(export_problem(*refusal), refusal.detail()),
         OperationError::NumberNotAccepted => Problem::new(ProblemKind::NumberNotAccepted).at("/number"),

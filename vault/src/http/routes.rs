@@ -1,7 +1,8 @@
 //! One endpoint, one file: handler, request, errors, description.
 
 pub mod audit {
-    //! The audit log: receipts.
+    //! The audit log: its files, and receipts.
+    pub mod log;
     pub mod receipt;
 }
 pub mod cards {

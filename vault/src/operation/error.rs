@@ -72,6 +72,9 @@ pub enum OperationError {
     /// No such receipt, or one of entries that are not for this caller.
     #[error("unknown receipt")]
     UnknownReceipt,
+    /// The log has no such file.
+    #[error("no such file of the log")]
+    UnknownLogFile,
     /// The signed log in the database does not hold together: it was altered.
     #[error("the log's tiles in the database do not prove an entry they are over: they were altered")]
     LogDamaged,

@@ -139,6 +139,9 @@ pub trait LogStore: Send + Sync {
 
     /// The newest checkpoint.
     async fn newest_checkpoint(&self) -> Result<Option<KeptCheckpoint>, StoreError>;
+
+    /// The checkpoints of trees of `from` entries and more and of less than `until`, by size.
+    async fn checkpoints(&self, from: u64, until: u64) -> Result<Vec<String>, StoreError>;
 }
 
 /// Both drivers read `$1`; the statements are the same.
@@ -376,6 +379,16 @@ macro_rules! log_store {
                         })
                     })
                     .transpose()
+            }
+
+            async fn checkpoints(&self, from: u64, until: u64) -> Result<Vec<String>, StoreError> {
+                Ok(sqlx::query_scalar(
+                    "SELECT note FROM log_checkpoints WHERE size >= $1 AND size < $2 ORDER BY size",
+                )
+                .bind(signed(from))
+                .bind(signed(until))
+                .fetch_all(&self.$readers)
+                .await?)
             }
         }
     };

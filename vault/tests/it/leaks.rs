@@ -13,6 +13,7 @@ mod forwards;
 mod ground;
 mod keys;
 mod shapes;
+mod receipts;
 mod updates;
 
 use std::collections::BTreeMap;
@@ -49,6 +50,7 @@ async fn campaign(mut ground: Ground) {
     forwards::forwards_by_every_door(&mut ground).await;
     charges_that_end_in_every_way(&mut ground).await;
     find::questions_by_every_door(&mut ground).await;
+    receipts::receipts_by_every_door(&mut ground).await;
     requests_the_proxy_refuses(&mut ground).await;
     let metrics = [
         plain_get(ground.house.vault_ops(), "/metrics").await,

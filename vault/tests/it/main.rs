@@ -53,6 +53,8 @@ mod receipts;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod served_log;
+#[cfg(test)]
 mod service;
 #[cfg(test)]
 mod signed_log;

@@ -15,7 +15,7 @@ use axum::response::Response;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use http::header::{CACHE_CONTROL, CONNECTION, HeaderValue};
-use http::{Extensions, HeaderMap, HeaderName, Method, Request, Version};
+use http::{Extensions, HeaderName, Method, Request, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use strongroom_domain::{Problem, ProblemKind, RequestId};
@@ -77,7 +77,7 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
             Err(problem) => {
                 let connects = request.method() == Method::CONNECT;
                 let mut answer = self.refuse(&problem, info, version, connects);
-                finish_headers(answer.headers_mut(), info.id);
+                finish_headers(&mut answer, info.id);
                 record.finish(&answer);
                 return answer_now(answer);
             }
@@ -93,7 +93,7 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
             async move {
                 let mut answer =
                     run(router, request).await.unwrap_or_else(|Panicked| internal(render, info.id));
-                finish_headers(answer.headers_mut(), info.id);
+                finish_headers(&mut answer, info.id);
                 if connects && !leave_tunnel(&tunnel, upgrade, &mut answer) {
                     refuse_tunnel(&mut answer, render, info.id, version);
                 }
@@ -199,7 +199,7 @@ fn leave_tunnel(slot: &TunnelSlot, upgrade: Option<OnUpgrade>, answer: &mut Resp
 fn refuse_tunnel(answer: &mut Response, render: super::RenderProblem, id: RequestId, version: Version) {
     if answer.status().is_success() {
         *answer = internal(render, id);
-        finish_headers(answer.headers_mut(), id);
+        finish_headers(answer, id);
     }
     if version < Version::HTTP_2 {
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -210,8 +210,16 @@ fn internal(render: super::RenderProblem, id: RequestId) -> Response {
     render(&Problem::new(ProblemKind::Internal), id)
 }
 
-fn finish_headers(headers: &mut HeaderMap, id: RequestId) {
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+/// An answer that never changes: a handler puts it into its answer's extensions. Whoever asked may keep it, nobody between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unchanging;
+
+fn finish_headers(answer: &mut Response, id: RequestId) {
+    let is_unchanging =
+        answer.extensions_mut().remove::<Unchanging>().is_some() && answer.status().is_success();
+    let caching = if is_unchanging { "private, max-age=31536000, immutable" } else { "no-store" };
+    let headers = answer.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(caching));
     let Ok(id) = HeaderValue::try_from(id.to_string()) else { return };
     match headers.get(REQUEST_ID) {
         Some(own) if *own == id => {}

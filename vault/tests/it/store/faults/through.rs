@@ -105,6 +105,10 @@ impl LogStore for FaultyStore {
     async fn newest_checkpoint(&self) -> Result<Option<KeptCheckpoint>, StoreError> {
         self.inner.newest_checkpoint().await
     }
+
+    async fn checkpoints(&self, from: u64, until: u64) -> Result<Vec<String>, StoreError> {
+        self.inner.checkpoints(from, until).await
+    }
 }
 
 #[async_trait]
