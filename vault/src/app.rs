@@ -24,7 +24,7 @@ use strongroom_perimeter::ops::{Ops, Readiness};
 use strongroom_sealing::{KeyRing, Kms};
 use tokio_util::sync::CancellationToken;
 
-use crate::audit::Sequencer;
+use crate::audit::{BucketExport, Sequencer};
 use crate::authz::{Authorizer, BundleError, PolicySource};
 use crate::config::VaultConfig;
 use crate::events::{self, DestinationError, Events};
@@ -111,6 +111,7 @@ pub struct App {
     log: CommitterTask,
     sequencer: Sequencer,
     followers: follow::Followers,
+    bucket: Option<BucketExport>,
     listener: Listener,
     ops: Ops,
     metrics: PrometheusHandle,
@@ -133,7 +134,7 @@ impl App {
         let events = Events::open(config.events.clone())?;
         let kms = open::open_kms(&config, &random).await?;
         let store = open_store(&config.store).await?;
-        let (committer, log, sequencer) =
+        let (committer, log, sequencer, bucket) =
             log::begin(&config, &kms, &store, &clock, &random, events.outbox()).await?;
         let followers = follow::Followers::new(&config, &store, &committer, &clock, sequencer.holder())?;
         let audited = AuditedKeys::new(Arc::clone(&store), committer.clone(), Arc::clone(&clock));
@@ -180,7 +181,7 @@ impl App {
             clock,
             random,
         });
-        Ok(Self { vault, kms, policies, log, sequencer, followers, listener, ops, metrics, refusals, events })
+        Ok(Self { vault, kms, policies, log, sequencer, bucket, followers, listener, ops, metrics, refusals, events })
     }
 
     /// Where the api listens.
@@ -205,6 +206,7 @@ impl App {
             policies,
             log,
             sequencer,
+            bucket,
             followers,
             listener,
             ops,
@@ -225,6 +227,8 @@ impl App {
         let sequencer = log::watched(sequencer, sequenced.clone());
         let unfollowed = CancellationToken::new();
         let following = followers.start(unfollowed.clone());
+        let exported = CancellationToken::new();
+        let bucket = bucket.map(|bucket| tokio::spawn(bucket.run(exported.clone())));
         let delivering = deliver(&vault, events, &stop)?;
         let ops = tokio::spawn(ops.serve(readiness, metrics, background.clone()));
         let ended = vault.committer.clone();
@@ -241,6 +245,10 @@ impl App {
         log.stop().await;
         sequenced.cancel(); // its last step takes `audit.stop` in
         let _ = sequencer.await; // how it ended is told where it is watched
+        exported.cancel();
+        if let Some(bucket) = bucket {
+            let _ = bucket.await; // its last look is bounded
+        }
         background.cancel();
         tasks.iter().for_each(tokio::task::JoinHandle::abort);
         match ops.await {

@@ -33,7 +33,9 @@ pub use entry::{
     InvalidLabel, KeyRef, Label, Made, Object, Outcome, Pol, Req, Source, Tls,
 };
 pub use event::Event;
-pub use export::{ExportError, LogFolder};
+pub use export::{
+    BucketError, BucketExport, BucketExportError, ExportError, LogBucket, LogFolder, Published,
+};
 pub use finding::FindingRef;
 pub use index::{Indexed, Indexer, row_of};
 pub use layout::{LogFile, bundle_path, history_path, tile_path};

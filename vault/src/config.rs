@@ -2,6 +2,10 @@
 //!
 //! Promises: unknown settings are refused; secrets are file names, never values; every default is the secure one.
 
+mod bucket;
+
+pub use bucket::{BucketConfig, LockConfig, LockMode};
+
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -75,6 +79,8 @@ pub struct AuditConfig {
     pub origin: Option<String>,
     /// Folder the signed log is exported to: storage that the database's administrators cannot write to. Required in `live`.
     pub folder: Option<PathBuf>,
+    /// Object storage the signed log is exported to besides: a bucket with object lock, the same for every replica.
+    pub bucket: Option<BucketConfig>,
 }
 
 /// Where cards are kept.
@@ -290,6 +296,9 @@ impl VaultConfig {
             return Err("cards.erase_hold_hours is 24 to 2160".into());
         }
         self.origin()?;
+        if let Some(bucket) = &self.audit.bucket {
+            bucket.check().map_err(|error| format!("audit.bucket.{error}"))?;
+        }
         if self.environment == Environment::Live && matches!(self.kms, KmsConfig::File { .. }) {
             return Err(
                 "kms.provider = \"file\" is for environment = \"test\"; use \"aws\" for live cards".into()

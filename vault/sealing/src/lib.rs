@@ -40,6 +40,7 @@
 //! | `strongroom_key_cache_entries`, `strongroom_key_cache_oldest_seconds` | |
 //! | `strongroom_key_pages_unlocked_total` | pages of keys the system refused to lock; must stay 0 |
 
+mod aws_signing_key;
 mod context;
 mod data_key;
 mod digest;
@@ -54,6 +55,7 @@ mod store;
 mod testing;
 mod webhook;
 
+pub use aws_signing_key::AwsSigningKey;
 pub use context::SealContext;
 pub use data_key::DataKey;
 pub use digest::{

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{StartError, open};
-use crate::audit::{EntryMac, InstanceId, LogFolder, LogKey, Sequencer};
+use crate::audit::{BucketExport, EntryMac, InstanceId, LogBucket, LogFolder, LogKey, Sequencer};
 use crate::config::VaultConfig;
 use crate::store::{Committer, CommitterTask, LogIdentity, Outbox, Store};
 
@@ -24,7 +24,7 @@ pub(super) async fn begin(
     clock: &Arc<dyn Clock>,
     random: &Arc<dyn Random>,
     outbox: Outbox,
-) -> Result<(Committer, CommitterTask, Sequencer), StartError> {
+) -> Result<(Committer, CommitterTask, Sequencer, Option<BucketExport>), StartError> {
     let instance =
         InstanceId::parse(&config.instance).map_err(|error| StartError::Config(error.to_string()))?;
     let boot = BootId::generate(&**clock, &**random)?;
@@ -35,6 +35,8 @@ pub(super) async fn begin(
             Some(LogFolder::open(folder).map_err(unusable)?)
         }
     };
+    let bucket = config.audit.bucket.as_ref().map(|bucket| LogBucket::open(bucket, Arc::clone(clock)));
+    let bucket = bucket.transpose().map_err(|error| StartError::Config(error.to_string()))?;
     let ring = open::service_keys(config, kms, store, clock, random)?;
     let held = ring.active(&KeyScope::Service, Purpose::AuditSigning).await?;
     let mac = InstanceMac::derive(&held.key, instance.as_str(), boot);
@@ -46,7 +48,13 @@ pub(super) async fn begin(
         Committer::start_telling(Arc::clone(store), Arc::clone(clock), identity, outbox).await?;
     let sequencer = Sequencer::new(Arc::clone(store), Arc::clone(clock), boot, signer, &origin, folder);
     tracing::info!(log_key = %sequencer.key(), "checkpoints of the audit log are verified with this key");
-    Ok((committer, task, sequencer))
+    Ok(match bucket {
+        None => (committer, task, sequencer, None),
+        Some(bucket) => {
+            let (sequencer, export) = sequencer.exporting_to(Arc::new(bucket));
+            (committer, task, sequencer, Some(export))
+        }
+    })
 }
 
 /// Runs the sequencer; that it ends by a defect is told at once, not at the end of the process.

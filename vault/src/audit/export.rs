@@ -5,6 +5,13 @@
 //! Trusts: the folder for nothing: what is in it is verified by whoever reads it, this program first.
 //! Upholds: C-44.
 
+mod bucket;
+mod continuous;
+mod request;
+
+pub use bucket::{BucketError, LogBucket};
+pub use continuous::{BucketExport, BucketExportError, Published};
+
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -30,6 +37,9 @@ pub enum ExportError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Object storage.
+    #[error(transparent)]
+    Bucket(#[from] BucketError),
     /// What was written reads otherwise.
     #[error("a file of the log reads otherwise than it was written")]
     ReadBack,

@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use strongroom_domain::{BootId, Clock, Timestamp};
 use strongroom_sealing::LogSigner;
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::checkpoint::{BadCheckpoint, Checkpoint, LogKey, Origin};
-use super::export::{ExportError, LogFolder, tree_of};
+use super::export::{BucketExport, ExportError, LogBucket, LogFolder, Published, tree_of};
 use super::leaf::Leaf;
 use super::tree::{Hash, Tree};
 use crate::store::log::{Extension, KeptCheckpoint, Lease, LogHead, Run};
@@ -87,6 +88,8 @@ pub struct Sequencer {
     signer: LogSigner,
     key: LogKey,
     folder: Option<LogFolder>,
+    /// What the log is exported to besides, and whoever is told of what was published.
+    bucket: Option<(Arc<LogBucket>, watch::Sender<Option<Published>>)>,
     held: Option<Held>,
     refused: Option<Refusal>,
     /// When everything was last taken in and published, or another replica had the lease.
@@ -113,7 +116,28 @@ impl Sequencer {
         folder: Option<LogFolder>,
     ) -> Self {
         let (key, current_at) = (LogKey::of(&signer, origin), clock.now());
-        Self { store, clock, holder, signer, key, folder, held: None, refused: None, current_at }
+        Self {
+            store,
+            clock,
+            holder,
+            signer,
+            key,
+            folder,
+            bucket: None,
+            held: None,
+            refused: None,
+            current_at,
+        }
+    }
+
+    /// The same, and what exports to a bucket whatever it publishes.
+    #[must_use]
+    pub fn exporting_to(mut self, bucket: Arc<LogBucket>) -> (Self, BucketExport) {
+        let (tell, published) = watch::channel(None);
+        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
+        let export = BucketExport::new(store, clock, self.key.clone(), Arc::clone(&bucket), published);
+        self.bucket = Some((bucket, tell));
+        (self, export)
     }
 
     /// The key its checkpoints are verified with.
@@ -202,12 +226,23 @@ impl Sequencer {
         Ok(Stepped::Sequenced { entries, size })
     }
 
-    /// Takes the lease if it is free, and proves that the tree continues what was published.
+    /// Takes the lease if it is free. If nothing can be signed under it, it is given up at once: another replica may see what
+    /// this one does not.
     async fn take_over(&self) -> Result<Result<Option<Held>, Refusal>, StepError> {
         let now = self.clock.now();
         let Some(lease) = self.store.take_lease(self.holder, now, now.plus(LEASE)).await? else {
             return Ok(Ok(None));
         };
+        let judged = self.judge(lease).await;
+        if !matches!(judged, Ok(Ok(_))) {
+            // If it cannot be said, the lease ends by itself.
+            let _ = self.store.keep_lease(lease, Timestamp::from_unix_micros(0)).await;
+        }
+        judged.map(|judged| judged.map(Some))
+    }
+
+    /// Proves that the tree continues what was published.
+    async fn judge(&self, lease: Lease) -> Result<Result<Held, Refusal>, StepError> {
         let head = self.store.log_head().await?;
         let tree = tree_of(&*self.store, head.size).await?.filter(|tree| tree.root() == head.root);
         let Some(tree) = tree else { return Ok(Err(Refusal::Tiles)) };
@@ -219,7 +254,11 @@ impl Sequencer {
             (Ok(kept), Ok(exported)) => (kept, exported),
             (Err(refusal), _) | (_, Err(refusal)) => return Ok(Err(refusal)),
         };
-        for checkpoint in kept.iter().chain(&exported) {
+        let in_bucket = match self.newest_in_bucket().await? {
+            Ok(in_bucket) => in_bucket,
+            Err(bad) => return Ok(Err(Refusal::Foreign(bad))),
+        };
+        for checkpoint in kept.iter().chain(&exported).chain(&in_bucket) {
             if let Some(refusal) = self.contradiction(&tree, checkpoint).await? {
                 return Ok(Err(refusal));
             }
@@ -228,7 +267,14 @@ impl Sequencer {
             Some(_) => exported.map_or(0, |checkpoint| checkpoint.size),
             None => kept.map_or(0, |checkpoint| checkpoint.size),
         };
-        Ok(Ok(Some(Held { lease, tree, published })))
+        Ok(Ok(Held { lease, tree, published }))
+    }
+
+    /// The newest checkpoint in the bucket. Storage that does not answer is no reason to sign: what it holds is not known.
+    async fn newest_in_bucket(&self) -> Result<Result<Option<Checkpoint>, BadCheckpoint>, StepError> {
+        let Some((bucket, _)) = &self.bucket else { return Ok(Ok(None)) };
+        let newest = bucket.newest(&self.key).await.map_err(ExportError::from)?;
+        Ok(newest.map(|newest| newest.checkpoint).transpose())
     }
 
     /// How the database's tree contradicts a checkpoint that was published, if it does.
@@ -276,6 +322,9 @@ impl Sequencer {
         self.store.keep_checkpoint(&kept).await?;
         if let Some(folder) = &self.folder {
             folder.bring_up(&*self.store, held.published, &checkpoint, &kept.note).await?;
+        }
+        if let Some((_, tell)) = &self.bucket {
+            tell.send_replace(Some(Published { checkpoint, note: kept.note }));
         }
         held.published = size;
         Ok(size)

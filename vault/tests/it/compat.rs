@@ -23,7 +23,7 @@ use load::Load;
 const WORK: u64 = 300;
 
 /// Sections of the configuration that came after the release before.
-const NEW_SECTIONS: &[&str] = &["[audit]", "[watch]"];
+const NEW_SECTIONS: &[&str] = &["[audit]", "[audit.bucket]", "[watch]"];
 
 /// Both releases on one store.
 struct Change {

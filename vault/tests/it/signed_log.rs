@@ -14,7 +14,8 @@ use strongroom_vault::config::VaultConfig;
 
 use crate::crash::{Vault, door, sound_log, store_of};
 use crate::postgres::PostgresServer;
-use crate::service::{Service, VISA, configuration};
+use crate::service::{Service, VISA, configuration, sqlite};
+use crate::store::log_bucket::Storage;
 
 /// How long a takeover may take on a busy machine: the lease is 5 seconds.
 const TAKEOVER_TIME_MAX: Duration = Duration::from_secs(60);
@@ -62,6 +63,23 @@ async fn a_vault_exports_its_log_while_it_serves_and_goes_on_after_a_restart() {
     let said = String::from_utf8(done.stdout).unwrap();
     assert_eq!(done.status.code(), Some(1));
     assert!(said.contains("first: the tile over entries from 0 on is missing or malformed"), "{said}");
+    drop(held);
+}
+
+/// To the last entry: `audit.stop` is in the bucket when the process ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vault_exports_its_log_to_object_storage_to_the_last_entry() {
+    let storage = tokio::task::spawn_blocking(|| Storage::start("locked")).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (store, settings) = (sqlite(folder.path()), format!("[audit.bucket]\n{}", storage.settings()));
+    let vault = Service::start_granting_on(folder, &store, &json!([]), &settings).await;
+    vault.onboard("acme").await;
+    vault.tokenize("acme", &json!({ "number": VISA })).await;
+    let entries = vault.entries().await.len() as u64;
+    let (held, config) = vault.stop().await;
+    let copy = storage.fetched();
+    let found = verified(&copy.path().join("test"), &key(&config).await);
+    assert_eq!(found.entries, entries + 1);
     drop(held);
 }
 

@@ -10,6 +10,7 @@ mod find;
 mod first_use;
 mod ground;
 mod list;
+pub(crate) mod log_bucket;
 mod names;
 mod once;
 mod outage;

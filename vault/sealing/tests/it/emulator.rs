@@ -30,7 +30,7 @@ impl Emulator {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    fn start(program: &str, arguments: impl Fn(String) -> Vec<String>) -> Self {
+    pub(crate) fn start(program: &str, arguments: impl Fn(String) -> Vec<String>) -> Self {
         let program = environment().join("bin").join(program);
         for _ in 0..STARTS_MAX {
             let port = free_port();
