@@ -68,6 +68,9 @@ pub struct VaultConfig {
     /// Logs.
     #[serde(default)]
     pub telemetry: TelemetryConfig,
+    /// SHA-256 of the file, as it was read.
+    #[serde(skip)]
+    pub sha256: [u8; 32],
 }
 
 /// The audit log.
@@ -273,8 +276,9 @@ impl VaultConfig {
 
     /// Checks the text of a configuration file; relative paths in it are relative to the working directory.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text)
+        let mut config: Self = toml::from_str(text)
             .map_err(|source| ConfigError::Syntax { path: path.to_owned(), source: Box::new(source) })?;
+        config.sha256 = <sha2::Sha256 as sha2::Digest>::digest(text).into();
         config.check().map_err(|what| ConfigError::Value { path: path.to_owned(), what })?;
         Ok(config)
     }

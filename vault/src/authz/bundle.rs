@@ -47,6 +47,8 @@ pub struct Bundle {
     pub version: u64,
     /// Hash of every file's path and bytes.
     pub sha256: [u8; 32],
+    /// Hash of each file, by its path in the bundle.
+    pub file_sha256: BTreeMap<String, [u8; 32]>,
     /// Who there is, and what each is bound to.
     pub workloads: BTreeMap<WorkloadId, WorkloadFacts>,
     /// Where cards may go.
@@ -79,6 +81,7 @@ impl Bundle {
             environment,
             version: header.version,
             sha256: files.sha256(),
+            file_sha256: files.each_sha256(),
             workloads,
             routes,
             warnings,

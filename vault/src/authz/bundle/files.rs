@@ -122,6 +122,11 @@ impl Files {
         names.into_iter()
     }
 
+    /// Hash of each file.
+    pub(super) fn each_sha256(&self) -> BTreeMap<String, [u8; 32]> {
+        self.0.iter().map(|(path, text)| (path.clone(), Sha256::digest(text).into())).collect()
+    }
+
     /// A warning for each file that nothing reads.
     pub(super) fn unexpected(&self) -> Vec<String> {
         let read = |path: &str| {

@@ -8,8 +8,11 @@ use strongroom_domain::DataKeyId;
 use super::PostgresStore;
 use crate::store::decode::{key_columns, postgres as read};
 use crate::store::error::StoreError;
+use crate::store::inventory::key_inventory;
 use crate::store::keys::{KeyScope, KeyStore, KeyStoreError, Purpose, WrappedKey, unavailable};
 use crate::store::writer::KEY_RECORDS_MAX;
+
+key_inventory!(PostgresStore);
 
 #[async_trait]
 impl KeyStore for PostgresStore {

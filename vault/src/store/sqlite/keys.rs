@@ -8,8 +8,11 @@ use strongroom_domain::DataKeyId;
 use super::SqliteStore;
 use crate::store::decode::{key_columns, sqlite as read};
 use crate::store::error::StoreError;
+use crate::store::inventory::key_inventory;
 use crate::store::keys::{KeyScope, KeyStore, KeyStoreError, Purpose, WrappedKey, unavailable};
 use crate::store::writer::KEY_RECORDS_MAX;
+
+key_inventory!(SqliteStore);
 
 #[async_trait]
 impl KeyStore for SqliteStore {

@@ -9,6 +9,7 @@ use strongroom_sealing::Fingerprint;
 use strongroom_vault::audit::tree::{Tile, TileId};
 use strongroom_vault::audit::{EntryId, InstanceId, Leaf};
 use strongroom_vault::store::find::FindStore;
+use strongroom_vault::store::inventory::{KeyFacts, KeyInventory};
 use strongroom_vault::store::keys::{KeyScope, KeyStore, KeyStoreError, Purpose, WrappedKey};
 use strongroom_vault::store::log::{Extension, KeptCheckpoint, Lease, LogHead, LogStore};
 use strongroom_vault::store::{
@@ -108,6 +109,13 @@ impl LogStore for FaultyStore {
 
     async fn checkpoints(&self, from: u64, until: u64) -> Result<Vec<String>, StoreError> {
         self.inner.checkpoints(from, until).await
+    }
+}
+
+#[async_trait]
+impl KeyInventory for FaultyStore {
+    async fn key_facts(&self, after: Option<DataKeyId>) -> Result<Vec<KeyFacts>, StoreError> {
+        self.inner.key_facts(after).await
     }
 }
 
