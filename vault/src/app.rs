@@ -137,6 +137,7 @@ impl App {
         let (committer, log, sequencer, bucket) =
             log::begin(&config, &kms, &store, &clock, &random, events.outbox()).await?;
         let followers = follow::Followers::new(&config, &store, &committer, &clock, sequencer.holder())?;
+        let evidence = log::evidence(&config, &kms, &store, &clock, &random).await?;
         let audited = AuditedKeys::new(Arc::clone(&store), committer.clone(), Arc::clone(&clock));
         let ring = config.keys.ring().map_err(StartError::Config)?;
         let keys = KeyRing::new(
@@ -178,6 +179,7 @@ impl App {
             retention,
             erase_hold: config.erase_hold(),
             outbox: events.outbox(),
+            evidence: Arc::new(evidence),
             clock,
             random,
         });

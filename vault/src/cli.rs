@@ -4,6 +4,7 @@ pub mod audit;
 pub mod card;
 pub mod client;
 pub mod events;
+pub mod evidence;
 pub mod migrate;
 pub mod openapi;
 pub mod policy;
@@ -39,6 +40,8 @@ enum Command {
     Events(events::Args),
     /// Read and check the audit log.
     Audit(audit::Args),
+    /// Make the evidence bundle of a period, or verify one.
+    Evidence(evidence::Args),
     /// Check, test and render the policy bundle.
     Policy(policy::PolicyArgs),
     /// Find card numbers in files, folders, dumps and streams, and show where without showing them.
@@ -68,6 +71,7 @@ impl Cli {
             Command::Tenant(args) => tenant::run(args, out).await,
             Command::Events(args) => events::run(args, out).await,
             Command::Audit(args) => audit::run(args, out).await,
+            Command::Evidence(args) => evidence::run(args, out).await,
             Command::Policy(args) => Ok(policy::run(&args, out).map(|()| ExitCode::SUCCESS)?),
             Command::Scan(args) => Ok(scan::run(&args, out)),
             Command::Openapi => openapi::run(out),

@@ -45,6 +45,7 @@ fn endpoints() -> OpenApiRouter<Arc<Vault>> {
         .routes(routes!(routes::cards::restore_many::restore_many))
         .routes(routes!(routes::tenants::list::list))
         .routes(routes!(routes::retention::report))
+        .routes(routes!(routes::evidence::make))
         .routes(routes!(routes::tenants::put::put, routes::tenants::show::show))
         .routes(routes!(routes::events::list::list))
         .routes(routes!(routes::events::replay::replay))

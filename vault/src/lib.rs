@@ -8,6 +8,7 @@ pub mod authz;
 pub mod cli;
 pub mod config;
 pub mod events;
+pub mod evidence;
 pub mod http;
 pub mod operation;
 pub mod sad;

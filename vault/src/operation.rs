@@ -6,6 +6,7 @@
 pub mod card;
 pub mod error;
 pub mod events;
+pub mod evidence;
 pub mod export;
 pub mod find;
 pub mod forward;
@@ -37,6 +38,7 @@ use strongroom_sealing::KeyRing;
 
 use crate::audit::{Actor, Draft, Event, Label, Object, Outcome, Pol, Receipts, Req, Source, Tls};
 use crate::authz::{Authorizer, Decision, Denied, TenantFacts};
+use crate::evidence::EvidenceGround;
 use crate::sad::CvcShelf;
 use crate::store::{CardReader, Change, Committer, Outbox, Retention, Store, TenantRow, TenantStatus};
 
@@ -82,6 +84,8 @@ pub struct Vault {
     pub erase_hold: Duration,
     /// Who is told what becomes of cards.
     pub outbox: Outbox,
+    /// What evidence is made with.
+    pub evidence: Arc<EvidenceGround>,
 }
 
 /// Who asks, in which request, when.

@@ -15,6 +15,7 @@ mod error;
 mod events;
 mod exports;
 pub mod find;
+pub mod inventory;
 pub mod keys;
 mod list;
 pub mod log;
@@ -54,6 +55,7 @@ use strongroom_domain::{AliasHash, BootId, ExportId, ForwardId, TenantId, Timest
 use strongroom_sealing::Fingerprint;
 
 use self::find::FindStore;
+use self::inventory::KeyInventory;
 use self::keys::KeyStore;
 use self::log::LogStore;
 use crate::audit::{EntryId, InstanceId, Leaf};
@@ -81,7 +83,7 @@ pub trait Reading: Send {
 
 /// The store. Object safe: `Arc<dyn Store>`. Writes go through a [`Committer`].
 #[async_trait]
-pub trait Store: KeyStore + LogStore + Send + Sync {
+pub trait Store: KeyStore + KeyInventory + LogStore + FindStore + Send + Sync {
     /// One tenant's card. Hidden and expired cards are returned as they are; another tenant's is `None`.
     async fn card(&self, tenant: &TenantId, token: TokenHash) -> Result<Option<CardRow>, StoreError>;
 

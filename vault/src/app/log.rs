@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{StartError, open};
 use crate::audit::{BucketExport, EntryMac, InstanceId, LogBucket, LogFolder, LogKey, Sequencer};
 use crate::config::VaultConfig;
+use crate::evidence::EvidenceGround;
 use crate::store::{Committer, CommitterTask, LogIdentity, Outbox, Store};
 
 /// The audit log begins with a key of its own, which cannot be announced on it before it exists.
@@ -55,6 +56,19 @@ pub(super) async fn begin(
             (committer, task, sequencer, Some(export))
         }
     })
+}
+
+/// What evidence is made with: the log's own key signs it.
+pub(super) async fn evidence(
+    config: &VaultConfig,
+    kms: &Arc<dyn Kms>,
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn Clock>,
+    random: &Arc<dyn Random>,
+) -> Result<EvidenceGround, StartError> {
+    let ring = open::service_keys(config, kms, store, clock, random)?;
+    let signer = signer(config, &ring, store).await?;
+    Ok(EvidenceGround::new(signer, &config.origin().map_err(StartError::Config)?, config.clone()))
 }
 
 /// Runs the sequencer; that it ends by a defect is told at once, not at the end of the process.

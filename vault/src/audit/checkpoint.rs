@@ -149,6 +149,26 @@ impl LogKey {
     }
 }
 
+/// Notes that are no checkpoints: whoever reads one must tell it from a checkpoint by its first line.
+impl LogKey {
+    /// The text of a note this key signed, whatever it says.
+    pub(crate) fn open_note(&self, note: &str) -> Result<String, BadCheckpoint> {
+        let end = note.rfind("\n\n").ok_or(BadCheckpoint::Malformed)?;
+        let (text, signatures) = (&note[..=end], &note[end + 2..]);
+        let key = ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, self.public);
+        let mut signatures = signatures.lines().filter_map(|line| self.signature(line));
+        let signed = signatures.any(|signature| key.verify(text.as_bytes(), &signature).is_ok());
+        if signed { Ok(text.to_owned()) } else { Err(BadCheckpoint::Unsigned) }
+    }
+
+    /// A signed note of this text, which ends with a line break.
+    pub(crate) fn sign_note(signer: &LogSigner, origin: &Origin, text: &str) -> String {
+        let mut signature = Self::of(signer, origin).id().to_vec();
+        signature.extend(signer.sign(text.as_bytes()));
+        format!("{text}\n— {} {}\n", origin.as_str(), STANDARD.encode(signature))
+    }
+}
+
 impl fmt::Display for LogKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut key = vec![ED25519];

@@ -313,6 +313,8 @@ pub enum Object {
         /// Whose they are, where they are one tenant's.
         tenant: Option<TenantId>,
     },
+    /// An evidence bundle, by the hash of its manifest.
+    Evidence([u8; 32]),
     /// The configuration, the policy bundle, the schema…: a word of this program.
     Service(&'static str),
 }

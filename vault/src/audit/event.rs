@@ -84,6 +84,8 @@ events! {
     AuditVerify = ("audit.verify", "10.2.1.3"),
     /// A rule found something in the log (`rsn` says which rule, `finding` what).
     AnomalyFound = ("anomaly.found", "10.4.1.1"),
+    /// Evidence was made from the log.
+    EvidenceMake = ("evidence.make", "10.2.1.3"),
     /// Policy refused an identified caller.
     AuthzDeny = ("authz.deny", "10.2.1.4"),
     /// A caller could not be identified.

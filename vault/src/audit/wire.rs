@@ -140,6 +140,7 @@ pub(super) fn object<S: Serializer>(object: &&Object, to: S) -> Result<S::Ok, S:
         Object::Log => ("log", "audit".into(), None, None),
         Object::LogFile(file) => ("log", file.to_string().into(), None, None),
         Object::Receipt { id, tenant } => ("receipt", id.to_string().into(), tenant.as_ref(), None),
+        Object::Evidence(manifest) => ("evidence", hex::encode(manifest).into(), None, None),
         Object::Service(name) => ("service", (*name).into(), None, None),
     };
     let tenant = tenant.map(TenantId::as_str);

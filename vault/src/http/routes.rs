@@ -27,6 +27,7 @@ pub mod events {
     pub mod list;
     pub mod replay;
 }
+pub mod evidence;
 pub mod exports {
     //! Exports: cards handed over in bulk, to one recipient key, when two people say so.
     pub mod approve;

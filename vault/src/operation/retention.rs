@@ -105,7 +105,11 @@ impl Vault {
         Ok((past_due, for_ever))
     }
 
-    async fn reported(&self, tenant: TenantRow, now: Timestamp) -> Result<Reported, OperationError> {
+    pub(super) async fn reported(
+        &self,
+        tenant: TenantRow,
+        now: Timestamp,
+    ) -> Result<Reported, OperationError> {
         let by_now = now.minus(GRACE);
         let Kept { outlived, expired, condemned, oldest } =
             self.store.kept(&tenant.id, kept_since(&tenant.settings, by_now), by_now).await?;

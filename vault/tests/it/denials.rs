@@ -42,8 +42,10 @@ async fn every_operation_refuses_who_has_no_grant_and_says_so_once_on_the_log() 
     let operations = operations(&token);
     assert!(operations.len() >= 8);
     for (method, path, id) in operations {
-        let read_by_security =
-            matches!(id.as_str(), "reportRetention" | "findAuditEntries" | "listBlastRadius" | "readReceipt");
+        let read_by_security = matches!(
+            id.as_str(),
+            "reportRetention" | "findAuditEntries" | "listBlastRadius" | "readReceipt" | "makeEvidence"
+        );
         let without = if read_by_security { WITHOUT_EVIDENCE } else { WITHOUT_GRANT };
         for who in without {
             let before = vault.entries().await.len();

@@ -4,7 +4,7 @@
 pub(crate) mod ground;
 mod kafka;
 mod kills;
-mod python;
+pub(crate) mod python;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::process::Command;

@@ -71,7 +71,7 @@ impl Drop for PythonReceiver {
 }
 
 /// A virtual environment with these libraries. Tests run as processes of their own: one installs, the others wait.
-pub(super) fn environment(name: &str, wanted: &str) -> PathBuf {
+pub(crate) fn environment(name: &str, wanted: &str) -> PathBuf {
     let cache = crate::crash::setting("STRONGROOM_TEST_CACHE");
     let cache = cache.map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
     let folder = cache.join(name);

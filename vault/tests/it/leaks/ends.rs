@@ -59,4 +59,15 @@ pub(super) async fn lists_of_tenants_by_every_door(ground: &mut Ground) {
         assert_eq!(ground.vault(operation, "checkout", Request::bare("GET", path)).await.status(), 403);
         assert_eq!(ground.vault(operation, who, Request::bare("GET", path)).await.status(), 200);
     }
+    let period = "from=2026-01-01T00:00:00Z&to=2026-02-01T00:00:00Z";
+    for (who, query, status) in [
+        ("security", format!("from={number}&to=2026-02-01T00:00:00Z"), 400),
+        ("security", format!("{period}&{number}=1"), 400),
+        ("checkout", period.to_owned(), 403),
+        ("security", period.to_owned(), 200),
+    ] {
+        let path = format!("/v1/evidence?{query}");
+        let request = Request::bare("GET", &path);
+        assert_eq!(ground.vault("makeEvidence", who, request).await.status(), status, "{query}");
+    }
 }

@@ -1,0 +1,53 @@
+//! Putting the files of a bundle together.
+
+use super::bundle::Bundle;
+use super::verify::{CHECKPOINT, SAMPLES};
+use super::{Collected, EvidenceGround, Period, machine, page, table};
+
+/// A bundle as it leaves.
+pub struct Assembled {
+    /// The whole of it as a zip.
+    pub zip: Vec<u8>,
+    /// SHA-256 of its manifest.
+    pub manifest_sha256: [u8; 32],
+}
+
+/// Why a bundle could not be put together: a defect of ours.
+#[derive(Debug, thiserror::Error)]
+pub enum AssembleError {
+    /// What is a value is no JSON.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    /// The lock file in this program cannot be read.
+    #[error("the lock file in this program cannot be read")]
+    LockFile,
+    /// The zip.
+    #[error(transparent)]
+    Zip(#[from] zip::result::ZipError),
+}
+
+/// Every file, signed.
+pub fn assemble(
+    collected: &Collected,
+    period: Period,
+    ground: &EvidenceGround,
+) -> Result<Assembled, AssembleError> {
+    let Collected { facts, samples, checkpoint } = collected;
+    let mut bundle = Bundle::default();
+    for (path, text) in page::pages(facts, samples) {
+        bundle.add(path, text);
+    }
+    for table in table::all(facts) {
+        bundle.add(format!("csv/{}.csv", table.name), table.csv());
+    }
+    bundle.add("evidence.json", serde_json::to_vec_pretty(facts)?);
+    bundle.add(CHECKPOINT, checkpoint.as_bytes());
+    for sample in samples {
+        bundle.add(format!("{SAMPLES}{}.json", sample.requirement), serde_json::to_vec_pretty(sample)?);
+    }
+    for (name, document) in machine::documents(facts)? {
+        bundle.add(format!("machine/{name}"), serde_json::to_vec_pretty(&document)?);
+    }
+    let manifest_sha256 = bundle.seal(ground.key().origin(), period, ground.signer());
+    Ok(Assembled { zip: bundle.zip()?, manifest_sha256 })
+}

@@ -1,0 +1,6 @@
+//! The evidence bundle: what is in it, what an independent count says of it, and when there is none.
+
+mod ground;
+mod machines;
+mod quarter;
+mod refusals;
