@@ -183,7 +183,20 @@ impl App {
             clock,
             random,
         });
-        Ok(Self { vault, kms, policies, log, sequencer, bucket, followers, listener, ops, metrics, refusals, events })
+        Ok(Self {
+            vault,
+            kms,
+            policies,
+            log,
+            sequencer,
+            bucket,
+            followers,
+            listener,
+            ops,
+            metrics,
+            refusals,
+            events,
+        })
     }
 
     /// Where the api listens.

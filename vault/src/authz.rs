@@ -26,8 +26,9 @@ pub use action::{
     Action, ActionKind, AttachCvc, CardScope, EraseCard, ExportCards, ExportScope, ForwardFacts,
     ForwardScope, Import, ManageEvents, ManageKeys, ManageTenant, MatchFingerprint, NamedCard,
     OpenCaptureSession, OpenForward, OpenForwardSubject, ReadAudit, ReadCard, ReadCards, ReadEvidence,
-    ReadForward, ReadReceipt, ReadTenantAudit, ReceiptScope, ReconcileForward, RecordOutcome, RestoreCard, RestoreScope,
-    RestoredCards, TenantCards, TenantFacts, TenantScope, Tokenize, UpdateCard, UpdateCards, WantedCard,
+    ReadForward, ReadReceipt, ReadTenantAudit, ReceiptScope, ReconcileForward, RecordOutcome, RestoreCard,
+    RestoreScope, RestoredCards, TenantCards, TenantFacts, TenantScope, Tokenize, UpdateCard, UpdateCards,
+    WantedCard,
 };
 pub use ask::{Answer, Ask, AskForward, AskTenant, IncompleteAsk};
 pub use bundle::{

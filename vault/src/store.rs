@@ -83,7 +83,7 @@ pub trait Reading: Send {
 
 /// The store. Object safe: `Arc<dyn Store>`. Writes go through a [`Committer`].
 #[async_trait]
-pub trait Store: KeyStore + KeyInventory + LogStore + FindStore + Send + Sync {
+pub trait Store: KeyStore + KeyInventory + LogStore + Send + Sync {
     /// One tenant's card. Hidden and expired cards are returned as they are; another tenant's is `None`.
     async fn card(&self, tenant: &TenantId, token: TokenHash) -> Result<Option<CardRow>, StoreError>;
 

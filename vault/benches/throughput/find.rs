@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use strongroom_domain::{BootId, TenantId, Timestamp, TokenRef};
 use strongroom_vault::store::find::{EntryFilter, EntryRange, Follower, IndexRow};
-use strongroom_vault::store::{PostgresStore, SqliteStore, Store};
+use strongroom_vault::store::{PostgresOptions, PostgresStore, PostgresTls, SqliteStore, Store};
 
 use super::Failure;
 use super::flags::StoreKind;
@@ -28,6 +28,18 @@ const ENTRIES_A_CARD: u64 = 4;
 const BEGAN: i64 = 1_795_000_000_000_000;
 /// Between two entries: ten million are four months.
 const MICROS_APART: i64 = 1_000_000;
+
+fn options(server: &postgres::Server) -> PostgresOptions {
+    PostgresOptions {
+        host: server.socket_folder().display().to_string(),
+        port: 5432,
+        user: "strongroom".into(),
+        password: None,
+        database: "postgres".into(),
+        tls: PostgresTls::Off,
+        readers_max: 4,
+    }
+}
 
 /// Fills and asks.
 pub(crate) fn run(
@@ -46,7 +58,7 @@ pub(crate) fn run(
                 Arc::new(SqliteStore::open(&path).await?)
             }
             Some(server) => {
-                let options = server.options();
+                let options = options(server);
                 PostgresStore::migrate(&options).await?;
                 Arc::new(PostgresStore::open(&options).await?)
             }

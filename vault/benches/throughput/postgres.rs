@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use strongroom_vault::store::{PostgresOptions, PostgresTls};
 use tempfile::TempDir;
 
 use super::Failure;
@@ -62,19 +61,6 @@ impl Server {
     /// Where its socket is.
     pub(crate) fn socket_folder(&self) -> &Path {
         self.folder.path()
-    }
-
-    /// How a store in this process reaches it.
-    pub(crate) fn options(&self) -> PostgresOptions {
-        PostgresOptions {
-            host: self.folder.path().display().to_string(),
-            port: 5432,
-            user: "strongroom".into(),
-            password: None,
-            database: "postgres".into(),
-            tls: PostgresTls::Off,
-            readers_max: 4,
-        }
     }
 
     /// What an acknowledgement of it means.

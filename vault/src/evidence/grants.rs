@@ -76,6 +76,7 @@ fn action_of(event: Event, reason: Option<&str>) -> Option<ActionKind> {
         | Event::AuditStop
         | Event::DbMigrate
         | Event::ContextMismatch
+        | Event::AnomalyFound
         | Event::Tamper => None,
     }
 }
@@ -85,6 +86,8 @@ pub(super) fn key_of(row: &AccessRow) -> Option<super::tally::GrantUse> {
     let action = match row.action {
         // An import tokenizes: its entries are those.
         ActionKind::Import => ActionKind::Tokenize,
+        // That the log was read is told, not by which of its grants.
+        ActionKind::ReadReceipt | ActionKind::ReadTenantAudit => ActionKind::ReadAudit,
         // No entry is written for these as such.
         ActionKind::AttachCvc | ActionKind::OpenCaptureSession | ActionKind::ManageKeys => return None,
         other => other,

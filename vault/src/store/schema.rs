@@ -75,9 +75,9 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("../../../migrations/postgres/0011_once.sql"),
     },
     Migration {
-        version: 13,
-        sqlite: include_str!("../../../migrations/sqlite/0013_find.sql"),
-        postgres: include_str!("../../../migrations/postgres/0013_find.sql"),
+        version: 12,
+        sqlite: include_str!("../../../migrations/sqlite/0012_find.sql"),
+        postgres: include_str!("../../../migrations/postgres/0012_find.sql"),
     },
 ];
 

@@ -12,8 +12,8 @@ mod find;
 mod forwards;
 mod ground;
 mod keys;
-mod shapes;
 mod receipts;
+mod shapes;
 mod updates;
 
 use std::collections::BTreeMap;

@@ -150,7 +150,7 @@ mod tests {
             if entry.path().is_dir() {
                 found(&entry.path(), &format!("{name}/"), into);
             } else if !name.ends_with(".md")
-                && !["tests/", "examples/"].iter().any(|beside| name.starts_with(beside))
+                && !["tests/", "examples/", "prove/"].iter().any(|beside| name.starts_with(beside))
             {
                 into.push(name);
             }

@@ -66,6 +66,7 @@ async fn a_client_generated_in_python_lives_a_merchants_life() {
         run(Command::new(programs.join("openapi-python-client"))
             .args(["generate", "--meta", "none", "--fail-on-warning", "--path", CONTRACT, "--output-path"])
             .arg(folder.path().join("vault_client"))
+            .args(["--config", &format!("{FOLDER}/python/generator.yaml")])
             .env("PATH", path)); // it formats what it made by a program of the same folder
         (folder, programs)
     });

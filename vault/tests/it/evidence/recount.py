@@ -103,13 +103,14 @@ for boot, rows in boots.items():
          tuple(told[name] for name in ["instance", "entries", "started", "stopped", "missing"]))
 same("boots", set(boots), set(facts["log"]["boots"]["rows"]))
 
+READING = ["audit.read", "audit.verify"]
 # The last use of every grant, from this page's own idea of which event is the use of which.
 uses = {"Tokenize": ["pan.tokenize"], "Import": ["pan.tokenize"], "ReadCard": ["pan.lookup", "pan.list"], "MatchFingerprint": ["pan.match"],
         "OpenForward": ["pan.forward"], "RecordOutcome": ["forward.outcome"], "ReconcileForward": ["forward.reconcile"],
         "ReadForward": ["forward.read"], "ExportCards": ["pan.export", "export.request", "export.approve", "export.run", "export.read"],
         "EraseCard": ["record.shred"], "UpdateCard": ["record.update"], "RestoreCard": ["record.restore"],
         "ManageEvents": ["events.read", "events.replay"], "ManageTenant": ["tenant.create", "tenant.change", "tenant.read"],
-        "ReadEvidence": ["retention.read", "evidence.make"], "ReadAudit": ["audit.read", "audit.verify"]}
+        "ReadEvidence": ["retention.read", "evidence.make"], "ReadAudit": READING, "ReadReceipt": READING, "ReadTenantAudit": READING}
 standings = collections.Counter()
 long_ago = until - datetime.timedelta(days=90)
 for grant in facts["access"]["grants"]:

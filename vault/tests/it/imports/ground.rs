@@ -126,7 +126,11 @@ impl Ground {
                 if path.is_dir() {
                     folders.push(path);
                 } else if path.file_name().is_none_or(|name| name != "strongroom-vault") {
-                    let bytes = std::fs::read(&path).unwrap();
+                    let bytes = match std::fs::read(&path) {
+                        // What a database had beside it while it was open.
+                        Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                        read => read.unwrap(),
+                    };
                     let found = bytes.windows(number.len()).any(|window| window == number.as_bytes());
                     assert!(!found, "{}", path.display());
                 }
