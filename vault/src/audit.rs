@@ -40,7 +40,10 @@ pub use finding::FindingRef;
 pub use index::{Indexed, Indexer, row_of};
 pub use layout::{LogFile, bundle_path, history_path, tile_path};
 pub use leaf::{EntryId, EntryMac, InvalidLeaf, Leaf, ReadLeaf};
-pub use proven::{BadReceipt, ProveError, Proven, ProvenEntry, ProvenState, prove, verify_receipt};
+pub use proven::{
+    BadReceipt, ProveError, Proven, ProvenEntry, ProvenState, VerifiedEntry, VerifiedReceipt, prove,
+    verify_receipt,
+};
 pub use receipt::{ReceiptId, Receipts};
 pub use seen::Seen;
 pub use sequencer::{Refusal, Sequencer, StepError, Stepped};

@@ -2,10 +2,11 @@
 """Verify an answered receipt of a Strongroom audit log without Strongroom.
 
     pip install cryptography
-    python3 verify_receipt.py RECEIPT.json --vkey 'ORIGIN+ID+KEY'
+    python3 verify_receipt.py RECEIPT.json --vkey 'ORIGIN+ID+KEY' [--hash-only]
 
 RECEIPT.json is the body of `GET /v1/audit/receipts/{id}`. Checks the checkpoint's signature, that the entries are those the
-receipt names, and that each is in the tree (RFC 9162 §2.1.3.2). Ends with 1 and the first thing that is wrong if anything is.
+receipt names, and that each is in the tree (RFC 9162 §2.1.3.2). Ends with 1 and the first thing that is wrong if anything is. What binds
+an entry to a receipt is in the entry's bytes: without them any entry of the tree would do, so it ends with 1 unless --hash-only.
 Written apart from the vault's own verifier, from the specifications: read it before you trust it.
 """
 import argparse, json, pathlib, sys  # noqa: E401
@@ -40,26 +41,34 @@ def verify(receipt, key):
     boot, first, count = (receipt["id"] + ".1").split(".")[:3]
     if len(receipt["entries"]) != int(count):
         raise Damage(f"the receipt names {count} entries and holds {len(receipt['entries'])}")
+    not_shown = []
     for seq, entry in enumerate(receipt["entries"], int(first)):
         index, leaf_hash = entry["index"], bytes.fromhex(entry["leaf_hash"])
-        if "leaf" in entry:
+        if entry.get("leaf") is not None:
             fields = json.loads(entry["leaf"])
             named = fields["boot_id"] == boot and fields["instance_seq"] == seq
             if not named or sha256(b"\x00", entry["leaf"].encode()) != leaf_hash:
                 raise Damage(f"entry {index} is not the one the receipt names")
+        else:
+            not_shown.append(index)
         if not included(leaf_hash, index, size, [bytes.fromhex(part) for part in entry["proof"]], root):
             raise Damage(f"entry {index} is not in the tree of the checkpoint")
     places = ", ".join(str(entry["index"]) for entry in receipt["entries"])
-    return f"entries {places} are in the tree of {size} entries; root {root.hex()}"
+    lines = [f"entries {places} are in the tree of {size} entries; root {root.hex()}"]
+    lines += [f"entry {index} is in the tree; that it is this receipt's entry is the vault's word" for index in not_shown]
+    return "\n".join(lines), not not_shown
 
 
 if __name__ == "__main__":
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     asked.add_argument("receipt", type=pathlib.Path)
     asked.add_argument("--vkey", required=True)
+    asked.add_argument("--hash-only", action="store_true", help="take the vault's word for entries that are not shown")
     arguments = asked.parse_args()
     try:
-        print(verify(json.loads(arguments.receipt.read_text()), Key(arguments.vkey)))
+        said, is_shown = verify(json.loads(arguments.receipt.read_text()), Key(arguments.vkey))
+        print(said)
+        sys.exit(0 if is_shown or arguments.hash_only else 1)
     except Damage as damage:
         print(f"first: {damage}")
         sys.exit(1)

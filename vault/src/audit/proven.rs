@@ -2,7 +2,8 @@
 //!
 //! Promises: whoever has the log's public key verifies it alone, without vault, database or network; what does not hold is
 //! neither made nor accepted.
-//! Does not promise: that an entry was written by its instance: its MAC needs the vault's key (`audit check`).
+//! Does not promise: that an entry was written by its instance: its MAC needs the vault's key (`audit check`). That an entry is
+//! the receipt's if its bytes are not shown: what binds it to the receipt is in them; verification says which were shown.
 //! Trusts: the database for availability only: a proof from altered tiles does not hold and is not given out.
 //! Upholds: C-55.
 
@@ -69,7 +70,7 @@ impl Proven {
         Self { id: id.to_string(), state: ProvenState::Pending, checkpoint: None, entries: Vec::new() }
     }
 
-    /// The same without the entries' bytes: their hashes prove that they are there, and tell nothing.
+    /// The same without the entries' bytes: their hashes prove that they are there, and tell nothing, not even whose they are.
     #[must_use]
     pub fn without_leaves(mut self) -> Self {
         self.entries.iter_mut().for_each(|entry| entry.leaf = None);
@@ -157,8 +158,35 @@ pub enum BadReceipt {
     NotIncluded(u64),
 }
 
-/// Verifies an answered receipt by the log's key alone. Gives the checkpoint and the places it proves.
-pub fn verify_receipt(document: &[u8], key: &LogKey) -> Result<(Checkpoint, Vec<u64>), BadReceipt> {
+/// What a receipt that holds proves.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[must_use = "an entry that was not shown is the receipt's by the vault's word alone"]
+pub struct VerifiedReceipt {
+    /// Whose tree the entries are in.
+    pub checkpoint: Checkpoint,
+    /// The entries in their order.
+    pub entries: Vec<VerifiedEntry>,
+}
+
+/// One place in the tree, and how far it is known to be the receipt's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct VerifiedEntry {
+    /// Where it stands in the log, from 0.
+    pub index: u64,
+    /// Whether its bytes were shown, which name the receipt's own entry. Without them any other entry of the tree would do.
+    pub is_shown: bool,
+}
+
+impl VerifiedReceipt {
+    /// Whether every entry is shown to be the receipt's own.
+    #[must_use]
+    pub fn is_shown(&self) -> bool {
+        self.entries.iter().all(|entry| entry.is_shown)
+    }
+}
+
+/// Verifies an answered receipt by the log's key alone.
+pub fn verify_receipt(document: &[u8], key: &LogKey) -> Result<VerifiedReceipt, BadReceipt> {
     let proven: Proven = serde_json::from_slice(document).map_err(|_| BadReceipt::Malformed)?;
     let id = ReceiptId::parse(&proven.id).ok_or(BadReceipt::Malformed)?;
     let note = proven.checkpoint.as_deref().filter(|_| proven.state == ProvenState::Sequenced);
@@ -177,7 +205,8 @@ pub fn verify_receipt(document: &[u8], key: &LogKey) -> Result<(Checkpoint, Vec<
             return Err(BadReceipt::NotIncluded(entry.index));
         }
     }
-    Ok((checkpoint, proven.entries.iter().map(|entry| entry.index).collect()))
+    let verified = |entry: &ProvenEntry| VerifiedEntry { index: entry.index, is_shown: entry.leaf.is_some() };
+    Ok(VerifiedReceipt { checkpoint, entries: proven.entries.iter().map(verified).collect() })
 }
 
 fn is_named(leaf: &str, hash: Hash, named: EntryId) -> bool {

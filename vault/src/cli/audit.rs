@@ -74,13 +74,17 @@ enum Command {
     },
     /// Verify a receipt offline: that its entries are in the log. Exit status 1 if they are not shown to be.
     ///
-    /// Needs the answer of `GET /v1/audit/receipts/{id}` and the log's public key, nothing of the vault.
+    /// Needs the answer of `GET /v1/audit/receipts/{id}` and the log's public key, nothing of the vault. An answer without the
+    /// entries' bytes proves that they are in the tree, and not that they are this receipt's: exit status 1 unless `--hash-only`.
     Receipt {
         /// The file the answer was kept in.
         file: PathBuf,
         /// The log's public key, as `audit key` printed it when the log began.
         #[arg(long)]
         vkey: String,
+        /// Take the vault's word that entries which are not shown are this receipt's.
+        #[arg(long)]
+        hash_only: bool,
     },
 }
 
@@ -96,7 +100,7 @@ pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> Result<Exit
             Ok(ExitCode::SUCCESS)
         }
         Command::Verify { log, vkey, quiet, served } => verify(log, &vkey, quiet, served, out).await,
-        Command::Receipt { file, vkey } => receipt(&file, &vkey, out),
+        Command::Receipt { file, vkey, hash_only } => receipt(&file, &vkey, hash_only, out),
     }
 }
 
@@ -139,15 +143,28 @@ async fn check(config: &VaultConfig, out: &mut (dyn Write + Send)) -> Result<Exi
     })
 }
 
-fn receipt(file: &Path, vkey: &str, out: &mut (dyn Write + Send)) -> Result<ExitCode, CliError> {
+fn receipt(
+    file: &Path,
+    vkey: &str,
+    hash_only: bool,
+    out: &mut (dyn Write + Send),
+) -> Result<ExitCode, CliError> {
     let key = LogKey::parse(vkey)?;
     let document = std::fs::read(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
     Ok(match audit::verify_receipt(&document, &key) {
-        Ok((checkpoint, places)) => {
-            let places: Vec<String> = places.iter().map(u64::to_string).collect();
-            let (size, root) = (checkpoint.size, checkpoint.root);
+        Ok(verified) => {
+            let places: Vec<String> = verified.entries.iter().map(|entry| entry.index.to_string()).collect();
+            let (size, root) = (verified.checkpoint.size, verified.checkpoint.root);
             writeln!(out, "entries {} are in the tree of {size} entries; root {root:?}", places.join(", "))?;
-            ExitCode::SUCCESS
+            let not_shown = verified.entries.iter().filter(|entry| !entry.is_shown);
+            for entry in not_shown {
+                let index = entry.index;
+                writeln!(
+                    out,
+                    "entry {index} is in the tree; that it is this receipt's entry is the vault's word"
+                )?;
+            }
+            if hash_only || verified.is_shown() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(bad) => {
             writeln!(out, "first: {bad}")?;

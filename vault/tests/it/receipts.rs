@@ -1,5 +1,6 @@
 //! Receipts: what a caller holds in hand of what was written about it, and who may turn one into a proof.
 
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -42,18 +43,14 @@ async fn proven(vault: &Service, who: &str, receipt: &str) -> Exchange {
 
 /// Verified by the vault's own verifier and by the one written apart from it.
 fn verified_by_both(vault: &Service, document: &[u8], key: &LogKey) {
-    verify_receipt(document, key).unwrap();
-    let file = vault.folder.path().join("receipt.json");
+    assert!(verify_receipt(document, key).unwrap().is_shown());
     let say = |document: &[u8]| {
-        std::fs::write(&file, document).unwrap();
-        let program = concat!(env!("CARGO_MANIFEST_DIR"), "/verify/verify_receipt.py");
-        let mut python = std::process::Command::new(emulator::environment().join("bin/python3"));
-        let output =
-            python.args(["-B", program]).arg(&file).args(["--vkey", &key.to_string()]).output().unwrap();
-        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+        let [ours, theirs] = said(vault, document, key, &[]);
+        assert_eq!(ours.0, theirs.0, "{ours:?} {theirs:?}");
+        theirs
     };
     let (code, said) = say(document);
-    assert!(code == Some(0) && said.contains("in the tree of"), "{said}");
+    assert!(code == Some(0) && said.contains("in the tree of") && !said.contains("word"), "{said}");
     let mut changed: Value = serde_json::from_slice(document).unwrap();
     let first = changed["entries"][0].as_object_mut().unwrap();
     let leaf = first["leaf"].as_str().unwrap().replacen("success", "failure", 1);
@@ -64,6 +61,21 @@ fn verified_by_both(vault: &Service, document: &[u8], key: &LogKey) {
     moved["entries"][0]["index"] = json!(moved["entries"][0]["index"].as_u64().unwrap() + 1);
     let (code, said) = say(moved.to_string().as_bytes());
     assert!(code == Some(1) && said.contains("is not in the tree"), "{said}");
+}
+
+/// Exit status and words of the vault's program and of the one written apart from it.
+fn said(vault: &Service, document: &[u8], key: &LogKey, options: &[&str]) -> [(Option<i32>, String); 2] {
+    let file = vault.folder.path().join("receipt.json");
+    std::fs::write(&file, document).unwrap();
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/verify/verify_receipt.py");
+    let mut python = Command::new(emulator::environment().join("bin/python3"));
+    python.args(["-B", program]);
+    let mut ours = Command::new(env!("CARGO_BIN_EXE_strongroom-vault"));
+    ours.args(["audit", "receipt"]);
+    [ours, python].map(|mut command| {
+        let output = command.arg(&file).args(["--vkey", &key.to_string()]).args(options).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    })
 }
 
 /// A change and a forward of two cards on this vault, each proved by its receipt.
@@ -140,7 +152,14 @@ async fn a_receipt_is_for_the_security_team_and_successes_for_their_tenant_s_rea
     for receipt in [receipt(&stored), receipt(&known)] {
         let shown = proven(&vault, "orchestrator", &receipt).await;
         assert_eq!(shown.json()["entries"][0].get("leaf"), None);
-        verify_receipt(&shown.body(), &key).unwrap();
+        assert!(!verify_receipt(&shown.body(), &key).unwrap().is_shown());
+        // Nobody takes it for a proof of this receipt: under its id any other entry would be in the tree as well.
+        for (options, expected) in [(&[][..], Some(1)), (&["--hash-only"], Some(0))] {
+            for (code, said) in said(&vault, &shown.body(), &key, options) {
+                assert_eq!(code, expected, "{said}");
+                assert!(said.contains("that it is this receipt's entry is the vault's word"), "{said}");
+            }
+        }
         assert!(proven(&vault, "security", &receipt).await.json()["entries"][0]["leaf"].is_string());
     }
 

@@ -93,14 +93,24 @@ async fn a_receipt_is_proved_by_the_newest_checkpoint_and_by_nothing_altered(gro
     for id in &ids {
         let proven = proven(store, *id).await.unwrap();
         let document = serde_json::to_vec(&proven).unwrap();
-        let (checkpoint, places) = verify_receipt(&document, &key()).unwrap();
-        assert_eq!(checkpoint.size, 466);
+        let verified = verify_receipt(&document, &key()).unwrap();
+        assert_eq!(verified.checkpoint.size, 466);
+        let places: Vec<u64> = verified.entries.iter().map(|entry| entry.index).collect();
         assert_eq!(places, (at..at + u64::from(id.count())).collect::<Vec<_>>());
+        assert!(verified.is_shown());
         let hashes = serde_json::to_vec(&proven.clone().without_leaves()).unwrap();
-        assert_eq!(verify_receipt(&hashes, &key()).unwrap().1, places);
+        let hashed = verify_receipt(&hashes, &key()).unwrap();
+        assert!(hashed.entries.iter().zip(places).all(|(entry, place)| entry.index == place));
+        assert!(hashed.entries.iter().all(|entry| !entry.is_shown) && !hashed.is_shown());
         at += u64::from(id.count());
     }
     refuses_what_was_changed(store, ids[5]).await;
+    // One entry that is not shown is enough: another's proof under this id is no proof of it.
+    let mut others = proven(store, ids[5]).await.unwrap();
+    others.entries[0] = proven(store, ids[0]).await.unwrap().without_leaves().entries.remove(0);
+    let verified = verify_receipt(&serde_json::to_vec(&others).unwrap(), &key()).unwrap();
+    let shown: Vec<bool> = verified.entries.iter().map(|entry| entry.is_shown).collect();
+    assert_eq!((shown, verified.is_shown()), ([&[false][..], &[true; 7]].concat(), false));
 
     // An entry or a tile that was altered below proves nothing.
     let blob = if ground.is_postgres() { "decode('00', 'hex')" } else { "X'00'" };
