@@ -2,6 +2,7 @@
 //!
 //! Promises: a checkpoint is signed only for a tree that a commit under this sequencer's fence made durable, and only after
 //! that tree was shown to continue the newest exported checkpoint; two sequencers never extend the same tree.
+//! Nothing is refused for good on what was seen while another sequencer signed.
 //! Does not promise: that entries are in the order they were written across instances. Within one they are.
 //! Trusts: the lease row for order, not for honesty: what the database says of the past is held against what was exported.
 //! Upholds: C-44.
@@ -102,6 +103,12 @@ struct Held {
     tree: Tree,
     /// Size of the newest checkpoint that was kept and exported.
     published: u64,
+}
+
+/// The newest checkpoints outside the database.
+struct Exported {
+    in_folder: Option<Result<Checkpoint, BadCheckpoint>>,
+    in_bucket: Option<Result<Checkpoint, BadCheckpoint>>,
 }
 
 impl Sequencer {
@@ -227,54 +234,64 @@ impl Sequencer {
     }
 
     /// Takes the lease if it is free. If nothing can be signed under it, it is given up at once: another replica may see what
-    /// this one does not.
+    /// this one does not. What was exported is asked before: storage may take longer to answer than a lease lasts, and what it
+    /// held then is no more than the head that is read later.
     async fn take_over(&self) -> Result<Result<Option<Held>, Refusal>, StepError> {
+        if !self.store.lease_is_free(self.holder, self.clock.now()).await? {
+            return Ok(Ok(None));
+        }
+        let exported = self.exported().await?;
         let now = self.clock.now();
         let Some(lease) = self.store.take_lease(self.holder, now, now.plus(LEASE)).await? else {
             return Ok(Ok(None));
         };
-        let judged = self.judge(lease).await;
-        if !matches!(judged, Ok(Ok(_))) {
-            // If it cannot be said, the lease ends by itself.
-            let _ = self.store.keep_lease(lease, Timestamp::from_unix_micros(0)).await;
+        let past = Timestamp::from_unix_micros(0);
+        match self.judge(lease, exported).await {
+            Ok(Ok(held)) => Ok(Ok(Some(held))),
+            // Only while nobody else had the lease is what was read one state of the log.
+            Ok(Err(refusal)) if self.store.keep_lease(lease, past).await? => Ok(Err(refusal)),
+            Ok(Err(_)) => Ok(Ok(None)),
+            Err(error) => {
+                // If it cannot be said, the lease ends by itself.
+                let _ = self.store.keep_lease(lease, past).await;
+                Err(error)
+            }
         }
-        judged.map(|judged| judged.map(Some))
+    }
+
+    /// Storage that does not answer is no reason to sign: what it holds is not known.
+    async fn exported(&self) -> Result<Exported, StepError> {
+        let in_folder = self.folder.as_ref().map(|folder| folder.newest(&self.key)).transpose();
+        let in_folder = in_folder.map_err(ExportError::from)?.flatten();
+        let in_bucket = match &self.bucket {
+            Some((bucket, _)) => bucket.newest(&self.key).await.map_err(ExportError::from)?,
+            None => None,
+        };
+        Ok(Exported { in_folder, in_bucket: in_bucket.map(|newest| newest.checkpoint) })
     }
 
     /// Proves that the tree continues what was published.
-    async fn judge(&self, lease: Lease) -> Result<Result<Held, Refusal>, StepError> {
+    async fn judge(&self, lease: Lease, exported: Exported) -> Result<Result<Held, Refusal>, StepError> {
         let head = self.store.log_head().await?;
         let tree = tree_of(&*self.store, head.size).await?.filter(|tree| tree.root() == head.root);
         let Some(tree) = tree else { return Ok(Err(Refusal::Tiles)) };
         let kept = self.store.newest_checkpoint().await?;
-        let kept = kept.map(|kept| self.key.open(&kept.note)).transpose().map_err(Refusal::Foreign);
-        let exported = self.folder.as_ref().map(|folder| folder.newest(&self.key)).transpose();
-        let exported = exported.map_err(ExportError::from)?.flatten().transpose().map_err(Refusal::Foreign);
-        let (kept, exported) = match (kept, exported) {
-            (Ok(kept), Ok(exported)) => (kept, exported),
-            (Err(refusal), _) | (_, Err(refusal)) => return Ok(Err(refusal)),
+        let kept = kept.map(|kept| self.key.open(&kept.note)).transpose();
+        let (in_folder, in_bucket) = (exported.in_folder.transpose(), exported.in_bucket.transpose());
+        let (kept, in_folder, in_bucket) = match (kept, in_folder, in_bucket) {
+            (Ok(kept), Ok(in_folder), Ok(in_bucket)) => (kept, in_folder, in_bucket),
+            (Err(bad), _, _) | (_, Err(bad), _) | (_, _, Err(bad)) => return Ok(Err(Refusal::Foreign(bad))),
         };
-        let in_bucket = match self.newest_in_bucket().await? {
-            Ok(in_bucket) => in_bucket,
-            Err(bad) => return Ok(Err(Refusal::Foreign(bad))),
-        };
-        for checkpoint in kept.iter().chain(&exported).chain(&in_bucket) {
+        for checkpoint in kept.iter().chain(&in_folder).chain(&in_bucket) {
             if let Some(refusal) = self.contradiction(&tree, checkpoint).await? {
                 return Ok(Err(refusal));
             }
         }
         let published = match &self.folder {
-            Some(_) => exported.map_or(0, |checkpoint| checkpoint.size),
+            Some(_) => in_folder.map_or(0, |checkpoint| checkpoint.size),
             None => kept.map_or(0, |checkpoint| checkpoint.size),
         };
         Ok(Ok(Held { lease, tree, published }))
-    }
-
-    /// The newest checkpoint in the bucket. Storage that does not answer is no reason to sign: what it holds is not known.
-    async fn newest_in_bucket(&self) -> Result<Result<Option<Checkpoint>, BadCheckpoint>, StepError> {
-        let Some((bucket, _)) = &self.bucket else { return Ok(Ok(None)) };
-        let newest = bucket.newest(&self.key).await.map_err(ExportError::from)?;
-        Ok(newest.map(|newest| newest.checkpoint).transpose())
     }
 
     /// How the database's tree contradicts a checkpoint that was published, if it does.

@@ -107,6 +107,9 @@ pub trait LogStore: Send + Sync {
     /// The data key the log's signing key derives from: the first one anybody proposed.
     async fn log_signer(&self, proposed: DataKeyId) -> Result<DataKeyId, StoreError>;
 
+    /// Whether [`Self::take_lease`] would give the right at `now`. Changes nothing.
+    async fn lease_is_free(&self, holder: BootId, now: Timestamp) -> Result<bool, StoreError>;
+
     /// The right to extend the tree, if nobody else holds it at `now`.
     async fn take_lease(
         &self,
@@ -166,6 +169,17 @@ macro_rules! log_store {
                     .fetch_one(&self.$readers)
                     .await?;
                 Ok(DataKeyId::from_uuid(signer))
+            }
+
+            async fn lease_is_free(&self, holder: BootId, now: Timestamp) -> Result<bool, StoreError> {
+                let free = sqlx::query(
+                    "SELECT 1 FROM log_head WHERE id = 1 AND (lease_until <= $1 OR holder = $2)",
+                )
+                .bind(now.unix_micros())
+                .bind(holder.as_uuid())
+                .fetch_optional(&self.$readers)
+                .await?;
+                Ok(free.is_some())
             }
 
             async fn take_lease(

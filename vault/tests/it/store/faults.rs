@@ -52,6 +52,8 @@ pub(crate) enum Fault {
     LateCommit,
     /// No new connection.
     Away,
+    /// Another sequencer takes the lease once this one has read the head, and keeps it.
+    Overtaken,
 }
 
 /// A store with a list of faults, one for each transaction or connection.

@@ -13,6 +13,8 @@ use strongroom_vault::audit::{
     Stepped, verify,
 };
 use strongroom_vault::config::BucketConfig;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::both;
 use super::ground::Ground;
@@ -193,6 +195,45 @@ async fn a_bucket_that_contradicts_stops_the_signing_and_is_not_written_over() {
     let newest = export.newest().unwrap();
     assert!(matches!(export.export(&newest).await, Err(BucketExportError::Contradicted)));
     assert_eq!(storage.administer(&["versions", "test/checkpoint"]).trim(), "2");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bucket_that_answers_after_a_lease_s_end_stops_no_log() {
+    let ground = Ground::sqlite().await;
+    ground.clock.go_on_to_now();
+    let storage = tokio::task::spawn_blocking(|| Storage::start("locked")).await.unwrap();
+    write(&ground, 20).await;
+    // The way of one replica to the storage is slow: nothing comes through until it is let through.
+    let relay = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("https://localhost:{}", relay.local_addr().unwrap().port());
+    let settings = storage.settings().replace(&storage.endpoint, &endpoint);
+    let (mut slow, goes_on) = replica_with(&ground, 1, storage.bucket(&ground, &settings));
+    let stepping = tokio::spawn(async move { (slow.step().await.unwrap(), slow) });
+    let (mut asked, _) = relay.accept().await.unwrap();
+    // Meanwhile a lease ends, and another replica signs and exports, more than once.
+    ground.clock.go_on(LONG);
+    let (mut fast, export) = replica(&ground, 2, &storage);
+    for (entries, size) in [(22, 22), (302, 324)] {
+        assert_eq!(fast.step().await.unwrap(), Stepped::Sequenced { entries, size });
+        export.export(&export.newest().unwrap()).await.unwrap();
+        write(&ground, 300).await;
+    }
+    let authority = storage.endpoint.trim_start_matches("https://").to_owned();
+    let relaying = tokio::spawn(async move {
+        loop {
+            let mut to = TcpStream::connect(authority.replace("localhost", "127.0.0.1")).await.unwrap();
+            tokio::spawn(async move { copy_bidirectional(&mut asked, &mut to).await });
+            (asked, _) = relay.accept().await.unwrap();
+        }
+    });
+    let (stepped, mut slow) = stepping.await.unwrap();
+    assert_eq!(stepped, Stepped::Waiting);
+    assert_eq!(slow.step().await.unwrap(), Stepped::Waiting);
+    // It is not refused for good: a lease later it goes on from what the other signed.
+    ground.clock.go_on(LONG);
+    assert_eq!(slow.step().await.unwrap(), Stepped::Sequenced { entries: 302, size: 626 });
+    drop(goes_on);
+    relaying.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

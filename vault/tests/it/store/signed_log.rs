@@ -79,6 +79,7 @@ both! {
     an_entry_removed_before_it_was_taken_in_leaves_a_hole;
     an_export_that_was_interrupted_is_made_whole;
     an_extension_whose_answer_is_lost_is_neither_lost_nor_made_twice;
+    what_is_seen_after_the_lease_was_lost_refuses_nothing;
     rows_no_vault_wrote_are_not_signed_and_hide_nothing;
 }
 
@@ -255,6 +256,20 @@ async fn an_extension_whose_answer_is_lost_is_neither_lost_nor_made_twice(mut gr
     }
     assert_eq!(sequencer.step().await.unwrap(), Stepped::Sequenced { entries: 0, size: 314 });
     sound(folder.path(), 314);
+}
+
+async fn what_is_seen_after_the_lease_was_lost_refuses_nothing(mut ground: Ground) {
+    write(&ground, 10).await;
+    sequencer(&ground, 1, None).step().await.unwrap();
+    ground.clock.go_on(LONG);
+    ground.tamper("DELETE FROM log_tiles").await;
+    FaultyStore::under(&mut ground, &[Fault::Overtaken]);
+    let mut slow = sequencer(&ground, 2, None);
+    assert_eq!(slow.step().await.unwrap(), Stepped::Waiting);
+    assert_eq!(slow.step().await.unwrap(), Stepped::Waiting);
+    // What is still so when it has the lease stops it.
+    ground.tamper("UPDATE log_head SET lease_until = 0").await;
+    assert_eq!(slow.step().await.unwrap(), Stepped::Refused(Refusal::Tiles));
 }
 
 async fn rows_no_vault_wrote_are_not_signed_and_hide_nothing(ground: Ground) {

@@ -63,7 +63,17 @@ impl LogStore for FaultyStore {
     }
 
     async fn log_head(&self) -> Result<LogHead, StoreError> {
-        self.inner.log_head().await
+        let head = self.inner.log_head().await?;
+        let is_overtaken = self.faults.lock().unwrap().pop_front_if(|fault| *fault == Fault::Overtaken);
+        if is_overtaken.is_some() {
+            let (other, end) = (BootId::from_uuid(uuid::Uuid::max()), Timestamp::from_unix_micros(i64::MAX));
+            assert!(self.inner.take_lease(other, end, end).await?.is_some());
+        }
+        Ok(head)
+    }
+
+    async fn lease_is_free(&self, holder: BootId, now: Timestamp) -> Result<bool, StoreError> {
+        self.inner.lease_is_free(holder, now).await
     }
 
     async fn log_signer(&self, proposed: DataKeyId) -> Result<DataKeyId, StoreError> {
