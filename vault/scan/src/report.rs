@@ -54,23 +54,21 @@ pub struct Located {
 }
 
 impl Located {
-    /// Names the place for the ignore list: the first 32 hex digits of `SHA-256("strongroom/scan-location/v1" 00 ‖ LP(path) ‖
-    /// LP(members) ‖ LP(offset) ‖ LP(encoding) ‖ LP(brand and length) ‖ LP(bin) ‖ LP(last4))`. Made of what is shown and of
-    /// nothing else: a hash of the number would be the number.
+    /// Names the place for the ignore list: the first 32 hex digits of `SHA-256("strongroom/scan-location/v2" 00 ‖ LP(path) ‖
+    /// LP(members) ‖ LP(offset) ‖ LP(encoding) ‖ LP(brand and length))`. Made of what is shown without facts too and of
+    /// nothing else: from a hash of digits next to all the rest, those digits are found by trying.
     #[must_use]
     pub fn location(&self) -> String {
         let finding = &self.finding;
         let kind = if self.in_name { "name" } else { finding.encoding.as_str() };
         let mut hash = Sha256::new();
-        hash.update(b"strongroom/scan-location/v1\0");
+        hash.update(b"strongroom/scan-location/v2\0");
         for part in [
             self.path.as_str(),
             &members(finding),
             &finding.offset.to_string(),
             kind,
             &format!("{} {}", finding.brand.as_str(), finding.length),
-            finding.shown.bin().unwrap_or(""),
-            finding.shown.last4(),
         ] {
             // Longer than a path may be, it is told apart by what follows.
             hash.update(u16::try_from(part.len()).unwrap_or(u16::MAX).to_be_bytes());

@@ -85,7 +85,8 @@ fn a_location_stays_and_changes_with_what_is_there() {
     let first = location(&number("453201511283036"));
     assert_eq!(first, location(&number("453201511283036")));
     assert_ne!(first, location(&format!(" {}", number("453201511283036"))), "elsewhere");
-    assert_ne!(first, location(&number("453201511283037")), "another number");
+    assert_ne!(first, location(&number("37144963539843")), "another brand and length");
+    assert_eq!(first, location(&number("416161511283999")), "no digit of a number is in it: it can be told");
 }
 
 #[test]
