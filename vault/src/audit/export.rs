@@ -94,8 +94,8 @@ impl LogFolder {
             self.keep(bundles(store, at, end).await?).await?;
             at = end;
         }
-        for level in 0_u8..8 {
-            self.keep(tiles(store, level, from, checkpoint.size).await?).await?;
+        for (id, hashes) in changed_tiles(from, checkpoint.size) {
+            self.keep(vec![tile(store, id, hashes).await?]).await?;
         }
         let (folder, size, note) = (self.clone(), checkpoint.size, note.to_owned());
         blocking(move || {
@@ -171,23 +171,25 @@ async fn bundles(store: &dyn Store, from: u64, end: u64) -> Result<Vec<NewFile>,
     (from / TILE_WIDTH as u64..).zip(entries.chunks(TILE_WIDTH)).map(file).collect()
 }
 
-/// The tiles of a level that are not what they were when the tree had `from` entries.
-async fn tiles(store: &dyn Store, level: u8, from: u64, size: u64) -> Result<Vec<NewFile>, ExportError> {
+/// The tiles that are not what they were when the tree had `from` entries, and how many hashes each has.
+fn changed_tiles(from: u64, size: u64) -> impl Iterator<Item = (TileId, usize)> {
     let width = TILE_WIDTH as u64;
-    let (before, now) = (from >> (8 * u32::from(level)), size >> (8 * u32::from(level)));
-    let mut files = Vec::new();
-    for number in before / width..now.div_ceil(width) {
-        let id = TileId { level, number };
-        let hashes = usize::try_from((now - number * width).min(width)).unwrap_or(TILE_WIDTH);
-        if now == before || hashes == 0 {
-            continue;
-        }
-        let tile = store.log_tiles(&[id]).await?.pop().ok_or(ExportError::Incomplete)?;
-        let hashes = tile.hashes.get(..hashes).ok_or(ExportError::Incomplete)?.to_vec();
-        let tile = Tile { id, hashes };
-        files.push(NewFile::new(|width| tile_path(id, width), tile.hashes.len(), tile.bytes()));
-    }
-    Ok(files)
+    (0_u8..8).flat_map(move |level| {
+        let (before, now) = (from >> (8 * u32::from(level)), size >> (8 * u32::from(level)));
+        let end = if now == before { 0 } else { now.div_ceil(width) };
+        (before / width..end).map(move |number| {
+            let hashes = usize::try_from((now - number * width).min(width)).unwrap_or(TILE_WIDTH);
+            (TileId { level, number }, hashes)
+        })
+    })
+}
+
+/// One tile: a log that is exported for the first time has millions, and none is kept longer than it takes to write it.
+async fn tile(store: &dyn Store, id: TileId, hashes: usize) -> Result<NewFile, ExportError> {
+    let tile = store.log_tiles(&[id]).await?.pop().ok_or(ExportError::Incomplete)?;
+    let hashes = tile.hashes.get(..hashes).ok_or(ExportError::Incomplete)?.to_vec();
+    let tile = Tile { id, hashes };
+    Ok(NewFile::new(|width| tile_path(id, width), tile.hashes.len(), tile.bytes()))
 }
 
 /// Writing waits for the disk: not on the threads that serve requests.

@@ -24,7 +24,7 @@ use strongroom_sealing::AwsSigningKey;
 use tokio::time::Instant;
 
 use super::request::Account;
-use super::{BUNDLES_AT_ONCE, ExportError, NewFile, bundles, tiles};
+use super::{BUNDLES_AT_ONCE, ExportError, NewFile, bundles, changed_tiles, tile};
 use crate::audit::checkpoint::{BadCheckpoint, Checkpoint, LogKey};
 use crate::audit::layout::{CHECKPOINT, HISTORY_BITS, history_path};
 use crate::audit::tree::TILE_WIDTH;
@@ -148,8 +148,8 @@ impl LogBucket {
             self.keep(bundles(store, at, end).await?).await?;
             at = end;
         }
-        for level in 0_u8..8 {
-            self.keep(tiles(store, level, from, checkpoint.size).await?).await?;
+        for (id, hashes) in changed_tiles(from, checkpoint.size) {
+            self.keep(vec![tile(store, id, hashes).await?]).await?;
         }
         self.keep_history(store, from, checkpoint.size).await?;
         let mut condition = HeaderMap::new();

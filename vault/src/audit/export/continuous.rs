@@ -74,12 +74,12 @@ impl BucketExport {
         self.published.borrow().clone()
     }
 
-    /// Exports until `stop`, then once more.
+    /// Exports until `stop`, then once more. An export that runs then ends at once: the last begins from the checkpoint that is there.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut looks = interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while stop.run_until_cancelled(looks.tick()).await.is_some() {
-            self.look().await;
+            let _ = stop.run_until_cancelled(self.look()).await;
         }
         if tokio::time::timeout(LAST_TIME_MAX, self.look()).await.is_err() {
             tracing::warn!("the end of the log was not exported to object storage: it takes too long");

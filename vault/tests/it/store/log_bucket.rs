@@ -15,6 +15,10 @@ use strongroom_vault::audit::{
 use strongroom_vault::config::BucketConfig;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::both;
 use super::ground::Ground;
@@ -22,6 +26,8 @@ use crate::aws::emulator::{self, Emulator};
 use crate::events::ground::Certificate;
 
 const LONG: Duration = Duration::from_secs(60);
+/// Less than an export waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(25);
 
 both! {
     what_is_signed_is_exported_locked_and_verifies;
@@ -81,6 +87,18 @@ impl Storage {
         let config: BucketConfig = toml::from_str(settings).unwrap();
         config.check().unwrap();
         Arc::new(LogBucket::open(&config, ground.clock.clone()).unwrap())
+    }
+
+    /// Lets this connection through to the storage, and those that come.
+    fn relay(&self, listener: TcpListener, mut asked: TcpStream) -> JoinHandle<()> {
+        let authority = self.endpoint.trim_start_matches("https://").replace("localhost", "127.0.0.1");
+        tokio::spawn(async move {
+            loop {
+                let mut to = TcpStream::connect(&authority).await.unwrap();
+                tokio::spawn(async move { copy_bidirectional(&mut asked, &mut to).await });
+                (asked, _) = listener.accept().await.unwrap();
+            }
+        })
     }
 
     /// Its newest state, as a folder.
@@ -209,7 +227,7 @@ async fn a_bucket_that_answers_after_a_lease_s_end_stops_no_log() {
     let settings = storage.settings().replace(&storage.endpoint, &endpoint);
     let (mut slow, goes_on) = replica_with(&ground, 1, storage.bucket(&ground, &settings));
     let stepping = tokio::spawn(async move { (slow.step().await.unwrap(), slow) });
-    let (mut asked, _) = relay.accept().await.unwrap();
+    let (asked, _) = relay.accept().await.unwrap();
     // Meanwhile a lease ends, and another replica signs and exports, more than once.
     ground.clock.go_on(LONG);
     let (mut fast, export) = replica(&ground, 2, &storage);
@@ -218,14 +236,7 @@ async fn a_bucket_that_answers_after_a_lease_s_end_stops_no_log() {
         export.export(&export.newest().unwrap()).await.unwrap();
         write(&ground, 300).await;
     }
-    let authority = storage.endpoint.trim_start_matches("https://").to_owned();
-    let relaying = tokio::spawn(async move {
-        loop {
-            let mut to = TcpStream::connect(authority.replace("localhost", "127.0.0.1")).await.unwrap();
-            tokio::spawn(async move { copy_bidirectional(&mut asked, &mut to).await });
-            (asked, _) = relay.accept().await.unwrap();
-        }
-    });
+    let relaying = storage.relay(relay, asked);
     let (stepped, mut slow) = stepping.await.unwrap();
     assert_eq!(stepped, Stepped::Waiting);
     assert_eq!(slow.step().await.unwrap(), Stepped::Waiting);
@@ -234,6 +245,31 @@ async fn a_bucket_that_answers_after_a_lease_s_end_stops_no_log() {
     assert_eq!(slow.step().await.unwrap(), Stepped::Sequenced { entries: 302, size: 626 });
     drop(goes_on);
     relaying.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_that_waits_for_the_storage_ends_with_the_process_and_is_made_once_more() {
+    let ground = Ground::sqlite().await;
+    ground.clock.go_on_to_now();
+    let storage = tokio::task::spawn_blocking(|| Storage::start("locked")).await.unwrap();
+    let (mut sequencer, export) = replica(&ground, 1, &storage);
+    write(&ground, 5).await;
+    sequencer.step().await.unwrap();
+    let relay = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("https://localhost:{}", relay.local_addr().unwrap().port());
+    let bucket = storage.bucket(&ground, &storage.settings().replace(&storage.endpoint, &endpoint));
+    let (_tell, published) = watch::channel(export.newest());
+    let waits = BucketExport::new(Arc::clone(&ground.store), ground.clock.clone(), key(), bucket, published);
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(waits.run(stop.clone()));
+    // It asks and gets no answer when the process is told to end: it asks anew, before it would give the answer up.
+    let (_unanswered, _) = relay.accept().await.unwrap();
+    stop.cancel();
+    let (asked, _) = timeout(PATIENCE, relay.accept()).await.expect("the export hangs").unwrap();
+    let relaying = storage.relay(relay, asked);
+    running.await.unwrap();
+    relaying.abort();
+    sound(storage.fetched().path(), 7);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

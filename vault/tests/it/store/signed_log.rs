@@ -79,6 +79,7 @@ both! {
     an_entry_removed_before_it_was_taken_in_leaves_a_hole;
     an_export_that_was_interrupted_is_made_whole;
     an_extension_whose_answer_is_lost_is_neither_lost_nor_made_twice;
+    each_tile_is_exported_as_it_is_read;
     what_is_seen_after_the_lease_was_lost_refuses_nothing;
     rows_no_vault_wrote_are_not_signed_and_hide_nothing;
 }
@@ -256,6 +257,18 @@ async fn an_extension_whose_answer_is_lost_is_neither_lost_nor_made_twice(mut gr
     }
     assert_eq!(sequencer.step().await.unwrap(), Stepped::Sequenced { entries: 0, size: 314 });
     sound(folder.path(), 314);
+}
+
+async fn each_tile_is_exported_as_it_is_read(ground: Ground) {
+    let folder = tempfile::tempdir().unwrap();
+    write(&ground, 600).await;
+    sequencer(&ground, 1, None).step().await.unwrap();
+    ground.clock.go_on(LONG);
+    // A tile that is missing ends the export; the one before it is there.
+    ground.tamper("DELETE FROM log_tiles WHERE level = 0 AND number = 1").await;
+    assert!(sequencer(&ground, 2, Some(folder.path())).step().await.is_err());
+    assert!(folder.path().join("tile/0/000").is_file());
+    assert!(!folder.path().join("tile/0/001").exists() && !folder.path().join("checkpoint").exists());
 }
 
 async fn what_is_seen_after_the_lease_was_lost_refuses_nothing(mut ground: Ground) {
