@@ -151,7 +151,6 @@ impl LogBucket {
         for (id, hashes) in changed_tiles(from, checkpoint.size) {
             self.keep(vec![tile(store, id, hashes).await?]).await?;
         }
-        self.keep_history(store, from, checkpoint.size).await?;
         let mut condition = HeaderMap::new();
         match newest {
             Some(newest) => condition.insert(IF_MATCH, newest.version.clone()),
@@ -170,14 +169,37 @@ impl LogBucket {
     }
 
     /// Files of the history that have got all their checkpoints. Those of the last one are versions of `checkpoint`.
-    async fn keep_history(&self, store: &dyn Store, from: u64, size: u64) -> Result<(), ExportError> {
-        for number in from >> HISTORY_BITS..size >> HISTORY_BITS {
+    ///
+    /// After the checkpoint, as in a folder: a history that is ahead means that the newest was put back. What a process that
+    /// ended in between left out is made up for: every file is written that is not there, beyond the first `known`. Gives how
+    /// many there are.
+    pub(in crate::audit) async fn keep_history(
+        &self,
+        store: &dyn Store,
+        known: u64,
+        size: u64,
+    ) -> Result<u64, ExportError> {
+        let complete = size >> HISTORY_BITS;
+        let mut next = complete;
+        // The oldest is written first: those before one that is there are there.
+        while next > known && !self.has(&history_path((next - 1) << HISTORY_BITS)).await? {
+            next -= 1;
+        }
+        for number in next..complete {
             let begin = number << HISTORY_BITS;
             let notes = store.checkpoints(begin, begin + (1 << HISTORY_BITS)).await?;
             let bytes: Vec<u8> = notes.iter().flat_map(|note| [note.as_bytes(), b"\n"].concat()).collect();
             self.put(&history_path(begin), bytes.into(), self.kept_for, HeaderMap::new()).await?;
         }
-        Ok(())
+        Ok(complete)
+    }
+
+    async fn has(&self, path: &Path) -> Result<bool, BucketError> {
+        match self.ask(&Method::HEAD, path, HeaderMap::new(), Bytes::new()).await?.status {
+            StatusCode::OK => Ok(true),
+            StatusCode::NOT_FOUND => Ok(false),
+            status => Err(BucketError::Refused(status)),
+        }
     }
 
     /// Writes an object, reads it back, and sees that it is held.

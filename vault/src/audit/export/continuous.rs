@@ -5,6 +5,7 @@
 //! Upholds: C-56.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use strongroom_domain::{Clock, Timestamp};
@@ -51,6 +52,8 @@ pub struct BucketExport {
     published: watch::Receiver<Option<Published>>,
     /// Size of the newest checkpoint known to be in the bucket.
     exported: u64,
+    /// How many files of the history are known to be there.
+    history: AtomicU64,
     /// Since when it is behind.
     behind_since: Option<Timestamp>,
 }
@@ -65,7 +68,16 @@ impl BucketExport {
         bucket: Arc<LogBucket>,
         published: watch::Receiver<Option<Published>>,
     ) -> Self {
-        Self { store, clock, key, bucket, published, exported: 0, behind_since: None }
+        Self {
+            store,
+            clock,
+            key,
+            bucket,
+            published,
+            exported: 0,
+            history: AtomicU64::new(0),
+            behind_since: None,
+        }
     }
 
     /// What was published last.
@@ -132,6 +144,7 @@ impl BucketExport {
                 return Err(BucketExportError::Contradicted);
             }
             if known.size >= size {
+                self.keep_history(known.size).await?;
                 return Ok(size);
             }
             from = known.size;
@@ -140,7 +153,18 @@ impl BucketExport {
         match self.bucket.bring_up(&*self.store, newest.as_ref(), from, checkpoint, note).await {
             // Another replica took over and was faster: what it wrote is judged at the next look.
             Err(ExportError::Bucket(BucketError::Overtaken)) => Ok(from),
-            result => result.map(|()| size).map_err(BucketExportError::Export),
+            Err(error) => Err(error.into()),
+            Ok(()) => {
+                self.keep_history(size).await?;
+                Ok(size)
+            }
         }
+    }
+
+    async fn keep_history(&self, size: u64) -> Result<(), ExportError> {
+        let known = self.history.load(Ordering::Relaxed);
+        let there = self.bucket.keep_history(&*self.store, known, size).await?;
+        self.history.fetch_max(there, Ordering::Relaxed);
+        Ok(())
     }
 }

@@ -5,6 +5,7 @@ fetch FOLDER       the newest version of every object, as files
 locks              [name, mode, days held from now, may the newest version be deleted] of each object, a line each
 versions NAME      how many versions an object has
 spoil NAME         writes another object over it
+put NAME TEXT      writes this object
 """
 import datetime, json, pathlib, sys  # noqa: E401
 
@@ -42,6 +43,8 @@ elif verb == "locks":
             deleted = False
         print(json.dumps([name, head["ObjectLockMode"], round(until.total_seconds() / 86400), deleted]))
 elif verb == "versions":
-    print(len(storage.list_object_versions(Bucket=bucket, Prefix=given[0])["Versions"]))
+    print(len(storage.list_object_versions(Bucket=bucket, Prefix=given[0]).get("Versions", [])))
 elif verb == "spoil":
     storage.put_object(Bucket=bucket, Key=given[0], Body=b"spoilt")
+elif verb == "put":
+    storage.put_object(Bucket=bucket, Key=given[0], Body=given[1].encode())

@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::both;
+use super::faults::{Fault, FaultyStore};
 use super::ground::Ground;
 use crate::aws::emulator::{self, Emulator};
 use crate::events::ground::Certificate;
@@ -245,6 +246,44 @@ async fn a_bucket_that_answers_after_a_lease_s_end_stops_no_log() {
     assert_eq!(slow.step().await.unwrap(), Stepped::Sequenced { entries: 302, size: 626 });
     drop(goes_on);
     relaying.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_history_in_a_bucket_is_never_ahead_and_has_no_gap_after_a_crash() {
+    let mut ground = Ground::sqlite().await;
+    ground.clock.go_on_to_now();
+    let faults = FaultyStore::under(&mut ground, &[]);
+    let storage = tokio::task::spawn_blocking(|| Storage::start("locked")).await.unwrap();
+    // A log that soon ends its first file of the history, exported so far.
+    write(&ground, 1).await;
+    let many = "WITH RECURSIVE n(seq) AS (SELECT 3 UNION ALL SELECT seq + 1 FROM n WHERE seq < 65499)";
+    let insert = format!("INSERT INTO audit_entries {many} SELECT boot_id, seq, X'7b7d' FROM audit_boots, n");
+    ground.tamper(&insert).await;
+    ground.tamper("UPDATE audit_boots SET next_seq = 65500").await;
+    let (mut sequencer, export) = replica(&ground, 1, &storage);
+    assert_eq!(sequencer.step().await.unwrap(), Stepped::Sequenced { entries: 65_500, size: 65_500 });
+    let first = export.newest().unwrap();
+    storage.administer(&["put", "test/checkpoint", &first.note]);
+    write(&ground, 300).await;
+    assert_eq!(sequencer.step().await.unwrap(), Stepped::Sequenced { entries: 302, size: 65_802 });
+    let second = export.newest().unwrap();
+    let versions = || {
+        ["test/checkpoint", "test/history/000"]
+            .map(|name| storage.administer(&["versions", name]).trim().to_owned())
+    };
+
+    // The process ends before the history is written: the checkpoint is there, and not the other way round.
+    faults.lock().unwrap().push_back(Fault::Away);
+    assert!(export.export(&second).await.is_err());
+    assert_eq!(versions(), ["2", "0"]);
+    // The next one makes up for it, once, though there is nothing else to export.
+    for _ in 0..2 {
+        let (_, next) = replica(&ground, 1, &storage);
+        assert_eq!(next.export(&second).await.unwrap(), 65_802);
+        assert_eq!(versions(), ["2", "1"]);
+    }
+    let history = std::fs::read_to_string(storage.fetched().path().join("test/history/000")).unwrap();
+    assert_eq!(history, format!("{}\n", first.note));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -118,7 +118,11 @@ impl LogStore for FaultyStore {
     }
 
     async fn checkpoints(&self, from: u64, until: u64) -> Result<Vec<String>, StoreError> {
-        self.inner.checkpoints(from, until).await
+        let is_away = self.faults.lock().unwrap().pop_front_if(|fault| *fault == Fault::Away);
+        match is_away {
+            Some(_) => Err(StoreError::Away("a fault of the test")),
+            None => self.inner.checkpoints(from, until).await,
+        }
     }
 }
 
