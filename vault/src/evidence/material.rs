@@ -76,6 +76,9 @@ pub(super) fn measure(config: &VaultConfig) -> Measured {
     {
         measured.read("authority of the database", file);
     }
+    if let Some(file) = config.audit.bucket.as_ref().and_then(|bucket| bucket.roots_file.as_ref()) {
+        measured.read("authority of the log's bucket", file);
+    }
     measured
 }
 
@@ -143,5 +146,30 @@ fn sha256_of(path: &Path) -> io::Result<String> {
             0 => return Ok(hex::encode(hash.finalize())),
             read => hash.update(&chunk[..read]),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    const FULL: &str = include_str!("../../../deploy/config/vault.full.toml");
+
+    #[test]
+    fn the_authority_of_the_logs_bucket_is_measured() {
+        let mut config = VaultConfig::parse(Path::new("vault.toml"), FULL).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("roots.pem");
+        config.audit.bucket.as_mut().unwrap().roots_file = Some(PathBuf::from(&file));
+        let shown = file.display().to_string();
+        assert!(measure(&config).unreadable.contains(&shown), "it is not there yet");
+        let key = rcgen::KeyPair::generate().unwrap();
+        let authority = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap();
+        std::fs::write(&file, authority.pem()).unwrap();
+        let measured = measure(&config);
+        let rows: Vec<_> = measured.certificates.iter().filter(|row| row.file == shown).collect();
+        assert_eq!((rows.len(), rows[0].role), (1, "authority of the log's bucket"));
     }
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 use strongroom_domain::route::{Roots, TenantScope};
 
 use crate::authz::{PlannedRoute, Routes};
-use crate::config::{KmsConfig, StoreConfig, StoreTls, VaultConfig};
+use crate::config::{KmsConfig, LockConfig, StoreConfig, StoreTls, VaultConfig};
 
 /// One flow.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -45,13 +45,6 @@ pub struct Psp {
 const MTLS: &str = "TLS 1.3, client certificate required";
 
 pub(super) fn flows(config: &VaultConfig, routes: &Routes) -> Vec<Flow> {
-    let flow = |from: &str, to: &str, endpoint: String, data, protection: String| Flow {
-        from: from.to_owned(),
-        to: to.to_owned(),
-        endpoint,
-        data,
-        protection,
-    };
     let mut flows = vec![
         flow("callers", "vault api", config.api.address.to_string(), "card data in, tokens out", MTLS.into()),
         flow(
@@ -71,19 +64,51 @@ pub(super) fn flows(config: &VaultConfig, routes: &Routes) -> Vec<Flow> {
         let folder = folder.display().to_string();
         flows.push(flow("vault", "log folder", folder, "none: references of tokens", "signed tree".into()));
     }
+    flows.extend(of_findings_and_exports(config));
     for webhook in &config.events.webhooks {
         let (host, to) = (host_of(&webhook.url), format!("webhook {}", webhook.name));
         flows.push(flow("vault", &to, host, "facts of cards, no number", "TLS, signed".into()));
     }
     for kafka in &config.events.kafka {
         let to = format!("kafka {}", kafka.name);
-        flows.push(flow("vault", &to, "as configured".into(), "facts of cards, no number", "TLS".into()));
+        let protection = if kafka.plaintext { "none: this machine only" } else { "TLS" };
+        let endpoint = kafka.brokers.join(" ");
+        flows.push(flow("vault", &to, endpoint, "facts of cards, no number", protection.into()));
     }
     for psp in psps(routes) {
         for host in psp.hosts {
             let to = format!("PSP {}", psp.route);
             flows.push(flow("proxy", &to, host, "card data of one permitted forward", psp.trust.into()));
         }
+    }
+    flows
+}
+
+fn flow(from: &str, to: &str, endpoint: String, data: &'static str, protection: String) -> Flow {
+    Flow { from: from.to_owned(), to: to.to_owned(), endpoint, data, protection }
+}
+
+/// Where the log's copies and findings go, and cards in bulk where that is on.
+fn of_findings_and_exports(config: &VaultConfig) -> Vec<Flow> {
+    let mut flows = Vec::new();
+    if let Some(bucket) = &config.audit.bucket {
+        let endpoint = format!("{} {}/{}", host_of(&bucket.endpoint), bucket.name, bucket.prefix);
+        let LockConfig { mode, days } = bucket.retention;
+        let protection = format!("TLS, signed tree, object lock {} of {days} days", mode.as_str());
+        flows.push(flow("vault", "log bucket", endpoint, "none: references of tokens", protection));
+    }
+    if let Some(file) = &config.watch.findings_file {
+        let (endpoint, data) = (format!("file {}", file.display()), "none: references of tokens, callers");
+        flows.push(flow("vault", "findings file", endpoint, data, "its owner's alone".into()));
+    }
+    if config.export.enabled {
+        flows.push(flow(
+            "vault api",
+            "recipients of exports",
+            "whoever two people agreed on, by age key".into(),
+            "card data in bulk",
+            "encrypted to the recipient (age), in TLS 1.3 to the person who runs it".into(),
+        ));
     }
     flows
 }
@@ -151,5 +176,44 @@ fn psp(planned: &PlannedRoute) -> Psp {
             _ => "TLS, pinned roots",
         },
         route_sha256: hex::encode(route.sha256),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::super::missing::not_recorded;
+    use super::*;
+
+    const FULL: &str = include_str!("../../../../deploy/config/vault.full.toml");
+
+    #[test]
+    fn copies_of_the_log_findings_and_exports_are_on_the_map_where_they_are_on() {
+        let mut config = VaultConfig::parse(Path::new("vault.toml"), FULL).unwrap();
+        config.export.enabled = true;
+        let found = |config: &VaultConfig| -> Vec<(String, String)> {
+            let flows = flows(config, &Routes::default());
+            flows.into_iter().map(|flow| (flow.to, flow.endpoint)).collect()
+        };
+        let names = ["log bucket", "findings file", "recipients of exports"];
+        let all = found(&config);
+        for name in names {
+            assert_eq!(all.iter().filter(|(to, _)| to == name).count(), 1, "{name}: {all:?}");
+        }
+        let bucket = config.audit.bucket.clone().unwrap();
+        assert!(all.iter().any(|(_, endpoint)| endpoint.contains(&bucket.name)));
+        let unsaid =
+            |config: &VaultConfig| !not_recorded(config).iter().any(|row| row.requirement == "10.3.3");
+        config.audit.folder = None;
+        assert!(unsaid(&config), "the bucket is a copy");
+        config.audit.bucket = None;
+        assert!(!unsaid(&config));
+        config.audit.folder = Some(PathBuf::from("log"));
+        assert!(unsaid(&config));
+        config.watch.findings_file = None;
+        config.export.enabled = false;
+        let none = found(&config);
+        assert!(!none.iter().any(|(to, _)| names.contains(&to.as_str())), "{none:?}");
     }
 }

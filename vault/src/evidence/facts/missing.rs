@@ -70,11 +70,11 @@ const ALWAYS: [NotRecorded; 10] = [
 
 pub(super) fn not_recorded(config: &VaultConfig) -> Vec<NotRecorded> {
     let mut all = ALWAYS.to_vec();
-    if config.audit.folder.is_none() {
+    if config.audit.folder.is_none() && config.audit.bucket.is_none() {
         all.push(NotRecorded {
             requirement: "10.3.3",
             what: "a copy of the log outside the database: none is configured",
-            instead: "set audit.folder",
+            instead: "set audit.folder or audit.bucket",
         });
     }
     all
