@@ -6,7 +6,8 @@
 //!
 //! Promises: the same checkpoint and period give the same sample; every entry of the period is as likely; each sample carries
 //! the proof that it is in the tree of the checkpoint.
-//! Does not promise: that nobody made many bundles and kept one. Each making is an entry: an assessor sees how many there were.
+//! Does not promise: to show from the bundle alone that the sampled entries have the least scores: that takes the log. Nor that
+//! nobody made many bundles and kept one. Each making is an entry: an assessor sees how many there were.
 //! Upholds: C-63.
 
 use std::collections::{BTreeMap, BinaryHeap};
@@ -16,6 +17,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::entry::Entry;
+use super::{Period, tally};
 use crate::audit::Leaf;
 use crate::audit::tree::{Hash, Range, Tiles, inclusion, inclusion_holds, tiles_of};
 use crate::store::log::TILES_READ_MAX;
@@ -108,7 +111,7 @@ impl Picker {
     }
 }
 
-fn score(root: Hash, requirement: &str, index: u64) -> [u8; 32] {
+pub(super) fn score(root: Hash, requirement: &str, index: u64) -> [u8; 32] {
     let length = u16::try_from(requirement.len()).unwrap_or(u16::MAX);
     Sha256::new()
         .chain_update(b"strongroom/evidence-sample/v1\0")
@@ -131,16 +134,32 @@ async fn proof(store: &dyn Store, index: u64, size: u64) -> Result<Vec<String>, 
     ranges.into_iter().map(|range| Ok(STANDARD.encode(hash(range)?.as_bytes()))).collect()
 }
 
+impl Sample {
+    /// The first entry that may not be in this sample as it is; entries rise by their place, none stands twice.
+    pub(super) fn unsound(&self, period: Period, size: u64, root: Hash) -> Option<u64> {
+        let mut before = None;
+        let unsound = |entry: &&Sampled| {
+            let rises = before.is_none_or(|before| before < entry.index);
+            before = Some(entry.index);
+            !(rises && entry.holds(&self.requirement, period, size, root))
+        };
+        self.entries.iter().find(unsound).map(|entry| entry.index)
+    }
+}
+
 impl Sampled {
-    /// Whether the entry was picked by its score and is in the tree of this size and root.
-    pub(super) fn holds(&self, requirement: &str, size: u64, root: Hash) -> bool {
+    /// Whether the entry is one of this requirement and period, has its score, and is in the tree of this size and root.
+    fn holds(&self, requirement: &str, period: Period, size: u64, root: Hash) -> bool {
         let hash = |text: &String| {
             let bytes = STANDARD.decode(text).ok()?;
             Some(Hash::from_bytes(bytes.try_into().ok()?))
         };
         let Some(proof) = self.proof.iter().map(hash).collect::<Option<Vec<_>>>() else { return false };
+        let of_both = serde_json::from_str::<Entry<'_>>(&self.leaf)
+            .is_ok_and(|entry| tally::requirement(&entry.evt) == requirement && period.holds(entry.ts));
         let leaf = Hash::of_leaf(self.leaf.as_bytes());
-        hex::encode(score(root, requirement, self.index)) == self.score
+        of_both
+            && hex::encode(score(root, requirement, self.index)) == self.score
             && inclusion_holds(leaf, self.index, size, &proof, root)
     }
 }

@@ -1,8 +1,9 @@
 //! Holding a bundle against its manifest, offline: by the log's public key alone.
 //!
-//! Promises: every file is the one that was signed and none is there besides; each sampled entry was picked by its score, and is
-//! in the tree of the signed checkpoint that is in the bundle.
-//! Does not promise: that the bundle is the only one of its period: the log names every bundle that was made.
+//! Promises: every file is the one that was signed and none is there besides; each sampled entry stands once, is of its requirement
+//! and of the period, has the score it says, and is in the tree of the signed checkpoint that is in the bundle.
+//! Does not promise: that no other entry has a lesser score, nor the populations: whoever has the log counts both again. Nor that
+//! the bundle is the only one of its period: the log names every bundle that was made.
 //! Upholds: C-62, C-63.
 
 use std::collections::BTreeSet;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
+use super::Period;
 use super::bundle::{MANIFEST, Manifest};
 use super::sample::Sample;
 use crate::audit::{BadCheckpoint, Checkpoint, LogKey};
@@ -63,8 +65,11 @@ pub enum Unsound {
     /// The checkpoint in it is not this log's.
     #[error("the checkpoint in the bundle does not open: {0}")]
     Checkpoint(BadCheckpoint),
-    /// A sample is not in the log, or was not picked by its score.
-    #[error("entry {index} of {file} is not in the tree of the checkpoint, or was not picked by its score")]
+    /// A sampled entry is not in the log, not of its requirement or of the period, stands twice, or has another score.
+    #[error(
+        "entry {index} of {file} is not in the tree of the checkpoint, not of that requirement or of the period, \
+         not in its order, or has another score"
+    )]
     Sample {
         /// Which file.
         file: String,
@@ -91,20 +96,21 @@ pub fn verify(folder: &Path, key: &LogKey) -> Result<VerifiedBundle, Unsound> {
     let checkpoint = key.open(&text(folder, CHECKPOINT)?).map_err(Unsound::Checkpoint)?;
     let mut samples = 0;
     for file in manifest.files.keys().filter(|path| path.starts_with(SAMPLES)) {
-        samples += sample(folder, file, &checkpoint)?;
+        samples += sample(folder, file, manifest.period, &checkpoint)?;
     }
     Ok(VerifiedBundle { manifest, sha256: Sha256::digest(&note).into(), checkpoint, samples })
 }
 
-fn sample(folder: &Path, file: &str, checkpoint: &Checkpoint) -> Result<u64, Unsound> {
+fn sample(folder: &Path, file: &str, period: Period, checkpoint: &Checkpoint) -> Result<u64, Unsound> {
     let sample: Sample =
         serde_json::from_str(&text(folder, file)?).map_err(|_| Unsound::File(file.to_owned()))?;
-    for entry in &sample.entries {
-        if !entry.holds(&sample.requirement, checkpoint.size, checkpoint.root) {
-            return Err(Unsound::Sample { file: file.to_owned(), index: entry.index });
-        }
+    if file != format!("{SAMPLES}{}.json", sample.requirement) {
+        return Err(Unsound::File(file.to_owned()));
     }
-    Ok(sample.entries.len() as u64)
+    match sample.unsound(period, checkpoint.size, checkpoint.root) {
+        Some(index) => Err(Unsound::Sample { file: file.to_owned(), index }),
+        None => Ok(sample.entries.len() as u64),
+    }
 }
 
 /// Every file that is there must be known.
@@ -138,4 +144,82 @@ fn read(folder: &Path, path: &str) -> Result<Vec<u8>, Unsound> {
         return Err(Unsound::File(path.to_owned()));
     }
     fs::read(&at).map_err(unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use strongroom_domain::Timestamp;
+    use strongroom_sealing::{DataKey, LogSigner};
+
+    use super::super::bundle::Bundle;
+    use super::super::sample::{Sampled, score};
+    use super::*;
+    use crate::audit::Origin;
+    use crate::audit::tree::Hash;
+
+    const OF: &str = "10.2.1.1";
+
+    fn time(text: &str) -> Timestamp {
+        Timestamp::parse_rfc3339(text).unwrap()
+    }
+
+    fn entry(evt: &str, ts: &str) -> String {
+        format!(
+            r#"{{"actor":{{"id":"-"}},"boot_id":"b","evt":"{evt}","iid":"i","instance_seq":1,"obj":{{"ref":"x","type":"log"}},"out":"success","ts":"{ts}"}}"#
+        )
+    }
+
+    /// A bundle of a log of two entries, whose sample of 10.2.1.1 has those of these indexes, signed as it is.
+    fn verified(leaves: [&str; 2], picked: &[u64], file: &str) -> Result<VerifiedBundle, Unsound> {
+        let hashes = leaves.map(|leaf| Hash::of_leaf(leaf.as_bytes()));
+        let root = Hash::of_node(hashes[0], hashes[1]);
+        let sampled = |index: &u64| Sampled {
+            index: *index,
+            score: hex::encode(score(root, OF, *index)),
+            leaf: leaves[*index as usize].to_owned(),
+            proof: vec![STANDARD.encode(hashes[1 - *index as usize].as_bytes())],
+        };
+        let entries = picked.iter().map(sampled).collect();
+        let sample = Sample { requirement: OF.to_owned(), population: 2, entries };
+        let origin = Origin::parse("vault.example.com/test").unwrap();
+        let signer = LogSigner::derive(&DataKey::take(&mut [9; 32]), origin.as_str());
+        let mut bundle = Bundle::default();
+        bundle.add(CHECKPOINT, Checkpoint { origin: origin.clone(), size: 2, root }.sign(&signer));
+        bundle.add(file, serde_json::to_vec(&sample).unwrap());
+        let period = Period { from: time("2026-07-01T00:00:00Z"), until: time("2026-10-01T00:00:00Z") };
+        bundle.seal(&origin, period, &signer);
+        let folder = tempfile::tempdir().unwrap();
+        for (path, bytes) in bundle.files() {
+            let at = folder.path().join(path);
+            fs::create_dir_all(at.parent().unwrap()).unwrap();
+            fs::write(at, bytes).unwrap();
+        }
+        verify(folder.path(), &LogKey::of(&signer, &origin))
+    }
+
+    /// All of these are in the tree with their true scores, under a good signature.
+    #[test]
+    fn a_sample_of_the_wrong_entries_does_not_hold_however_it_is_signed() {
+        let file = "samples/10.2.1.1.json";
+        let first = entry("pan.forward", "2026-07-01T00:00:00.000000Z");
+        let second = entry("pan.forward", "2026-09-30T23:59:59.999999Z");
+        assert_eq!(verified([&first, &second], &[0, 1], file).unwrap().samples, 2);
+        let earlier = entry("pan.forward", "2026-06-30T23:59:59.999999Z");
+        let later = entry("pan.forward", "2026-10-01T00:00:00.000000Z");
+        let another = entry("policy.activate", "2026-09-01T00:00:00.000000Z");
+        for (leaf, picked, wrong) in [
+            (&second, [0, 0].as_slice(), 0),
+            (&second, &[1, 0], 0),
+            (&earlier, &[0, 1], 1),
+            (&later, &[0, 1], 1),
+            (&another, &[0, 1], 1),
+            (&"{}".to_owned(), &[0, 1], 1),
+        ] {
+            let told = verified([&first, leaf], picked, file);
+            assert!(matches!(told, Err(Unsound::Sample { index, .. }) if index == wrong), "{leaf}: {told:?}");
+        }
+        assert!(matches!(verified([&first, &second], &[0], "samples/other.json"), Err(Unsound::File(_))));
+    }
 }
