@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use strongroom_domain::{Brand, CardName, Timestamp, TokenRef};
+use strongroom_domain::{Brand, CardName, TenantId, Timestamp, TokenRef};
 
 use super::{Asking, OperationError, Vault};
 use crate::audit::{Draft, Event, Leaf, Object, Seen};
@@ -157,13 +157,20 @@ impl Vault {
         Ok(Reached { cards, next, indexed })
     }
 
-    /// The reference of a card by any of its names.
-    pub async fn reference_of_name(&self, name: &str) -> Result<Option<TokenRef>, OperationError> {
+    /// The reference of a card by any of its names. To a `reader` of one tenant, another tenant's alias is one nobody has.
+    pub async fn reference_of_name(
+        &self,
+        name: &str,
+        reader: Option<&TenantId>,
+    ) -> Result<Option<TokenRef>, OperationError> {
         if let Some(reference) = TokenRef::parse(name) {
             return Ok(Some(reference));
         }
         let Ok(name) = CardName::parse(name) else { return Ok(None) };
-        let named = self.resolve(&[name]).await?;
+        let named = match reader {
+            Some(tenant) => self.resolve_within(tenant, &[name]).await?,
+            None => self.resolve(&[name]).await?,
+        };
         Ok(named.first().map(|card| card.token.token_ref()))
     }
 }
@@ -172,7 +179,7 @@ impl Vault {
 fn fits(leaf: &Leaf, filter: &EntryFilter) -> bool {
     let Some(seen) = Seen::of(leaf) else { return filter.token.is_none() && filter.tenant.is_none() };
     let same = |wanted: Option<&str>, is: Option<&str>| wanted.is_none_or(|wanted| Some(wanted) == is);
-    same(filter.tenant.as_ref().map(strongroom_domain::TenantId::as_str), seen.obj.tenant.as_deref())
+    same(filter.tenant.as_ref().map(TenantId::as_str), seen.obj.tenant.as_deref())
         && same(filter.verb.as_deref(), Some(&seen.evt))
         && same(filter.outcome.as_deref(), Some(&seen.out))
         && same(filter.route.as_deref(), seen.dst.as_ref().map(|dst| dst.route_id.as_str()))

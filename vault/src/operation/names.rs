@@ -17,6 +17,23 @@ impl Vault {
     /// The cards these names lead to, in order. A name that leads nowhere becomes the name of a card nobody has, so that
     /// it is looked up, refused and logged like an unknown token.
     pub async fn resolve(&self, names: &[CardName]) -> Result<Vec<NamedCard>, OperationError> {
+        self.resolve_where(names, |_| true).await
+    }
+
+    /// The same to somebody who may know of this tenant alone: aliases of others lead nowhere, whatever their rows are like.
+    pub async fn resolve_within(
+        &self,
+        tenant: &TenantId,
+        names: &[CardName],
+    ) -> Result<Vec<NamedCard>, OperationError> {
+        self.resolve_where(names, |row| row.tenant == *tenant).await
+    }
+
+    async fn resolve_where(
+        &self,
+        names: &[CardName],
+        may_know: impl Fn(&AliasRow) -> bool + Send,
+    ) -> Result<Vec<NamedCard>, OperationError> {
         let alias = |name: &CardName| match name {
             CardName::Alias(alias) => Some(alias.hash()),
             CardName::Token(_) => None,
@@ -24,7 +41,7 @@ impl Vault {
         let hashes: Vec<AliasHash> = names.iter().filter_map(alias).collect();
         let rows = if hashes.is_empty() { Vec::new() } else { self.store.aliases(&hashes).await? };
         let rows: HashMap<AliasHash, AliasRow> =
-            rows.into_iter().map(|row| (row.alias.hash(), row)).collect();
+            rows.into_iter().filter(may_know).map(|row| (row.alias.hash(), row)).collect();
         let mut cards = Vec::with_capacity(names.len());
         for name in names {
             cards.push(match name {

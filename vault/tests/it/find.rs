@@ -11,14 +11,14 @@ use crate::service::{Service, VISA};
 
 const ENTRIES: &str = "/v1/audit/entries";
 
-async fn get(vault: &Service, who: &str, path: &str) -> Value {
+pub(crate) async fn get(vault: &Service, who: &str, path: &str) -> Value {
     let answer = vault.send(who, "GET", path, None).await;
     assert_eq!(answer.status(), 200, "{path}: {}", answer.json());
     answer.json()
 }
 
 /// Once everything written until now can be found.
-async fn indexed(vault: &Service) {
+pub(crate) async fn indexed(vault: &Service) {
     let written = vault.entries().await.len() as u64;
     for _ in 0..600 {
         if get(vault, "security", &format!("{ENTRIES}?limit=1")).await["indexed"].as_u64() >= Some(written) {
@@ -137,6 +137,40 @@ async fn an_auditor_reads_of_its_own_tenant_alone_and_of_no_other_by_any_paramet
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_auditor_learns_of_no_other_tenants_alias() {
+    const OWN: &str = "c06d0789-0a38-40be-b7cc-c28a718f76f1";
+    const OTHERS: &str = "c06d0789-0a38-40be-b7cc-c28a718f76f2";
+    const NOBODYS: &str = "c06d0789-0a38-40be-b7cc-c28a718f76f3";
+    let auditor = json!([{ "id": "spiffe://strongroom.test/acme-auditor", "roles": ["auditor"], "tenants": { "ids": ["acme"] } }]);
+    let vault = Service::start_granting(&auditor).await;
+    vault.onboard("acme").await;
+    vault.onboard("globex").await;
+    let own = vault.tokenize("acme", &json!({ "number": VISA, "alias": OWN })).await;
+    let others = vault.tokenize("globex", &json!({ "number": VISA, "alias": OTHERS })).await;
+    indexed(&vault).await;
+    let no_card = |alias: &str| {
+        let name = strongroom_domain::CardName::parse(alias).unwrap();
+        let strongroom_domain::CardName::Alias(alias) = name else { panic!("it is an alias") };
+        alias.hash().of_no_card().token_ref().to_string()
+    };
+    let vault = &vault;
+    let asked = async |who: &'static str, path: &str, alias: &str| {
+        let found = get(vault, who, &format!("{path}?verb=pan.tokenize&token={alias}")).await;
+        (found["entries"].as_array().unwrap().len(), vault.newest("audit.read").await["cards"].clone())
+    };
+    let of_tenant = "/v1/tenants/acme/audit/entries";
+    assert_eq!(asked("acme-auditor", of_tenant, OWN).await, (1, json!([reference(&own)])));
+    assert_eq!(asked("acme-auditor", of_tenant, NOBODYS).await, (0, json!([no_card(NOBODYS)])));
+    assert_eq!(asked("acme-auditor", of_tenant, OTHERS).await, (0, json!([no_card(OTHERS)])));
+    assert_eq!(asked("security", ENTRIES, OTHERS).await, (1, json!([reference(&others)])));
+    // Nor that a row of another tenant was altered.
+    change(&vault.folder.path().join("vault.db"), "UPDATE aliases SET mac = zeroblob(32)").await;
+    assert_eq!(asked("acme-auditor", of_tenant, OTHERS).await, (0, json!([no_card(OTHERS)])));
+    let own = vault.send("acme-auditor", "GET", &format!("{of_tenant}?token={OWN}"), None).await;
+    assert_eq!(own.status(), 500, "of its own it is told");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_blast_radius_lists_every_card_that_was_released_and_no_other() {
     let (vault, first, second) = two_tenants().await;
     let path = |workload: &str| {
@@ -236,9 +270,13 @@ async fn the_commands_show_people_and_programs_what_was_found() {
 
 /// Changes every release on the log, as somebody with all rights would.
 async fn tamper(file: &std::path::Path) {
+    let sql = "UPDATE audit_entries SET leaf = CAST(replace(CAST(leaf AS text), 'api.psp.example', 'api.xxx.example') AS blob)";
+    change(file, sql).await;
+}
+
+async fn change(file: &std::path::Path, sql: &'static str) {
     use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
     let mut connection = sqlx::sqlite::SqliteConnectOptions::new().filename(file).connect().await.unwrap();
-    let sql = "UPDATE audit_entries SET leaf = CAST(replace(CAST(leaf AS text), 'api.psp.example', 'api.xxx.example') AS blob)";
     connection.execute(sql).await.unwrap();
     connection.close().await.unwrap();
 }

@@ -121,7 +121,7 @@ async fn try_find(
     authorizer.admit::<ReadAudit>(&asking.caller.workload)?;
     let permit = authorizer.decide::<ReadAudit>(&asking.caller.workload, (), &())?;
     let parameters = query::parse(query, ENTRY_NAMES).map_err(OperationError::Request)?;
-    let (filter, range) = wanted::entries(vault, &parameters).await?;
+    let (filter, range) = wanted::entries(vault, &parameters, None).await?;
     vault.find_entries(asking, permit, &filter, range).await
 }
 
@@ -177,10 +177,10 @@ async fn try_find_of_tenant(
     let authorizer = vault.authorizer.load_full();
     authorizer.admit::<ReadTenantAudit>(&asking.caller.workload)?;
     let facts = vault.tenant_facts(&tenant).await?;
-    let permit =
-        authorizer.decide::<ReadTenantAudit>(&asking.caller.workload, TenantScope { tenant }, &facts)?;
+    let scope = TenantScope { tenant: tenant.clone() };
+    let permit = authorizer.decide::<ReadTenantAudit>(&asking.caller.workload, scope, &facts)?;
     let names = &ENTRY_NAMES[..ENTRY_NAMES.len() - 1]; // the tenant is the path's
     let parameters = query::parse(query, names).map_err(OperationError::Request)?;
-    let (filter, range) = wanted::entries(vault, &parameters).await?;
+    let (filter, range) = wanted::entries(vault, &parameters, Some(&tenant)).await?;
     vault.find_entries_of(asking, permit, filter, range).await
 }

@@ -34,14 +34,16 @@ pub(super) const REACH_NAMES: &[&str] =
 /// One letter for each four bits: no cursor can be taken for a card number.
 const LETTERS: &[u8; 16] = b"bcdfghjklmnpqrst";
 
-/// Reads a search. A token or an alias becomes its reference here; one that leads nowhere is found in no entry.
+/// Reads a search. A token or an alias becomes its reference here; one that leads nowhere is found in no entry. To a
+/// `reader` of one tenant, another's alias leads nowhere.
 pub(super) async fn entries(
     vault: &Vault,
     parameters: &Parameters,
+    reader: Option<&TenantId>,
 ) -> Result<(EntryFilter, EntryRange), OperationError> {
     let (mut filter, range) = described(parameters).map_err(OperationError::Request)?;
     if let Some(name) = parameters.get("token") {
-        let named = vault.reference_of_name(name).await?;
+        let named = vault.reference_of_name(name, reader).await?;
         let invalid = Problem::because(ProblemKind::InvalidRequest, "not a token, an alias or a reference");
         filter.token = Some(named.ok_or(OperationError::Request(invalid.at("/token")))?);
     }
