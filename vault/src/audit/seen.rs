@@ -31,6 +31,8 @@ pub struct Seen {
     pub obj: SeenObject,
     /// Where card data went.
     pub dst: Option<SeenDestination>,
+    /// Of which export.
+    pub export: Option<SeenExport>,
     /// Other cards it names.
     #[serde(default)]
     cards: Vec<String>,
@@ -76,6 +78,13 @@ pub struct SeenDestination {
     pub attributes: Vec<String>,
 }
 
+/// Of which export.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+pub struct SeenExport {
+    /// Its id.
+    pub id: String,
+}
+
 impl Seen {
     /// Reads an entry's bytes.
     #[must_use]
@@ -94,10 +103,16 @@ impl Seen {
         self.token().into_iter().chain(self.cards.iter().filter_map(|text| TokenRef::parse(text)))
     }
 
-    /// Whether card data was released by it.
+    /// Whether card data was released by it: to the proxy for a call, or to the recipient of an export.
     #[must_use]
     pub fn released(&self) -> bool {
-        self.evt == "pan.forward" && self.out == "success"
+        self.out == "success" && (self.evt == "pan.forward" || self.is_export())
+    }
+
+    /// Whether it is of a card that was handed over in an export.
+    #[must_use]
+    pub fn is_export(&self) -> bool {
+        self.evt == "pan.export"
     }
 
     /// Whether this workload did it, or its word stands behind it.

@@ -207,6 +207,18 @@ mod tests {
     }
 
     #[test]
+    fn cards_of_an_export_count_as_released() {
+        let config = WatchConfig { releases_per_minute: 2, ..WatchConfig::default() };
+        let mut state = State::new(config);
+        for (place, evt) in [(0, "pan.export"), (1, "pan.forward")] {
+            assert_eq!(rules(&mut state, place, &seen("x", evt, "success", 0)), []);
+        }
+        assert_eq!(rules(&mut state, 2, &seen("x", "pan.export", "denied", 1)), []);
+        let third = seen("x", "pan.export", "success", 2);
+        assert_eq!(rules(&mut state, 3, &third), [(Rule::ReleaseRate, 3, (0, 3))]);
+    }
+
+    #[test]
     fn refusals_are_a_finding_if_they_are_many_and_much_of_all() {
         let config = WatchConfig { denied_least: 3, denied_percent: 50, ..WatchConfig::default() };
         let mut state = State::new(config.clone());

@@ -5,5 +5,6 @@ mod agreed;
 mod ground;
 mod killed;
 mod moved;
+mod reached;
 
 pub(crate) use ground::people;

@@ -155,8 +155,11 @@ fn show(card: &Value, json: bool, totals: &mut Totals, out: &mut (dyn Write + Se
             ["host", "route", "account", "first", "last"].map(|name| text(&place[name]));
         writeln!(out, "  {host} {route}/{account}: {} times, {first} to {last}", place["count"])?;
         for one in place["releases"].as_array().into_iter().flatten() {
-            let [at, forward, id] = ["at", "forward_id", "id"].map(|name| text(&one[name]));
-            writeln!(out, "    {at} forward={forward} index={} entry={id}", one["index"])?;
+            let [at, forward, export, id] =
+                ["at", "forward_id", "export_id", "id"].map(|name| text(&one[name]));
+            let (what, name) =
+                if one["export_id"].is_null() { ("forward", forward) } else { ("export", export) };
+            writeln!(out, "    {at} {what}={name} index={} entry={id}", one["index"])?;
         }
     }
     Ok(())

@@ -17,6 +17,9 @@ use crate::http::query;
 use crate::operation::find::{Reached, ReachedCard, Use};
 use crate::operation::{Asking, OperationError, Vault};
 
+/// Where an export's cards went, in the place of a host: no upstream is called so.
+const EXPORT: &str = "export";
+
 /// A page of a blast radius.
 #[derive(Serialize, ToSchema)]
 #[schema(as = BlastRadiusPage)]
@@ -48,7 +51,7 @@ pub struct CardBody {
     releases: Vec<ReleaseBody>,
 }
 
-/// One release of a card's data to the proxy, for one call at one host.
+/// One release of a card's data: to the proxy, for one call at one host, or to the recipient of an export.
 #[derive(Serialize, ToSchema)]
 #[schema(as = CardRelease)]
 pub struct ReleaseBody {
@@ -65,15 +68,18 @@ pub struct ReleaseBody {
     caller: Option<String>,
     /// On whose word.
     proxy: Option<String>,
-    /// The route.
+    /// The route; null of an export.
     route: Option<String>,
-    /// The account there.
+    /// The account there; null of an export.
     account: Option<String>,
-    /// The host.
+    /// The host; `export` if it went to the recipient of an export.
     host: Option<String>,
     /// The forward.
     #[schema(format = Uuid)]
     forward_id: Option<String>,
+    /// The export.
+    #[schema(format = Uuid)]
+    export_id: Option<String>,
     /// What of the card.
     attributes: Vec<String>,
 }
@@ -83,6 +89,8 @@ impl From<Use> for ReleaseBody {
         let (index, id, intact) = (one.place, one.logged.id.to_string(), one.seen.is_some());
         let mut seen = one.seen;
         let dst = seen.as_mut().and_then(|seen| seen.dst.take());
+        let export = seen.as_mut().filter(|seen| seen.is_export()).map(|seen| seen.export.take());
+        let host = export.as_ref().map(|_| EXPORT.to_owned());
         Self {
             index,
             id,
@@ -92,8 +100,9 @@ impl From<Use> for ReleaseBody {
             proxy: seen.and_then(|seen| seen.asserted_by),
             route: dst.as_ref().map(|dst| dst.route_id.clone()),
             account: dst.as_ref().map(|dst| dst.account.clone()),
-            host: dst.as_ref().map(|dst| dst.host.clone()),
+            host: host.or_else(|| dst.as_ref().map(|dst| dst.host.clone())),
             forward_id: dst.as_ref().and_then(|dst| dst.forward_id.clone()),
+            export_id: export.flatten().map(|export| export.id),
             attributes: dst.map(|dst| dst.attributes).unwrap_or_default(),
         }
     }
