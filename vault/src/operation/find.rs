@@ -70,7 +70,8 @@ pub struct Reached {
     pub cards: Vec<ReachedCard>,
     /// What the next page comes after; none after the last.
     pub next: Option<UsePlace>,
-    /// How many entries of the log the index holds.
+    /// How many entries of the log the index held before it was asked for this page. Pages go by card: of all of them
+    /// together, what the first says holds.
     pub indexed: u64,
 }
 

@@ -58,14 +58,26 @@ struct Totals {
     hosts: BTreeMap<String, u64>,
 }
 
-pub(super) async fn run(args: &Args, out: &mut (dyn Write + Send)) -> Result<ExitCode, CliError> {
-    let mut door = Api::new(&args.api)?.door();
-    let path = path_of(args)?;
-    let (mut cursor, mut held, mut totals) = (None::<String>, None::<Value>, Totals::default());
-    let indexed = loop {
-        let mut page = ask(&mut door, &path, PAGE, cursor.as_deref()).await?;
+/// Pages as they come.
+#[derive(Default)]
+struct Pages {
+    /// The last card: it may go on on the next page.
+    held: Option<Value>,
+    /// Up to where the index reached at the first page. What came while others were asked for may belong to a card that was
+    /// passed by then: only the first knows what all of them looked at.
+    indexed: Option<Value>,
+}
+
+impl Pages {
+    /// Takes a page; each card that is whole by it is given. Gives where the next begins.
+    fn take(
+        &mut self,
+        mut page: Value,
+        each: &mut dyn FnMut(&Value) -> Result<(), CliError>,
+    ) -> Result<Option<String>, CliError> {
+        self.indexed.get_or_insert_with(|| page["indexed"].take());
         for mut card in page["cards"].as_array_mut().map(std::mem::take).unwrap_or_default() {
-            match &mut held {
+            match &mut self.held {
                 Some(last) if last["token_ref"] == card["token_ref"] && !card["token_ref"].is_null() => {
                     let more = card["releases"].as_array_mut().map(std::mem::take).unwrap_or_default();
                     if let Some(releases) = last["releases"].as_array_mut() {
@@ -73,20 +85,31 @@ pub(super) async fn run(args: &Args, out: &mut (dyn Write + Send)) -> Result<Exi
                     }
                 }
                 _ => {
-                    if let Some(whole) = held.replace(card) {
-                        show(&whole, args.json, &mut totals, out)?;
+                    if let Some(whole) = self.held.replace(card) {
+                        each(&whole)?;
                     }
                 }
             }
         }
-        cursor = page["next_cursor"].as_str().map(str::to_owned);
+        Ok(page["next_cursor"].as_str().map(str::to_owned))
+    }
+}
+
+pub(super) async fn run(args: &Args, out: &mut (dyn Write + Send)) -> Result<ExitCode, CliError> {
+    let mut door = Api::new(&args.api)?.door();
+    let path = path_of(args)?;
+    let (mut cursor, mut pages, mut totals) = (None::<String>, Pages::default(), Totals::default());
+    loop {
+        let page = ask(&mut door, &path, PAGE, cursor.as_deref()).await?;
+        cursor = pages.take(page, &mut |card| show(card, args.json, &mut totals, out))?;
         if cursor.is_none() {
-            break page["indexed"].take();
+            break;
         }
-    };
-    if let Some(whole) = held {
+    }
+    if let Some(whole) = pages.held {
         show(&whole, args.json, &mut totals, out)?;
     }
+    let indexed = pages.indexed.unwrap_or_default();
     end(&totals, &indexed, args.json, out)
 }
 
@@ -188,6 +211,27 @@ fn by_destination(card: &Value, totals: &mut Totals) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_card_goes_on_over_pages_and_the_first_says_up_to_where_all_looked() {
+        let page = |indexed: u64, cards: &[(&str, u64)], next: Option<&str>| {
+            let card =
+                |(token, index): &(&str, u64)| json!({"token_ref": token, "releases": [{"index": index}]});
+            json!({"indexed": indexed, "cards": cards.iter().map(card).collect::<Vec<_>>(), "next_cursor": next})
+        };
+        let (mut pages, mut whole) = (Pages::default(), Vec::new());
+        let mut each = |card: &Value| {
+            whole.push(card.clone());
+            Ok(())
+        };
+        let next = pages.take(page(70, &[("00", 5), ("11", 6)], Some("b")), &mut each).unwrap();
+        assert_eq!(next.as_deref(), Some("b"));
+        assert_eq!(pages.take(page(90, &[("11", 9), ("22", 7)], None), &mut each).unwrap(), None);
+        assert_eq!(pages.indexed, Some(json!(70)));
+        assert_eq!(whole.len(), 2);
+        assert_eq!(whole[1], json!({"token_ref": "11", "releases": [{"index": 6}, {"index": 9}]}));
+        assert_eq!(pages.held.unwrap()["token_ref"], "22");
+    }
 
     #[test]
     fn releases_of_a_card_are_counted_by_where_they_went() {

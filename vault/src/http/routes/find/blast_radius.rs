@@ -28,7 +28,8 @@ pub struct ReachedBody {
     cards: Vec<CardBody>,
     /// Where the next page begins; null after the last.
     next_cursor: Option<String>,
-    /// How many entries of the log were looked through: what came later is not among them.
+    /// How many entries of the log could be found for this page. Of all pages together, what the first says holds: what came later
+    /// may belong to a card that was passed already.
     indexed: u64,
 }
 
