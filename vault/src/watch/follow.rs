@@ -13,7 +13,7 @@ use super::config::WatchConfig;
 use super::rules::{Hit, Rule};
 use super::state::State;
 use super::stream::FindingsFile;
-use crate::audit::{Event, Seen};
+use crate::audit::{Event, ReceiptId, Receipts, Seen};
 use crate::store::find::{EntryFilter, EntryRange, Follower, Following, LEAVES_READ_MAX};
 use crate::store::{Change, CommitError, Committer, Store, StoreError};
 
@@ -77,6 +77,8 @@ pub struct Watcher {
     held: Option<Held>,
     /// Whether it was told that the log stalls.
     stalled: bool,
+    /// Lines that say so and are not in the file yet.
+    unwritten: Vec<String>,
 }
 
 struct Held {
@@ -99,7 +101,17 @@ impl Watcher {
         config: WatchConfig,
         file: Option<FindingsFile>,
     ) -> Self {
-        Self { store, committer, clock, holder, config, file, held: None, stalled: false }
+        Self {
+            store,
+            committer,
+            clock,
+            holder,
+            config,
+            file,
+            held: None,
+            stalled: false,
+            unwritten: Vec::new(),
+        }
     }
 
     /// Looks until `stop`, then gives the lease up.
@@ -219,7 +231,7 @@ impl Watcher {
         let count = u32::try_from(next - from).unwrap_or(u32::MAX);
         for (place, leaf) in self.store.logged(from, count).await? {
             let Some(seen) = Seen::of(&leaf) else { continue };
-            lines.extend(super::ocsf::line(place, &seen));
+            lines.extend(super::ocsf::line(Some(place), &seen));
             let mut all = held.state.observe(place, &seen);
             all.extend(self.first_of(held, place, &seen).await?);
             if seen.ts.plus(OLD) > now {
@@ -228,18 +240,18 @@ impl Watcher {
             }
         }
         let news: Vec<Hit> = hits.into_iter().filter(|hit| held.state.is_news(hit)).collect();
-        self.tell(&news, now).await?;
+        self.tell(&news, now, &Receipts::default()).await?;
         if let Some(file) = &self.file {
             file.append(lines).await?;
         }
         Ok(news.len() as u64)
     }
 
-    async fn tell(&self, news: &[Hit], now: Timestamp) -> Result<(), WatchError> {
+    async fn tell(&self, news: &[Hit], now: Timestamp, receipts: &Receipts) -> Result<(), WatchError> {
         if news.is_empty() {
             return Ok(());
         }
-        let entries = news.iter().map(|hit| hit.entry(now)).collect();
+        let entries = news.iter().map(|hit| hit.entry(now).receipted(receipts.clone())).collect();
         self.committer.commit(Change::Entries { entries }).await?;
         for hit in news {
             let (rule, severity) = (hit.rule.as_str(), hit.rule.severity().as_str());
@@ -321,8 +333,17 @@ impl Watcher {
         Ok(is_new.then(|| Hit { token: Some(token), ..Hit::of(Rule::NewCaller, place, seen) }))
     }
 
-    /// Entries that wait for the signed log too long: nobody signs it.
+    /// Entries that wait for the signed log too long: nobody signs it. The line does not wait for the log to go on.
     async fn must_not_stall(&mut self, held: &mut Held, now: Timestamp) -> Result<u64, WatchError> {
+        let found = self.look_for_stall(held, now).await?;
+        if let Some(file) = &self.file {
+            file.append(self.unwritten.clone()).await?;
+        }
+        self.unwritten.clear();
+        Ok(found)
+    }
+
+    async fn look_for_stall(&mut self, held: &mut Held, now: Timestamp) -> Result<u64, WatchError> {
         let waiting = self.store.unsequenced(1).await?;
         let oldest = waiting.first().and_then(|entry| entry.leaf.time());
         let Some(oldest) = oldest.filter(|oldest| oldest.plus(STALLED_AFTER) < now) else {
@@ -335,7 +356,13 @@ impl Watcher {
         let hit = Hit::of_stalled(now, now.since(oldest));
         let is_news = held.state.is_news(&hit);
         if is_news {
-            self.tell(std::slice::from_ref(&hit), now).await?;
+            let receipts = Receipts::default();
+            self.tell(std::slice::from_ref(&hit), now, &receipts).await?;
+            self.stalled = true;
+            for id in receipts.so_far().iter().flat_map(ReceiptId::entries) {
+                let seen = self.store.entry(id).await?.as_ref().and_then(Seen::of);
+                self.unwritten.extend(seen.and_then(|seen| super::ocsf::line(None, &seen)));
+            }
         }
         self.stalled = true;
         Ok(u64::from(is_news))

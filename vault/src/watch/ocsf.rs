@@ -12,9 +12,10 @@ const DETECTION: u32 = 2004;
 const COMPLIANCE: u32 = 2003;
 const DATA_SECURITY: u32 = 2006;
 
-/// The line of a finding's entry, with its end. None if the entry is no finding.
+/// The line of a finding's entry, with its end. None if the entry is no finding. Without a place it has no `sequence`: the
+/// entry is not in the signed log yet.
 #[must_use]
-pub fn line(place: u64, seen: &Seen) -> Option<String> {
+pub fn line(place: Option<u64>, seen: &Seen) -> Option<String> {
     let finding = seen.finding.as_ref()?;
     let rule = seen.rsn.as_deref()?;
     let class = match Rule::ALL.iter().find(|known| known.as_str() == rule) {
@@ -22,7 +23,10 @@ pub fn line(place: u64, seen: &Seen) -> Option<String> {
         Some(Rule::PanUnexpected) => DATA_SECURITY,
         _ => DETECTION,
     };
-    let mut event = base(class, rule, place, seen, finding);
+    let mut event = base(class, rule, seen, finding);
+    if let Some(place) = place {
+        event["metadata"]["sequence"] = json!(place);
+    }
     let evidence = evidence(finding);
     if class == DATA_SECURITY {
         // This class has no evidences; what they hold stands beside it.
@@ -41,7 +45,7 @@ pub fn line(place: u64, seen: &Seen) -> Option<String> {
 }
 
 /// What every class has.
-fn base(class: u32, rule: &str, place: u64, seen: &Seen, finding: &Value) -> Value {
+fn base(class: u32, rule: &str, seen: &Seen, finding: &Value) -> Value {
     let (severity_id, severity) = match finding["severity"].as_str() {
         Some("low") => (2, "Low"),
         Some("medium") => (3, "Medium"),
@@ -57,7 +61,7 @@ fn base(class: u32, rule: &str, place: u64, seen: &Seen, finding: &Value) -> Val
         "severity_id": severity_id, "severity": severity, "status_id": 1, "status": "New",
         "message": sentence(rule, finding),
         "metadata": {
-            "version": "1.8.0", "uid": uid, "log_name": "strongroom audit log", "sequence": place,
+            "version": "1.8.0", "uid": uid, "log_name": "strongroom audit log",
             "product": { "name": "Strongroom vault", "vendor_name": "Strongroom", "version": env!("CARGO_PKG_VERSION") },
         },
         "finding_info": {

@@ -80,6 +80,12 @@ fn lines(path: &Path) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// Lines that say that the log stalls.
+fn of_stalled(path: &Path) -> Vec<Value> {
+    let is_it = |line: &Value| line["finding_info"]["title"] == Rule::LogStalled.as_str();
+    lines(path).into_iter().filter(is_it).collect()
+}
+
 both! {
     each_rule_finds_what_it_is_for_and_tells_it_once;
     another_watcher_remembers_what_was_told_and_goes_on;
@@ -156,6 +162,15 @@ async fn each_rule_finds_what_it_is_for_and_tells_it_once(ground: Ground) {
     assert!(matches!(watcher.step().await.unwrap(), Watched::UpTo { found: 1, .. }));
     assert!(matches!(watcher.step().await.unwrap(), Watched::UpTo { found: 0, .. }));
     assert!(findings(&ground).await.iter().any(|(rule, _, _)| rule == Rule::LogStalled.as_str()));
+    // Also in the file, at once and once: the log stalls, so it has no place there yet.
+    let told = of_stalled(&file);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!((&told[0]["class_uid"], &told[0]["metadata"]["sequence"]), (&json!(2003), &Value::Null));
+    // Once the log goes on, the line of its place follows under the same name.
+    bring_up(&ground, &mut watcher).await;
+    let told = of_stalled(&file);
+    assert_eq!((told.len(), &told[1]["metadata"]["uid"]), (2, &told[0]["metadata"]["uid"]));
+    assert!(told[1]["metadata"]["sequence"].is_u64());
     task.stop().await;
 }
 
@@ -258,7 +273,7 @@ fn findings_are_the_ocsf_events_that_are_written_down() {
         let draft = Draft::by_service(at, Event::AnomalyFound, Outcome::Success, object);
         let draft = draft.because(rule.as_str()).finding(finding.clone());
         let leaf = Leaf::seal(&draft, &instance(), EntryId { boot, seq }, &mac(boot));
-        strongroom_vault::watch::line(seq + 2_000, &Seen::of(&leaf).unwrap()).unwrap()
+        strongroom_vault::watch::line(Some(seq + 2_000), &Seen::of(&leaf).unwrap()).unwrap()
     };
     let made = [
         of(Rule::ReleaseRate, card, &finding, 1),
