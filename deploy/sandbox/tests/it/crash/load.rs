@@ -62,7 +62,7 @@ type Answers = Sender<(usize, String)>;
 pub(super) async fn kill(victim: Victim) -> String {
     let began = Instant::now();
     let number = |name, usually| setting(name).map_or(usually, |text| text.parse().unwrap());
-    let (rounds, count) = (number("STRONGROOM_CRASH_ROUNDS", 3), number("STRONGROOM_CRASH_ACKS", 400));
+    let (rounds, count) = (number("STRONGROOM_CRASH_ROUNDS", 3), number("STRONGROOM_CRASH_ACKS", 600));
     let mut site = Site::open().await;
     let orders = order(&site, usize::try_from(count).unwrap()).await;
     let market =
@@ -80,9 +80,9 @@ pub(super) async fn kill(victim: Victim) -> String {
 
     let mut in_flight_min = u64::MAX;
     for round in 0..rounds {
-        let enough = count * round / rounds + 1;
+        // By what was paid, not by time: however fast it goes, orders are left to be in flight.
+        let enough = count * round / rounds + 1 + chance(count / rounds / 3);
         until(&mut payers, || answered.load(Ordering::SeqCst) >= enough).await;
-        tokio::time::sleep(Duration::from_micros(chance(300_000))).await;
         until(&mut payers, || site.in_flight.load(Ordering::SeqCst) >= IN_FLIGHT_MIN).await;
         in_flight_min = in_flight_min.min(site.in_flight.load(Ordering::SeqCst));
         let service = if victim == Victim::Vault { &mut site.vault } else { &mut site.proxy };
