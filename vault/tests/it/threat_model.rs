@@ -45,6 +45,8 @@ fn every_control_names_code_and_tests_that_exist() {
     let controls = page("controls.md");
     let rows: Vec<_> = controls.lines().filter(|line| line.starts_with("| C-")).collect();
     assert!(rows.len() >= 20);
+    let names: BTreeSet<_> = rows.iter().map(|row| row.split('|').nth(1)).collect();
+    assert_eq!(names.len(), rows.len(), "a control stands twice");
     for row in rows {
         let cells: Vec<_> = row.split('|').map(str::trim).collect();
         for file in cells[3].split('`').filter(|part| part.contains('/')) {
