@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -181,7 +182,9 @@ impl Scan {
         report: &mut Report<W>,
     ) -> io::Result<()> {
         let mut located = Located { path: path.to_owned(), in_name, finding, standing: Standing::Found };
-        let count = if self.ignores.accepts(&located.location()) {
+        // A place whose name was starred is not told apart from others that are starred alike: nothing there is accepted.
+        let is_starred = located.path.contains('*');
+        let count = if !is_starred && self.ignores.accepts(&located.location()) {
             located.standing = Standing::Ignored;
             &mut self.totals.ignored
         } else if located.finding.is_test {
@@ -204,36 +207,41 @@ impl Scan {
     }
 }
 
-/// A path for people, and the numbers in it: their digits become stars. Control characters are written out, since a name can
-/// hold whatever its maker wants a terminal to do.
+/// A path for people, and the numbers in its last part: their digits become stars, before anything else is made of the name. Control
+/// characters are written out, since a name can hold whatever its maker wants a terminal to do.
 fn shown(path: &Path) -> (String, Vec<Finding>) {
-    let text: String = path
-        .to_string_lossy()
-        .chars()
-        .flat_map(|letter| {
-            let escaped = letter.is_control().then(|| letter.escape_default());
-            escaped.map_or_else(|| vec![letter], Iterator::collect)
-        })
-        .collect();
+    let mut bytes = path.as_os_str().as_bytes().to_vec();
+    // A control character between the digits of a number, which is written out below, is no better than a dash there.
+    let dashed = |byte: &u8| if byte.is_ascii_control() { b'-' } else { *byte };
+    let searched: Zeroizing<Vec<u8>> = Zeroizing::new(bytes.iter().map(dashed).collect());
     let mut found = Vec::new();
     let mut stream = Stream::default();
-    stream.push(text.as_bytes(), &mut found);
+    stream.push(&searched, &mut found);
     stream.finish(&mut found);
-    let mut bytes = text.into_bytes();
-    let original = Zeroizing::new(bytes.clone());
     for finding in &found {
         let start = usize::try_from(finding.offset).unwrap_or(usize::MAX);
         let range = match finding.encoding {
-            Encoding::Plain => number::at::<Narrow>(&original, start).map(|number| number.range),
+            Encoding::Plain => number::at::<Narrow>(&searched, start).map(|number| number.range),
             // Base64: up to where it ends.
             _ => None,
         };
         let end =
-            || original[start..].iter().position(|byte| *byte == b'/').unwrap_or(original.len() - start);
+            || searched[start..].iter().position(|byte| *byte == b'/').unwrap_or(searched.len() - start);
         let range = range.unwrap_or_else(|| start..start + end());
         bytes[range].iter_mut().filter(|byte| byte.is_ascii_alphanumeric()).for_each(|byte| *byte = b'*');
     }
-    let name_begins = original.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1) as u64;
-    found.retain(|finding| finding.offset >= name_begins);
-    (String::from_utf8_lossy(&bytes).into_owned(), found)
+    let name_ends = searched.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+    let name_begins =
+        searched[..name_ends].iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+    found.retain(|finding| finding.offset >= name_begins as u64);
+    (written_out(&bytes), found)
+}
+
+fn written_out(name: &[u8]) -> String {
+    let text = String::from_utf8_lossy(name);
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() { shown.extend(letter.escape_default()) } else { shown.push(letter) }
+    }
+    shown
 }

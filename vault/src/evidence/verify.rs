@@ -43,7 +43,7 @@ pub struct VerifiedBundle {
 #[derive(Debug, thiserror::Error)]
 pub enum Unsound {
     /// A file cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path:?}: {source}")]
     Unreadable {
         /// Which.
         path: PathBuf,
@@ -60,7 +60,7 @@ pub enum Unsound {
     #[error("{0} is missing, or not the file that was signed")]
     File(String),
     /// A file nobody signed.
-    #[error("{0} is not in the manifest")]
+    #[error("{0:?} is not in the manifest")]
     Surplus(String),
     /// The checkpoint in it is not this log's.
     #[error("the checkpoint in the bundle does not open: {0}")]

@@ -52,6 +52,7 @@ async fn campaign(mut ground: Ground) {
     find::questions_by_every_door(&mut ground).await;
     receipts::receipts_by_every_door(&mut ground).await;
     requests_the_proxy_refuses(&mut ground).await;
+    ends::evidence_of_it_all(&mut ground).await;
     let metrics = [
         plain_get(ground.house.vault_ops(), "/metrics").await,
         plain_get(ground.house.proxy_ops(), "/metrics").await,

@@ -9,9 +9,13 @@ use strongroom_scan::{Format, Ignores, Report, Scan, Totals};
 use crate::{forms, gzip, number};
 
 fn scan(path: &Path, format: Format) -> (String, Totals) {
+    scan_ignoring(path, format, Ignores::default())
+}
+
+fn scan_ignoring(path: &Path, format: Format, ignores: Ignores) -> (String, Totals) {
     let mut out = Vec::new();
     let mut report = Report::new(&mut out, format, true);
-    let mut scan = Scan::new(Ignores::default(), 1 << 30);
+    let mut scan = Scan::new(ignores, 1 << 30);
     scan.path(path, &mut report).unwrap();
     report.summary(scan.totals(), scan.ignores()).unwrap();
     let totals = *scan.totals();
@@ -58,6 +62,50 @@ fn files_and_their_names_are_searched_and_neither_number_is_shown() {
         assert!(line["kind"].is_string(), "{line}");
     }
     assert!(!json.contains(&number) && json.contains("\"members\":[0]"), "{json}");
+}
+
+/// Names as their makers wrote them: not UTF-8, with what a terminal obeys, ending as a shell completes them.
+#[test]
+fn no_name_hides_the_number_in_it() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let number = number("453201511283036");
+    let groups = |between: &[u8]| {
+        let groups: Vec<&[u8]> = number.as_bytes().chunks(4).collect();
+        [b"export-".to_vec(), groups.join(between), b".csv".to_vec()].concat()
+    };
+    for between in [&b"\xa0"[..], b"\x96", b"\xad", b"\x01", b"\n", b" ", b"-"] {
+        let folder = tempfile::tempdir().unwrap();
+        let name = folder.path().join(std::ffi::OsString::from_vec(groups(between)));
+        fs::write(&name, "empty").unwrap();
+        for format in [Format::Text, Format::Json] {
+            let (text, totals) = scan(folder.path(), format);
+            assert_eq!(totals.found, 1, "{between:?}: {text}");
+            assert!(!text.contains(&number[4..8]) && !text.contains(&number[8..12]), "{between:?}: {text}");
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let named = folder.path().join(format!("export-{number}/"));
+    fs::create_dir(&named).unwrap();
+    let (text, totals) = scan(&named, Format::Text);
+    assert!(totals.found == 1 && !text.contains(&number), "{text}");
+}
+
+/// Two files that are starred alike are two places, though nobody can say so.
+#[test]
+fn nothing_at_a_starred_place_is_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    let named = folder.path().join(format!("export-{}.csv", number("453201511283036")));
+    fs::write(&named, "empty").unwrap();
+    let (json, totals) = scan(folder.path(), Format::Json);
+    assert_eq!(totals.found, 1, "{json}");
+    let line: serde_json::Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+    let list = format!(
+        "[[ignore]]\nlocation = {}\nreason = \"a fixture\"\nuntil = \"2027-03-31\"",
+        line["location"]
+    );
+    let ignores = Ignores::parse(&list, time::macros::date!(2026 - 11 - 29)).unwrap();
+    let (text, totals) = scan_ignoring(folder.path(), Format::Text, ignores);
+    assert_eq!((totals.found, totals.ignored), (1, 0), "{text}");
 }
 
 #[test]

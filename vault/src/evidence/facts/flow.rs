@@ -94,12 +94,15 @@ fn of_findings_and_exports(config: &VaultConfig) -> Vec<Flow> {
     if let Some(bucket) = &config.audit.bucket {
         let endpoint = format!("{} {}/{}", host_of(&bucket.endpoint), bucket.name, bucket.prefix);
         let LockConfig { mode, days } = bucket.retention;
-        let protection = format!("TLS, signed tree, object lock {} of {days} days", mode.as_str());
+        let protection = format!(
+            "TLS, signed tree, object lock {} of {days} days (the newest 255 entries at most: of one)",
+            mode.as_str()
+        );
         flows.push(flow("vault", "log bucket", endpoint, "none: references of tokens", protection));
     }
     if let Some(file) = &config.watch.findings_file {
         let (endpoint, data) = (format!("file {}", file.display()), "none: references of tokens, callers");
-        flows.push(flow("vault", "findings file", endpoint, data, "its owner's alone".into()));
+        flows.push(flow("vault", "findings file", endpoint, data, "made readable by its owner alone".into()));
     }
     if config.export.enabled {
         flows.push(flow(

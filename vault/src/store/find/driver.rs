@@ -179,14 +179,16 @@ macro_rules! find_store {
                 place: u64,
             ) -> Result<(bool, bool), StoreError> {
                 let id = self.name_of("workload", workload).await?.map_or(0, |known| known.0);
+                let export = self.name_of("verb", "pan.export").await?.map_or(0, |known| known.0);
                 let row = sqlx::query(
                     "SELECT count(*), coalesce(sum(CASE WHEN e.caller = $1 THEN 1 ELSE 0 END), 0) FROM ( \
                      SELECT place FROM log_cards WHERE token = $2 AND place < $3 ORDER BY place DESC LIMIT 1000) AS c \
-                     JOIN log_entries AS e ON e.place = c.place WHERE e.outcome = 1 AND e.route IS NOT NULL",
+                     JOIN log_entries AS e ON e.place = c.place WHERE e.outcome = 1 AND (e.route IS NOT NULL OR e.verb = $4)",
                 )
                 .bind(id)
                 .bind(token_key(token))
                 .bind(signed(place))
+                .bind(export)
                 .fetch_one(&self.$readers)
                 .await?;
                 let (all, own) = use_row(&row)?;

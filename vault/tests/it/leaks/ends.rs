@@ -1,6 +1,10 @@
 //! Cards that end and come back, and every way to be refused it.
 
+use std::time::Duration;
+
 use serde_json::json;
+use strongroom_domain::Clock as _;
+use strongroom_perimeter::clock::SystemClock;
 
 use super::ground::{Ground, Request};
 
@@ -70,4 +74,14 @@ pub(super) async fn lists_of_tenants_by_every_door(ground: &mut Ground) {
         let request = Request::bare("GET", &path);
         assert_eq!(ground.vault("makeEvidence", who, request).await.status(), status, "{query}");
     }
+}
+
+/// Of all that was done before: every entry of it may be a sample, and counts on the pages.
+pub(super) async fn evidence_of_it_all(ground: &mut Ground) {
+    let (from, to) = (SystemClock.now().minus(Duration::from_secs(24 * 3_600)), SystemClock.now());
+    let path = format!("/v1/evidence?from={from}&to={to}&sample=500");
+    let made = ground.vault("makeEvidence", "security", Request::bare("GET", &path)).await;
+    assert_eq!(made.status(), 200);
+    let holds = |text: &str| made.body().windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(holds("pan.forward") && holds("pan.tokenize"), "the campaign's entries are its samples");
 }
