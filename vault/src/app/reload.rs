@@ -96,6 +96,7 @@ async fn activate(vault: &Vault, next: Authorizer) -> bool {
     // The new bundle is in force only once the log says so.
     if let Err(error) = vault.committer.commit(Change::Entry { entry }).await {
         tracing::error!(%error, "the new policy bundle was not activated: its entry could not be written");
+        metrics::counter!("strongroom_policy_reload_failures_total").increment(1);
         return false;
     }
     tracing::info!(version = new.version, alarm = diff.is_alarm(), ?diff, "a new policy bundle is in force");

@@ -75,7 +75,11 @@ impl Indexer {
     /// One step, told. Gives whether more waits.
     async fn look(&mut self) -> bool {
         match self.step().await {
-            Ok(Indexed::Waiting) => false,
+            Ok(Indexed::Waiting) => {
+                // Another replica's to say.
+                metrics::gauge!("strongroom_log_index_behind").set(0.0);
+                false
+            }
             Ok(Indexed::UpTo { behind, .. }) => {
                 #[expect(clippy::cast_precision_loss, reason = "a count of entries is far below 2^52")]
                 metrics::gauge!("strongroom_log_index_behind").set(behind as f64);

@@ -49,7 +49,7 @@ pub enum Refusal {
     Oversized,
     /// The exported checkpoint is not this log's.
     #[error(
-        "the exported checkpoint is not this log's: {0}; the folder, the origin or the signing key is another"
+        "the exported checkpoint is not this log's: {0}; the folder, the bucket, the origin or the signing key is another"
     )]
     Foreign(BadCheckpoint),
 }

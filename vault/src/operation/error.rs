@@ -76,7 +76,7 @@ pub enum OperationError {
     #[error("no such file of the log")]
     UnknownLogFile,
     /// The signed log in the database does not hold together: it was altered.
-    #[error("the log's tiles in the database do not prove an entry they are over: they were altered")]
+    #[error("the signed log in the database does not hold together: it was altered")]
     LogDamaged,
     /// The export does not go on.
     #[error("the export does not go on: {0}")]

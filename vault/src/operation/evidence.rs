@@ -81,13 +81,9 @@ fn refusal(error: CollectError) -> OperationError {
         CollectError::NotSigned => {
             crate::store::StoreError::Away("the log is not signed up to the end of the period yet").into()
         }
-        CollectError::Checkpoint(_) => OperationError::Defect("the newest checkpoint is not this log's"),
-        CollectError::Altered => {
+        CollectError::Checkpoint(_) | CollectError::Altered => {
             metrics::counter!("strongroom_evidence_refused_total").increment(1);
-            tracing::error!(
-                "the entries in the store do not make the root that was signed: no evidence is made of them"
-            );
-            OperationError::Defect("the log in the store is not the one that was signed")
+            OperationError::LogDamaged
         }
         CollectError::Defect => OperationError::Defect("measuring ended with a defect"),
     }

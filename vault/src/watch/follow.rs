@@ -132,7 +132,11 @@ impl Watcher {
 
     async fn look(&mut self) -> bool {
         match self.step().await {
-            Ok(Watched::Waiting) => false,
+            Ok(Watched::Waiting) => {
+                // Another replica's to say.
+                metrics::gauge!("strongroom_watch_behind").set(0.0);
+                false
+            }
             Ok(Watched::UpTo { behind, .. }) => {
                 #[expect(clippy::cast_precision_loss, reason = "a count of entries is far below 2^52")]
                 metrics::gauge!("strongroom_watch_behind").set(behind as f64);

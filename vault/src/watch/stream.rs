@@ -1,6 +1,6 @@
 //! Findings to a file, a line each, for whoever collects logs.
 //!
-//! Promises: a line is on disk before the place after it counts as looked at; the file is its owner's alone.
+//! Promises: a line is on disk before the place after it counts as looked at; a file it makes is its owner's alone.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};

@@ -213,10 +213,13 @@ impl LogBucket {
         let until = second(self.clock.now().plus(kept_for));
         headers.insert(LOCK_MODE, HeaderValue::from_static(self.mode.as_str()));
         headers.insert(LOCK_UNTIL, HeaderValue::try_from(&until).map_err(|_| BucketError::ReadBack)?);
+        let is_conditional = headers.contains_key(IF_MATCH) || headers.contains_key(IF_NONE_MATCH);
         let answer = self.ask(&Method::PUT, path, headers, bytes.clone()).await?;
         match answer.status {
             StatusCode::OK => {}
-            StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT => return Err(BucketError::Overtaken),
+            StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT if is_conditional => {
+                return Err(BucketError::Overtaken);
+            }
             status => return Err(BucketError::Refused(status)),
         }
         let back = self.ask(&Method::GET, path, HeaderMap::new(), Bytes::new()).await?;

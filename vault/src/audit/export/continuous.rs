@@ -115,19 +115,30 @@ impl BucketExport {
     async fn try_export(&mut self, published: &Published) {
         match self.export(published).await {
             Ok(size) => {
-                (self.exported, self.behind_since) = (size, None);
+                self.exported = size;
+                // Overtaken, it is behind still.
+                if size >= published.checkpoint.size {
+                    self.behind_since = None;
+                }
                 metrics::gauge!("strongroom_log_bucket_refused").set(0.0);
                 #[expect(clippy::cast_precision_loss, reason = "a count of entries is far below 2^52")]
                 metrics::gauge!("strongroom_log_bucket_size").set(size as f64);
             }
             Err(error) => {
-                let is_contradicted = matches!(error, BucketExportError::Contradicted);
-                metrics::gauge!("strongroom_log_bucket_refused").set(f64::from(u8::from(is_contradicted)));
                 metrics::counter!("strongroom_log_bucket_failures_total").increment(1);
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the log was not exported to object storage; the next look tries again"
-                );
+                let told = &error as &dyn std::error::Error;
+                if matches!(error, BucketExportError::Contradicted) {
+                    metrics::gauge!("strongroom_log_bucket_refused").set(1.0);
+                    tracing::error!(
+                        error = told,
+                        "nothing is exported to object storage: a person must look (vault/docs/audit-log.md)"
+                    );
+                } else {
+                    tracing::warn!(
+                        error = told,
+                        "the log was not exported to object storage; the next look tries again"
+                    );
+                }
             }
         }
     }

@@ -57,8 +57,8 @@ async fn no_evidence_is_made_of_a_log_that_is_not_the_one_that_was_signed() {
     database.close().await.unwrap();
     let exchange = ask(&vault, "security", from, to, 1).await;
     assert_eq!(exchange.status(), 500);
-    let entry = vault.newest("evidence.make").await;
-    assert_eq!((&entry["out"], &entry["rsn"]), (&json!("failure"), &json!("defect")));
+    let entry = vault.newest("tamper").await;
+    assert_eq!((&entry["out"], &entry["rsn"]), (&json!("failure"), &json!("log-damaged")));
 }
 
 #[tokio::test]
