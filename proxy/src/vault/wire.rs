@@ -261,6 +261,9 @@ pub(super) fn problem(body: &[u8]) -> (Option<ProblemKind>, Option<First>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use strongroom_domain::route::Attribute;
+
+    const ID: &str = "0190a0b0-c0d0-7e0f-8f00-112233445566";
 
     #[test]
     fn receipts_are_passed_on_as_the_vault_writes_them_or_not_at_all() {
@@ -273,9 +276,6 @@ mod tests {
         }
         assert_eq!(receipts(&HeaderMap::new()), None);
     }
-    use strongroom_domain::route::Attribute;
-
-    const ID: &str = "0190a0b0-c0d0-7e0f-8f00-112233445566";
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "the test compares the number it wrote")]

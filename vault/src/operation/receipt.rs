@@ -8,7 +8,7 @@
 use strongroom_domain::TenantId;
 
 use super::{Asking, OperationError, Vault};
-use crate::audit::{Event, Leaf, Object, Outcome, ProveError, Proven, ProvenState, ReceiptId, prove};
+use crate::audit::{Event, Leaf, Object, Outcome, ProveError, Proven, ProvenState, ReceiptId, Seen, prove};
 use crate::authz::{Permit, ReadAudit, ReadReceipt};
 
 /// What a tenant's readers are shown: changes and forwards.
@@ -55,13 +55,6 @@ impl Found {
     }
 }
 
-/// What decides who may read an entry.
-struct Seen {
-    tenant: Option<TenantId>,
-    is_made: bool,
-    tokenizes: bool,
-}
-
 impl Vault {
     /// The entries of a receipt, all of them or none.
     pub async fn find_receipt(&self, id: ReceiptId) -> Result<Found, OperationError> {
@@ -71,10 +64,11 @@ impl Vault {
             return Err(OperationError::UnknownReceipt);
         }
         let leaves: Vec<Leaf> = stored.into_iter().map(|entry| entry.leaf).collect();
-        let seen: Vec<Seen> = leaves.iter().map(seen).collect();
-        let tenant = seen.first().and_then(|first| first.tenant.clone());
-        let is_theirs = |one: &Seen| one.is_made && one.tenant == tenant;
-        let tokenizes = seen.iter().any(|one| one.tokenizes);
+        // What cannot be read is nobody's.
+        let seen: Vec<Option<Seen>> = leaves.iter().map(Seen::of).collect();
+        let tenant = seen.first().and_then(tenant_of);
+        let is_theirs = |one: &Option<Seen>| one.as_ref().is_some_and(is_made) && tenant_of(one) == tenant;
+        let tokenizes = seen.iter().flatten().any(|one| one.evt == Event::PanTokenize.as_str());
         let tenant = tenant.clone().filter(|_| seen.iter().all(is_theirs));
         Ok(Found { id, leaves, tenant, tokenizes })
     }
@@ -111,13 +105,10 @@ impl Vault {
     }
 }
 
-fn seen(leaf: &Leaf) -> Seen {
-    let fields: serde_json::Value = serde_json::from_slice(leaf.as_bytes()).unwrap_or_default();
-    let tenant = fields["obj"]["tenant"].as_str().and_then(|tenant| TenantId::parse(tenant).ok());
-    Seen {
-        tenant,
-        is_made: fields["out"] == Outcome::Success.as_str()
-            && SHOWN_TO_READERS.iter().any(|event| fields["evt"] == event.as_str()),
-        tokenizes: fields["evt"] == Event::PanTokenize.as_str(),
-    }
+fn tenant_of(seen: &Option<Seen>) -> Option<TenantId> {
+    TenantId::parse(seen.as_ref()?.obj.tenant.as_deref()?).ok()
+}
+
+fn is_made(seen: &Seen) -> bool {
+    seen.out == Outcome::Success.as_str() && SHOWN_TO_READERS.iter().any(|event| seen.evt == event.as_str())
 }
