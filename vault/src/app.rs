@@ -2,6 +2,7 @@
 //!
 //! Promises: everything is read and checked before anything is bound; a start that fails leaves nothing bound.
 
+mod apart;
 mod follow;
 mod log;
 mod open;
@@ -136,7 +137,7 @@ impl App {
         let store = open_store(&config.store).await?;
         let (committer, log, sequencer, bucket) =
             log::begin(&config, &kms, &store, &clock, &random, events.outbox()).await?;
-        let followers = follow::Followers::new(&config, &store, &committer, &clock, sequencer.holder())?;
+        let followers = follow::Followers::open(&config, &committer, &clock, sequencer.holder()).await?;
         let evidence = log::evidence(&config, &kms, &store, &clock, &random).await?;
         let audited = AuditedKeys::new(Arc::clone(&store), committer.clone(), Arc::clone(&clock));
         let ring = config.keys.ring().map_err(StartError::Config)?;
@@ -239,11 +240,9 @@ impl App {
             tokio::spawn(upkeep::measure_retention(Arc::clone(&vault))),
         ];
         let sequenced = CancellationToken::new();
-        let sequencer = log::watched(sequencer, sequenced.clone());
+        let logging = log::run(sequencer, bucket, sequenced.clone())?;
         let unfollowed = CancellationToken::new();
-        let following = followers.start(unfollowed.clone());
-        let exported = CancellationToken::new();
-        let bucket = bucket.map(|bucket| tokio::spawn(bucket.run(exported.clone())));
+        let following = followers.start(unfollowed.clone())?;
         let delivering = deliver(&vault, events, &stop)?;
         let ops = tokio::spawn(ops.serve(readiness, metrics, background.clone()));
         let ended = vault.committer.clone();
@@ -256,14 +255,10 @@ impl App {
         watch.abort();
         futures_util::future::join_all(delivering).await;
         unfollowed.cancel();
-        let _ = following.await; // a defect of it leaves a lease that ends by itself
+        following.ended().await; // a defect of it leaves a lease that ends by itself
         log.stop().await;
         sequenced.cancel(); // its last step takes `audit.stop` in
-        let _ = sequencer.await; // how it ended is told where it is watched
-        exported.cancel();
-        if let Some(bucket) = bucket {
-            let _ = bucket.await; // its last look is bounded
-        }
+        logging.ended().await; // how it ended is told where it runs
         background.cancel();
         tasks.iter().for_each(tokio::task::JoinHandle::abort);
         match ops.await {

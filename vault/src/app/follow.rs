@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use strongroom_domain::{BootId, Clock};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::StartError;
+use super::apart::{Apart, Urgency};
+use super::{StartError, open};
 use crate::audit::Indexer;
 use crate::config::VaultConfig;
-use crate::store::{Committer, Store};
+use crate::store::Committer;
 use crate::watch::{FindingsFile, Watcher};
 
 /// Those that follow.
@@ -19,9 +19,8 @@ pub(super) struct Followers {
 }
 
 impl Followers {
-    pub(super) fn new(
+    pub(super) async fn open(
         config: &VaultConfig,
-        store: &Arc<dyn Store>,
         committer: &Committer,
         clock: &Arc<dyn Clock>,
         holder: BootId,
@@ -31,16 +30,17 @@ impl Followers {
             FindingsFile::open(path).map_err(unusable)
         };
         let file = config.watch.findings_file.as_ref().map(open).transpose()?;
-        let (store, clock, rules) = (Arc::clone(store), Arc::clone(clock), config.watch.clone());
+        let (clock, rules) = (Arc::clone(clock), config.watch.clone());
+        let store = open::open_store_apart(&config.store).await?;
         let indexer = Indexer::new(Arc::clone(&store), Arc::clone(&clock), holder);
         let watcher = Watcher::new(store, committer.clone(), clock, holder, rules, file);
         Ok(Self { indexer, watcher })
     }
 
     /// Follows until `stop`; what the rules found by then is written.
-    pub(super) fn start(self, stop: CancellationToken) -> JoinHandle<()> {
+    pub(super) fn start(self, stop: CancellationToken) -> std::io::Result<Apart> {
         let Self { indexer, watcher } = self;
-        tokio::spawn(async move {
+        Apart::start("log-followers", Urgency::AfterRequests, move || async move {
             tokio::join!(indexer.run(stop.clone()), watcher.run(stop));
         })
     }

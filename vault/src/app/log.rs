@@ -8,9 +8,9 @@ use strongroom_perimeter::chance::SystemRandom;
 use strongroom_perimeter::clock::SystemClock;
 use strongroom_sealing::{InstanceMac, KeyRing, KeyScope, Kms, LogSigner, Purpose};
 
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::apart::{Apart, Urgency};
 use super::{StartError, open};
 use crate::audit::{BucketExport, EntryMac, InstanceId, LogBucket, LogFolder, LogKey, Sequencer};
 use crate::config::VaultConfig;
@@ -47,7 +47,8 @@ pub(super) async fn begin(
     let identity = LogIdentity { instance, boot, mac, mac_key: held.id };
     let (committer, task) =
         Committer::start_telling(Arc::clone(store), Arc::clone(clock), identity, outbox).await?;
-    let sequencer = Sequencer::new(Arc::clone(store), Arc::clone(clock), boot, signer, &origin, folder);
+    let apart = open::open_store_apart(&config.store).await?;
+    let sequencer = Sequencer::new(apart, Arc::clone(clock), boot, signer, &origin, folder);
     tracing::info!(log_key = %sequencer.key(), "checkpoints of the audit log are verified with this key");
     Ok(match bucket {
         None => (committer, task, sequencer, None),
@@ -71,13 +72,27 @@ pub(super) async fn evidence(
     Ok(EvidenceGround::new(signer, &config.origin().map_err(StartError::Config)?, config.clone()))
 }
 
-/// Runs the sequencer; that it ends by a defect is told at once, not at the end of the process.
-pub(super) fn watched(sequencer: Sequencer, stop: CancellationToken) -> JoinHandle<()> {
-    tokio::spawn(async move {
+/// Runs the sequencer until `stop`, and then the export to its end. That either ends by a defect is told at once, not at the end
+/// of the process.
+pub(super) fn run(
+    sequencer: Sequencer,
+    bucket: Option<BucketExport>,
+    stop: CancellationToken,
+) -> std::io::Result<Apart> {
+    Apart::start("log-sequencer", Urgency::AsRequests, move || async move {
+        let sequenced = CancellationToken::new();
+        let bucket = bucket.map(|bucket| tokio::spawn(bucket.run(sequenced.clone())));
         if tokio::spawn(sequencer.run(stop)).await.is_err() {
             metrics::gauge!("strongroom_log_refused").set(1.0);
             metrics::gauge!("strongroom_log_leader").set(0.0);
             tracing::error!("the sequencer ended with a defect: the audit log is not signed any more");
+        }
+        sequenced.cancel();
+        // Its last look is bounded.
+        if let Some(bucket) = bucket
+            && bucket.await.is_err()
+        {
+            tracing::error!("the export to object storage ended with a defect");
         }
     })
 }

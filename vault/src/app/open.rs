@@ -29,6 +29,20 @@ pub async fn open_store(config: &StoreConfig) -> Result<Arc<dyn Store>, StartErr
     })
 }
 
+/// Connections of what follows requests: one reads while another writes.
+const APART_CONNECTIONS: u32 = 2;
+
+/// The same store over connections of its own, for what runs on a thread of its own.
+pub(super) async fn open_store_apart(config: &StoreConfig) -> Result<Arc<dyn Store>, StartError> {
+    match config {
+        StoreConfig::Sqlite { .. } => open_store(config).await,
+        StoreConfig::Postgres(postgres) => {
+            let options = PostgresOptions { readers_max: APART_CONNECTIONS, ..options(postgres)? };
+            Ok(Arc::new(PostgresStore::open(&options).await?))
+        }
+    }
+}
+
 /// Creates the schema or brings it to this program's version. Gives the versions that were added.
 pub async fn migrate(config: &VaultConfig) -> Result<Vec<u32>, StartError> {
     let added: Result<_, SchemaError> = match &config.store {

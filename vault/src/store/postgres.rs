@@ -50,6 +50,9 @@ use crate::audit::{EntryId, InstanceId, Leaf};
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
 /// How long connecting may take where no request waits on it: at a start, and to migrate.
 const FIRST_CONNECT_TIME_MAX: Duration = Duration::from_secs(20);
+/// How long after its last answer a pooled connection is taken to be alive. Asking each time would cost every read one more
+/// answer of the server; a connection that died since is told to one caller, as the server's death is to all who wait on it.
+const TRUSTED_FOR: Duration = Duration::from_secs(1);
 /// A statement of ours that takes longer will not be waited for; milliseconds, as the server takes it.
 const STATEMENT_TIME_MAX: &str = "5000";
 /// A lock of ours is held by a commit in progress or by nobody; milliseconds.
@@ -124,6 +127,15 @@ impl PostgresStore {
         let readers = PgPoolOptions::new()
             .max_connections(options.readers_max.max(1))
             .acquire_timeout(CONNECT_TIME_MAX)
+            .test_before_acquire(false)
+            .before_acquire(|connection, used| {
+                Box::pin(async move {
+                    if used.idle_for > TRUSTED_FOR {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_lazy_with(connect.clone());
         Self { readers, connect }
     }
