@@ -277,6 +277,11 @@ fn opening(error: &OpenError) -> Problem {
         | ProblemKind::AttributeUnavailable
         | ProblemKind::RateLimited
         | ProblemKind::RouteRefused => Problem::new(*kind),
+        // Said to whoever is suspended, not hidden: a person has to lift it, and no retry helps before.
+        ProblemKind::WorkloadSuspended => Problem::because(
+            ProblemKind::WorkloadSuspended,
+            "the workload that asks, or the proxy it asks through, is suspended; nothing was sent",
+        ),
         ProblemKind::Forbidden | ProblemKind::TenantNotFound => Problem::new(ProblemKind::TokenNotFound),
         ProblemKind::ReferenceTaken => {
             let taken = Problem::new(ProblemKind::ReferenceTaken);
@@ -416,6 +421,7 @@ mod tests {
             (Failure::Sign(SignError::Foreign), 403),
             (refused(ProblemKind::TokenNotFound), 404),
             (refused(ProblemKind::Forbidden), 404),
+            (refused(ProblemKind::WorkloadSuspended), 403),
             (refused(ProblemKind::AttributeUnavailable), 404),
             (Failure::Connect(ConnectError::Tcp(io())), 424),
             (Failure::Open(OpenError::TimedOut), 424),

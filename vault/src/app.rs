@@ -8,6 +8,7 @@ mod log;
 mod open;
 mod refusals;
 mod reload;
+mod suspended;
 mod upkeep;
 
 pub use log::log_key;
@@ -26,7 +27,7 @@ use strongroom_sealing::{KeyRing, Kms};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::{BucketExport, Sequencer};
-use crate::authz::{Authorizer, BundleError, PolicySource};
+use crate::authz::{Authorizer, BundleError, PolicySource, Suspended};
 use crate::config::VaultConfig;
 use crate::events::{self, DestinationError, Events};
 use crate::http;
@@ -69,6 +70,11 @@ pub enum StartError {
     /// The signed log's head.
     #[error("the store does not answer for the signed log")]
     Store(#[from] StoreError),
+    /// Who is suspended.
+    #[error(
+        "who is suspended cannot be read: {0}; check the database, and the rights of schema 13 (migrations/README.md)"
+    )]
+    Suspensions(#[source] StoreError),
     /// A destination of events.
     #[error(transparent)]
     Destination(#[from] DestinationError),
@@ -99,6 +105,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// The syslog server findings are sent to.
+    #[error("watch.syslog: {0}")]
+    Syslog(#[source] crate::watch::SyslogError),
     /// No randomness.
     #[error(transparent)]
     Random(#[from] strongroom_domain::RandomUnavailable),
@@ -130,8 +139,10 @@ impl App {
     ) -> Result<Self, StartError> {
         let accepted = config.accepted_numbers().map_err(StartError::Config)?;
         let policies = PolicySource::Folder(config.policies.folder.clone());
+        let suspended = Arc::<Suspended>::default();
         let authorizer =
-            Authorizer::load(&policies, config.environment, Arc::clone(&clock), Arc::clone(&random))?;
+            Authorizer::load(&policies, config.environment, Arc::clone(&clock), Arc::clone(&random))?
+                .refusing(Arc::clone(&suspended));
         let events = Events::open(config.events.clone())?;
         let kms = open::open_kms(&config, &random).await?;
         let store = open_store(&config.store).await?;
@@ -169,6 +180,7 @@ impl App {
             store,
             committer,
             authorizer: ArcSwap::from_pointee(authorizer),
+            suspended,
             cvcs: CvcShelf::new(cvcs, Arc::clone(&clock)),
             limits: Limits::new(config.limits, Arc::clone(&clock)),
             guesses,
@@ -184,6 +196,7 @@ impl App {
             clock,
             random,
         });
+        vault.read_suspensions().await.map_err(StartError::Suspensions)?;
         Ok(Self {
             vault,
             kms,
@@ -238,11 +251,12 @@ impl App {
             tokio::spawn(upkeep::tidy(Arc::clone(&vault))),
             tokio::spawn(upkeep::reap(Arc::clone(&vault))),
             tokio::spawn(upkeep::measure_retention(Arc::clone(&vault))),
+            tokio::spawn(suspended::poll(Arc::clone(&vault))),
         ];
         let sequenced = CancellationToken::new();
         let logging = log::run(sequencer, bucket, sequenced.clone())?;
         let unfollowed = CancellationToken::new();
-        let following = followers.start(unfollowed.clone())?;
+        let following = followers.start(&vault, unfollowed.clone())?;
         let delivering = deliver(&vault, events, &stop)?;
         let ops = tokio::spawn(ops.serve(readiness, metrics, background.clone()));
         let ended = vault.committer.clone();

@@ -14,6 +14,7 @@ mod event;
 mod export;
 mod finding;
 mod index;
+mod label;
 mod layout;
 mod leaf;
 mod proven;
@@ -22,6 +23,7 @@ mod seen;
 mod sequencer;
 mod serve;
 mod show;
+mod suspension;
 pub mod tree;
 mod verify;
 mod wire;
@@ -29,8 +31,8 @@ mod wire;
 pub use check::{BadEntry, Checked, Finding, MacKeys, check};
 pub use checkpoint::{BadCheckpoint, Checkpoint, InvalidLogKey, InvalidOrigin, LogKey, Origin};
 pub use entry::{
-    Actor, CardChange, Destination, Draft, ExportRef, IdempotencyRef, InstanceId, InvalidInstanceId,
-    InvalidLabel, KeyRef, Label, Made, Object, Outcome, Pol, Req, Source, Tls,
+    Actor, CardChange, Destination, Draft, ExportRef, IdempotencyRef, InstanceId, InvalidInstanceId, KeyRef,
+    Made, Object, Outcome, Pol, Req, Source, Tls,
 };
 pub use event::Event;
 pub use export::{
@@ -38,6 +40,7 @@ pub use export::{
 };
 pub use finding::FindingRef;
 pub use index::{Indexed, Indexer, row_of};
+pub use label::{InvalidLabel, Label};
 pub use layout::{LogFile, bundle_path, history_path, tile_path};
 pub use leaf::{EntryId, EntryMac, InvalidLeaf, Leaf, ReadLeaf};
 pub use proven::{
@@ -49,4 +52,5 @@ pub use seen::Seen;
 pub use sequencer::{Refusal, Sequencer, StepError, Stepped};
 pub use serve::{Served, serve};
 pub use show::{show, tail};
+pub use suspension::{InvalidReason, Reason, SuspensionRef};
 pub use verify::{Damage, LogFiles, Verified, VerifyError, verify, verify_from};

@@ -5,7 +5,7 @@
 //! Does not promise: that the facts given to it are true. Tenant groups and suspension come from the store, caller and
 //! destination of a forward are the proxy's word (T-01).
 //! Trusts: the bundle's files, which is why their hash is in every decision.
-//! Upholds: C-05.
+//! Upholds: C-05, C-64.
 
 mod access;
 mod action;
@@ -20,6 +20,7 @@ mod fixture;
 mod permit;
 mod policy_test;
 mod route;
+mod suspended;
 
 pub use access::{AccessCall, AccessReview, AccessRow};
 pub use action::{
@@ -27,8 +28,8 @@ pub use action::{
     ForwardScope, Import, ManageEvents, ManageKeys, ManageTenant, MatchFingerprint, NamedCard,
     OpenCaptureSession, OpenForward, OpenForwardSubject, ReadAudit, ReadCard, ReadCards, ReadEvidence,
     ReadForward, ReadReceipt, ReadTenantAudit, ReceiptScope, ReconcileForward, RecordOutcome, RestoreCard,
-    RestoreScope, RestoredCards, TenantCards, TenantFacts, TenantScope, Tokenize, UpdateCard, UpdateCards,
-    WantedCard,
+    RestoreScope, RestoredCards, ResumeWorkload, SuspendWorkload, TenantCards, TenantFacts, TenantScope,
+    Tokenize, UpdateCard, UpdateCards, WantedCard,
 };
 pub use ask::{Answer, Ask, AskForward, AskTenant, IncompleteAsk};
 pub use bundle::{
@@ -39,3 +40,4 @@ pub use engine::Authorizer;
 pub use permit::{Decision, Denied, Permit};
 pub use policy_test::{PolicyTest, PolicyTestError, PolicyTests};
 pub use route::{RouteClaim, RouteFacts};
+pub use suspended::{SUSPENDED, Suspended};

@@ -11,6 +11,7 @@ pub mod policy;
 pub mod scan;
 pub mod serve;
 pub mod tenant;
+pub mod workload;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -36,6 +37,8 @@ enum Command {
     Card(card::Args),
     /// Onboard, change, suspend and check tenants, as a client of the API.
     Tenant(tenant::Args),
+    /// Suspend workloads, let them go on, and see who is suspended, as a client of the API.
+    Workload(workload::Args),
     /// See which events destinations are told, and have them told again, as a client of the API.
     Events(events::Args),
     /// Read and check the audit log.
@@ -69,6 +72,7 @@ impl Cli {
             Command::Migrate(args) => migrate::run(&args, out).await,
             Command::Card(args) => card::run(args, out).await,
             Command::Tenant(args) => tenant::run(args, out).await,
+            Command::Workload(args) => workload::run(args, out).await,
             Command::Events(args) => events::run(args, out).await,
             Command::Audit(args) => audit::run(args, out).await,
             Command::Evidence(args) => evidence::run(args, out).await,

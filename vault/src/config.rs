@@ -295,7 +295,7 @@ impl VaultConfig {
         self.retention()?;
         self.events.check(self.environment)?;
         self.export.check(self.environment)?;
-        self.watch.check()?;
+        self.watch.check(self.environment)?;
         if !(24..=2_160).contains(&self.cards.erase_hold_hours) {
             return Err("cards.erase_hold_hours is 24 to 2160".into());
         }
@@ -372,7 +372,7 @@ mod tests {
         let events = EventsConfig { webhooks: Vec::new(), kafka: Vec::new(), ..full.events };
         assert_eq!(format!("{events:?}"), format!("{:?}", minimal.events));
         assert_eq!(format!("{:?}", full.export), format!("{:?}", minimal.export));
-        let watch = WatchConfig { findings_file: None, ..full.watch };
+        let watch = WatchConfig { findings_file: None, syslog: None, ..full.watch };
         assert_eq!(format!("{watch:?}"), format!("{:?}", minimal.watch));
         assert_eq!(format!("{:?}", full.api.limits), format!("{:?}", minimal.api.limits));
         assert_eq!(format!("{:?}", full.telemetry), format!("{:?}", minimal.telemetry));
@@ -391,6 +391,8 @@ mod tests {
             ("[policies]", "[cards]\nerase_hold_hours = 1\n[policies]", "erase_hold_hours"),
             ("[policies]", "[export]\nenabled = true\ncards_max = 1000000\n[policies]", "cards_max"),
             ("[policies]", "[watch]\ndenied_percent = 0\n[policies]", "denied_percent"),
+            ("[policies]", "[watch.suspend]\nrules = [\"log-stalled\"]\n[policies]", "log-stalled"),
+            ("[policies]", "[watch.syslog]\nserver = \"logs:6514\"\n[policies]", "watch.syslog: tls"),
             ("[policies]", "[watch]\noff = [\"everything\"]\n[policies]", "everything"),
             ("[policies]", "[cards]\ntest_ranges = [\"1-2\"]\n[policies]", "test_ranges"),
         ] {

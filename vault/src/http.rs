@@ -46,6 +46,8 @@ fn endpoints() -> OpenApiRouter<Arc<Vault>> {
         .routes(routes!(routes::tenants::list::list))
         .routes(routes!(routes::retention::report))
         .routes(routes!(routes::evidence::make))
+        .routes(routes!(routes::suspensions::list::list, routes::suspensions::suspend::suspend))
+        .routes(routes!(routes::suspensions::lift::lift))
         .routes(routes!(routes::tenants::put::put, routes::tenants::show::show))
         .routes(routes!(routes::events::list::list))
         .routes(routes!(routes::events::replay::replay))

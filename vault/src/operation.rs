@@ -20,6 +20,7 @@ pub mod reaper;
 pub mod receipt;
 pub mod restore;
 pub mod retention;
+pub mod suspension;
 pub mod tenant;
 pub mod tokenize;
 pub mod update;
@@ -37,7 +38,7 @@ use strongroom_perimeter::{Caller, RequestInfo};
 use strongroom_sealing::KeyRing;
 
 use crate::audit::{Actor, Draft, Event, Label, Object, Outcome, Pol, Receipts, Req, Source, Tls};
-use crate::authz::{Authorizer, Decision, Denied, TenantFacts};
+use crate::authz::{Authorizer, Decision, Denied, Suspended, TenantFacts};
 use crate::evidence::EvidenceGround;
 use crate::sad::CvcShelf;
 use crate::store::{CardReader, Change, Committer, Outbox, Retention, Store, TenantRow, TenantStatus};
@@ -62,6 +63,8 @@ pub struct Vault {
     pub committer: Committer,
     /// Policy, swapped whole when it is reloaded.
     pub authorizer: ArcSwap<Authorizer>,
+    /// Who is suspended: every authorizer of this vault refuses them.
+    pub suspended: Arc<Suspended>,
     /// Verification codes.
     pub cvcs: CvcShelf,
     /// Limits per principal.

@@ -25,6 +25,7 @@ mod reader;
 mod rows;
 mod schema;
 mod sqlite;
+mod suspensions;
 mod writer;
 
 pub use audited_keys::AuditedKeys;
@@ -47,6 +48,7 @@ pub use rows::{
 };
 pub use schema::{SchemaError, schema_version};
 pub use sqlite::SqliteStore;
+pub use suspensions::{SuspendedBy, SuspensionBounds, SuspensionRow};
 pub use writer::{Batch, Writer};
 
 use async_trait::async_trait;
@@ -195,6 +197,9 @@ pub trait Store: KeyStore + KeyInventory + LogStore + Send + Sync {
 
     /// The runs of an export, first to last.
     async fn export_runs(&self, id: ExportId) -> Result<Vec<ExportRunRow>, StoreError>;
+
+    /// Suspensions in force, by workload.
+    async fn suspensions(&self) -> Result<Vec<SuspensionRow>, StoreError>;
 
     /// Audit entries by boot and number, after the cursor.
     async fn entries(&self, after: Option<EntryId>, limit: u32) -> Result<Vec<StoredEntry>, StoreError>;

@@ -160,6 +160,8 @@ problem_kinds! {
     PanInRequest = (400, "pan-in-request", "the request holds a card number; nothing was sent"),
     /// This caller may not do this.
     Forbidden = (403, "forbidden", "policy does not allow this"),
+    /// The workload, or the one it asks for, was suspended: by the security team or by a rule.
+    WorkloadSuspended = (403, "workload-suspended", "this workload is suspended; nothing was done"),
     /// The proxy has no such route, or the route does not list this method and path.
     RouteRefused = (403, "route-refused", "no route allows this method and path; nothing was sent"),
     /// Exports are off, or this one is not for this person to take further.

@@ -54,13 +54,15 @@ pub(super) async fn poll(vault: Arc<Vault>, source: PolicySource) {
 async fn look(vault: &Arc<Vault>, source: PolicySource, seen: Option<[u8; 32]>) -> Looked {
     let (environment, clock, random) =
         (vault.environment, Arc::clone(&vault.clock), Arc::clone(&vault.random));
+    let suspended = Arc::clone(&vault.suspended);
     let look = tokio::task::spawn_blocking(move || {
         let sha256 = match source.sha256() {
             Ok(sha256) => sha256,
             Err(error) => return Looked { sha256: None, bundle: Err(error) },
         };
         let is_new = seen != Some(sha256);
-        let bundle = is_new.then(|| Authorizer::load(&source, environment, clock, random)).transpose();
+        let load = || Authorizer::load(&source, environment, clock, random);
+        let bundle = is_new.then(|| load().map(|bundle| bundle.refusing(suspended))).transpose();
         Looked { sha256: Some(sha256), bundle }
     });
     look.await.unwrap_or_else(|_| {

@@ -2,7 +2,7 @@
 //!
 //! The field names are those of `vault/docs/audit-format.md`.
 //!
-//! Promises: nothing of a card fits in. Texts are constants, checked names, or [`Label`]s, which are searched for card numbers.
+//! Promises: nothing of a card fits in. Texts are constants, checked names, or [`Label`]s and [`super::Reason`]s, which are searched for card numbers.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -14,8 +14,10 @@ use strongroom_domain::{
 
 use super::event::Event;
 use super::finding::FindingRef;
+use super::label::Label;
 use super::layout::LogFile;
 use super::receipt::{ReceiptId, Receipts};
+use super::suspension::SuspensionRef;
 
 /// One entry, not yet numbered. Who, what, when, with what outcome, from where and on what (PCI DSS 10.2.2) are
 /// arguments of its constructors; the rest is added where it is known.
@@ -37,6 +39,7 @@ pub struct Draft {
     pub(super) change: Option<CardChange>,
     pub(super) export: Option<ExportRef>,
     pub(super) finding: Option<Box<FindingRef>>,
+    pub(super) suspension: Option<Box<SuspensionRef>>,
     pub(super) n: Option<u64>,
     pub(super) cards: Vec<TokenRef>,
     receipts: Option<Receipts>,
@@ -84,6 +87,7 @@ impl Draft {
             change: None,
             export: None,
             finding: None,
+            suspension: None,
             n: None,
             cards: Vec::new(),
             receipts: None,
@@ -315,6 +319,8 @@ pub enum Object {
     },
     /// An evidence bundle, by the hash of its manifest.
     Evidence([u8; 32]),
+    /// A workload: what was done to it, not what it did.
+    Workload(WorkloadId),
     /// The configuration, the policy bundle, the schema…: a word of this program.
     Service(&'static str),
 }
@@ -437,40 +443,6 @@ pub struct Made {
     pub file_sha256: [u8; 32],
     /// SHA-256 of the manifest.
     pub manifest_sha256: [u8; 32],
-}
-
-/// A short technical name from outside this program: a policy id, a trace context. 1 to 100 visible ASCII
-/// characters that hold neither a card number nor a token.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Label(Arc<str>);
-
-/// Not a label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("label is not 1 to 100 visible ASCII characters without card number or token")]
-pub struct InvalidLabel;
-
-impl Label {
-    /// Longest label in bytes: a traceparent has 55.
-    pub const BYTES_MAX: usize = 100;
-
-    /// ```
-    /// # use strongroom_vault::audit::Label;
-    /// assert!(Label::parse("checkout-may-tokenize").is_ok());
-    /// assert!(Label::parse("4242424242424242").is_err());
-    /// ```
-    pub fn parse(text: &str) -> Result<Self, InvalidLabel> {
-        let right = (1..=Self::BYTES_MAX).contains(&text.len())
-            && text.bytes().all(|byte| byte.is_ascii_graphic())
-            && !strongroom_domain::scan::holds_pan(text)
-            && !strongroom_domain::token::holds_token_shape(text.as_bytes());
-        if right { Ok(Self(text.into())) } else { Err(InvalidLabel) }
-    }
-
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 /// A running copy of the vault, as configuration names it (`iid`): 1 to 63 lower-case letters, digits and inner hyphens.

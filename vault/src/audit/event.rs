@@ -84,6 +84,12 @@ events! {
     AuditVerify = ("audit.verify", "10.2.1.3"),
     /// A rule found something in the log (`rsn` says which rule, `finding` what).
     AnomalyFound = ("anomaly.found", "10.4.1.1"),
+    /// A workload was suspended (`rsn` `by-rule` or `by-person`), or was not (`rsn` says why).
+    WorkloadSuspend = ("workload.suspend", "10.2.1.5"),
+    /// A suspension was lifted.
+    WorkloadResume = ("workload.resume", "10.2.1.5"),
+    /// Suspensions in force were read.
+    SuspensionRead = ("suspension.read", "10.2.1.2"),
     /// Evidence was made from the log.
     EvidenceMake = ("evidence.make", "10.2.1.3"),
     /// Policy refused an identified caller.

@@ -13,6 +13,7 @@ use super::entry::{
     Actor, CardChange, Destination, Draft, ExportRef, InstanceId, KeyRef, Object, Pol, Req, Source,
 };
 use super::finding::FindingRef;
+use super::suspension::SuspensionRef;
 use super::wire;
 
 /// Version of the entry format (`v`).
@@ -208,6 +209,7 @@ fn body(draft: &Draft, instance: &InstanceId, id: EntryId) -> (Vec<u8>, usize) {
         req: draft.req.as_ref(),
         rsn: draft.rsn,
         src: draft.src.as_ref(),
+        suspension: draft.suspension.as_deref(),
         ts: draft.ts,
         v: FORMAT,
     };
@@ -257,6 +259,8 @@ struct Tail<'a> {
     rsn: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "wire::some_source")]
     src: Option<&'a Source>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suspension: Option<&'a SuspensionRef>,
     ts: Timestamp,
     v: u32,
 }

@@ -8,8 +8,9 @@ use strongroom_domain::route::AttributeSet;
 use strongroom_domain::{DataKeyId, ExportId, ForwardId, RequestId, TenantId};
 
 use super::entry::{
-    Actor, CardChange, Destination, ExportRef, IdempotencyRef, KeyRef, Label, Object, Pol, Req, Source, Tls,
+    Actor, CardChange, Destination, ExportRef, IdempotencyRef, KeyRef, Object, Pol, Req, Source, Tls,
 };
+use super::label::Label;
 
 pub(super) fn actor<S: Serializer>(actor: &&Actor, to: S) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
@@ -141,6 +142,7 @@ pub(super) fn object<S: Serializer>(object: &&Object, to: S) -> Result<S::Ok, S:
         Object::LogFile(file) => ("log", file.to_string().into(), None, None),
         Object::Receipt { id, tenant } => ("receipt", id.to_string().into(), tenant.as_ref(), None),
         Object::Evidence(manifest) => ("evidence", hex::encode(manifest).into(), None, None),
+        Object::Workload(id) => ("workload", id.as_str().into(), None, None),
         Object::Service(name) => ("service", (*name).into(), None, None),
     };
     let tenant = tenant.map(TenantId::as_str);

@@ -145,6 +145,10 @@ actions! {
     ManageKeys: Service((), ()) = |(), ()| Ok(Question::Service);
     /// See what destinations are told of cards, and tell it again.
     ManageEvents: Service((), ()) = |(), ()| Ok(Question::Service);
+    /// Suspend a workload: refuse it everything for now.
+    SuspendWorkload: Service(WorkloadId, ()) = |_, ()| Ok(Question::Service);
+    /// End the suspension of a workload.
+    ResumeWorkload: Service(WorkloadId, ()) = |_, ()| Ok(Question::Service);
     /// Create, change, suspend and show a tenant.
     ManageTenant: Tenant(TenantScope, TenantFacts) = TenantScope::question;
 }

@@ -18,6 +18,7 @@ use super::conform;
 use super::entities::Vocabulary;
 use super::permit::{Decision, Denied, Permit};
 use super::route::{RouteClaim, RouteFacts};
+use super::suspended::{SUSPENDED, Suspended};
 use memory::{Asked, Memory};
 
 /// Decides by one loaded bundle. Immutable: a reload makes another.
@@ -29,6 +30,7 @@ pub struct Authorizer {
     known: HashMap<WorkloadId, Known>,
     cedar: cedar_policy::Authorizer,
     memory: Memory,
+    suspended: Arc<Suspended>,
 }
 
 /// A workload as policy is shown it.
@@ -102,7 +104,14 @@ impl Authorizer {
             known.insert(id.clone(), Known { uid: vocabulary.names.workload(id), entity, entities, slices });
         }
         let cedar = cedar_policy::Authorizer::new();
-        Ok(Self { clock, random, bundle, vocabulary, known, cedar, memory: Memory::default() })
+        let (memory, suspended) = (Memory::default(), Arc::default());
+        Ok(Self { clock, random, bundle, vocabulary, known, cedar, memory, suspended })
+    }
+
+    /// The same, refusing whoever is suspended.
+    #[must_use]
+    pub fn refusing(self, suspended: Arc<Suspended>) -> Self {
+        Self { suspended, ..self }
     }
 
     /// Decides whether `caller` may do `A` to `subject`, given what the store says of it.
@@ -113,6 +122,7 @@ impl Authorizer {
         facts: &A::Facts,
     ) -> Result<Permit<A>, Denied> {
         let verdict = match A::question(&subject, facts) {
+            Ok(question) if self.is_suspended(caller, &question) => Verdict::denied(SUSPENDED),
             Ok(question) => self.judge(caller, A::KIND, &question),
             Err(reason) => Verdict::denied(reason),
         };
@@ -127,7 +137,23 @@ impl Authorizer {
     /// Whether any policy could ever permit `caller` to do `A`. Asked before a token is looked up, so that an identity
     /// without the grant learns nothing from the look-up.
     pub fn admit<A: Action>(&self, caller: &WorkloadId) -> Result<(), Denied> {
+        self.must_not_be_suspended(caller)?;
         self.may_ever(caller, A::KIND).map_err(|reason| self.denied(reason))
+    }
+
+    /// Refuses a workload that is suspended. [`Self::decide`] and [`Self::admit`] ask it of who asks; of whom he asks for,
+    /// before anything is looked up, whoever knows that first.
+    pub fn must_not_be_suspended(&self, workload: &WorkloadId) -> Result<(), Denied> {
+        if self.suspended.holds(workload) { Err(self.denied(SUSPENDED)) } else { Ok(()) }
+    }
+
+    /// Whether who asks is suspended, or whom he asks for.
+    fn is_suspended(&self, caller: &WorkloadId, question: &Question<'_>) -> bool {
+        let behind = match question {
+            Question::Forward { subject, .. } => Some(&subject.caller),
+            Question::Tenant(_) | Question::Card { .. } | Question::Outcome(_) | Question::Service => None,
+        };
+        self.suspended.holds(caller) || behind.is_some_and(|behind| self.suspended.holds(behind))
     }
 
     pub(super) fn may_ever(&self, caller: &WorkloadId, action: ActionKind) -> Result<(), &'static str> {

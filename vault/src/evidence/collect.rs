@@ -101,10 +101,11 @@ pub async fn collect(sources: Sources<'_>, wanted: Wanted) -> Result<Collected, 
         checkpoint_root: format!("{:?}", checkpoint.root),
     };
     let (keys, config) = (keys(&**store).await?, Arc::clone(config));
+    let suspended = store.suspensions().await?.into_iter().map(|row| (row.workload, row.since)).collect();
     // Asking policy for every grant and hashing the program take their time: not on a thread that serves.
     let facts = tokio::task::spawn_blocking(move || {
         let measured = material::measure(&config);
-        Facts::of(Parts { about, log: tally, keys, retention, measured }, &authorizer, &config)
+        Facts::of(Parts { about, log: tally, keys, retention, measured, suspended }, &authorizer, &config)
     });
     let facts = facts.await.map_err(|_| CollectError::Defect)?;
     Ok(Collected { facts, samples, checkpoint: note })

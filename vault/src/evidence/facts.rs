@@ -96,6 +96,8 @@ pub struct Grant {
     pub uses: u64,
     /// Whether it is in use.
     pub standing: Standing,
+    /// Since when its workload, or the caller it is for, is suspended: none of it is any use until that ends.
+    pub suspended_since: Option<Timestamp>,
 }
 
 /// Whether a grant is in use.
@@ -167,12 +169,17 @@ pub(super) struct Parts {
     pub(super) keys: Vec<KeyFacts>,
     pub(super) retention: Vec<Kept>,
     pub(super) measured: Measured,
+    /// Who is suspended now, since when.
+    pub(super) suspended: Suspensions,
 }
+
+/// Who is suspended, since when.
+pub(super) type Suspensions = std::collections::BTreeMap<strongroom_domain::WorkloadId, Timestamp>;
 
 impl Facts {
     pub(super) fn of(parts: Parts, authorizer: &Authorizer, config: &VaultConfig) -> Self {
-        let Parts { about, log, keys, retention, measured } = parts;
-        let access = Access::of(authorizer.access(), &log, about.period);
+        let Parts { about, log, keys, retention, measured, suspended } = parts;
+        let access = Access::of(authorizer.access(), &log, about.period, &suspended);
         Self {
             format: "strongroom-evidence/1",
             configuration: Configuration::of(authorizer, config),
@@ -193,6 +200,11 @@ impl Facts {
         self.retention.iter().map(|kept| kept.past_due).sum()
     }
 
+    /// Grants that are no use, because their workload or its caller is suspended.
+    pub(super) fn suspended_grants(&self) -> u64 {
+        self.access.grants.iter().filter(|grant| grant.suspended_since.is_some()).count() as u64
+    }
+
     /// Grants of this standing.
     pub(super) fn grants_that_are(&self, standing: Standing) -> impl Iterator<Item = &Grant> {
         self.access.grants.iter().filter(move |grant| grant.standing == standing)
@@ -200,7 +212,7 @@ impl Facts {
 }
 
 impl Access {
-    fn of(review: AccessReview, log: &Tally, period: Period) -> Self {
+    fn of(review: AccessReview, log: &Tally, period: Period, suspended: &Suspensions) -> Self {
         let long_ago =
             period.until.minus(std::time::Duration::from_secs(u64::from(UNUSED_DAYS) * DAY_SECONDS));
         let log_is_old = log.oldest.is_some_and(|oldest| oldest <= long_ago);
@@ -215,7 +227,9 @@ impl Access {
                 _ if log_is_old => Standing::Unused,
                 _ => Standing::LogTooYoung,
             };
-            Grant { row, last_use, uses: span.map_or(0, |span| span.count), standing }
+            let of_caller = row.caller.as_ref().and_then(|caller| suspended.get(caller));
+            let suspended_since = suspended.get(&row.workload).or(of_caller).copied();
+            Grant { row, last_use, uses: span.map_or(0, |span| span.count), standing, suspended_since }
         };
         Self {
             bundle_version: review.bundle_version,

@@ -56,7 +56,9 @@ fn action_of(event: Event, reason: Option<&str>) -> Option<ActionKind> {
         Event::RecordRestore => Some(ActionKind::RestoreCard),
         Event::EventsRead | Event::EventsReplay => Some(ActionKind::ManageEvents),
         Event::TenantCreate | Event::TenantChange | Event::TenantRead => Some(ActionKind::ManageTenant),
-        Event::RetentionRead | Event::EvidenceMake => Some(ActionKind::ReadEvidence),
+        Event::WorkloadSuspend => Some(ActionKind::SuspendWorkload),
+        Event::WorkloadResume => Some(ActionKind::ResumeWorkload),
+        Event::RetentionRead | Event::EvidenceMake | Event::SuspensionRead => Some(ActionKind::ReadEvidence),
         Event::AuditRead | Event::AuditVerify => Some(ActionKind::ReadAudit),
         // A replay tells what was answered before: no grant is used.
         Event::IdempotencyReplay

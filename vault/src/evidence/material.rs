@@ -79,6 +79,13 @@ pub(super) fn measure(config: &VaultConfig) -> Measured {
     if let Some(file) = config.audit.bucket.as_ref().and_then(|bucket| bucket.roots_file.as_ref()) {
         measured.read("authority of the log's bucket", file);
     }
+    if let Some(tls) = config.watch.syslog.as_ref().and_then(|syslog| syslog.tls.as_ref()) {
+        measured.read("shown to the syslog server", &tls.certificate_file);
+        measured.read("authority of the syslog server", &tls.ca_file);
+        for file in &tls.crl_files {
+            measured.read("revocation list of the syslog server", file);
+        }
+    }
     measured
 }
 

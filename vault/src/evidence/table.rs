@@ -172,6 +172,7 @@ pub(super) fn grants(facts: &Facts) -> Table {
         "uses",
         "last use",
         "standing",
+        "suspended since",
     ];
     Table::new("access", columns, facts.access.grants.iter().map(grant).collect())
 }
@@ -194,6 +195,7 @@ pub(super) fn grant(grant: &Grant) -> Vec<String> {
         grant.uses.to_string(),
         maybe(grant.last_use),
         grant.standing.words().to_owned(),
+        maybe(grant.suspended_since),
     ]
 }
 

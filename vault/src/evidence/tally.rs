@@ -216,7 +216,7 @@ pub(super) fn requirement(event: &str) -> &'static str {
 
 /// What changes what is in force, and is told one by one: never what happens with every payment.
 fn is_change(event: &str) -> bool {
-    const CHANGES: [Event; 13] = [
+    const CHANGES: [Event; 15] = [
         Event::PolicyActivate,
         Event::ConfigReload,
         Event::TenantCreate,
@@ -229,6 +229,8 @@ fn is_change(event: &str) -> bool {
         Event::ExportRequest,
         Event::ExportApprove,
         Event::ExportRun,
+        Event::WorkloadSuspend,
+        Event::WorkloadResume,
         Event::EvidenceMake,
     ];
     CHANGES.iter().any(|change| change.as_str() == event)

@@ -7,6 +7,7 @@ use strongroom_sealing::{KeyError, OpenError};
 use uuid::Uuid;
 
 use crate::audit::{Event, Object, Outcome};
+use crate::authz::SUSPENDED;
 use crate::operation::export::ExportRefusal;
 use crate::operation::{Asking, OperationError, Vault};
 use crate::store::CommitError;
@@ -85,6 +86,10 @@ fn log(error: &OperationError, kind: ProblemKind, request: Option<RequestId>) {
 fn problem_of(error: &OperationError, denial: Denial) -> Problem {
     match error {
         OperationError::Request(problem) | OperationError::InvalidCard(problem) => *problem,
+        // Not hidden, however this call hides a denial: whoever is suspended learns nothing but that.
+        OperationError::Denied(denied) if denied.reason == SUSPENDED => {
+            Problem::new(ProblemKind::WorkloadSuspended)
+        }
         OperationError::Denied(_) => Problem::new(match denial {
             Denial::Forbidden => ProblemKind::Forbidden,
             Denial::TokenNotFound => ProblemKind::TokenNotFound,
@@ -118,6 +123,10 @@ fn problem_of(error: &OperationError, denial: Denial) -> Problem {
             Problem { retry_after: Some(*again), ..Problem::new(ProblemKind::EraseBreaker) }
         }
         OperationError::Conflict => Problem::new(ProblemKind::Conflict),
+        OperationError::LastOfRole => Problem::because(
+            ProblemKind::Conflict,
+            "no other workload of its role, security or custodian, would be left that is not suspended",
+        ),
         OperationError::ReferenceTaken { forward, first } => {
             Problem::new(ProblemKind::ReferenceTaken).of_forward(*forward).in_state(*first)
         }
@@ -185,6 +194,7 @@ impl OperationError {
             Self::GuessLimited => "too-many-numbers",
             Self::Export(refusal) => refusal.reason(),
             Self::TooEarly => "too-early",
+            Self::LastOfRole => "last-of-role",
             other => problem_of(other, Denial::Forbidden).kind.slug(),
         }
     }
@@ -214,6 +224,7 @@ impl OperationError {
             | Self::ReferenceTaken { .. }
             | Self::RateLimited
             | Self::GuessLimited
+            | Self::LastOfRole
             | Self::EraseBreaker { .. } => Outcome::Denied,
             _ => Outcome::Failure,
         }

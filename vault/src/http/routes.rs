@@ -53,6 +53,13 @@ pub mod forwards {
     pub mod story;
 }
 pub mod retention;
+pub mod suspensions {
+    //! Suspensions: identities that are refused everything for now.
+    pub mod lift;
+    pub mod list;
+    pub mod suspend;
+    mod view;
+}
 pub mod tenants {
     //! Tenants: onboarding.
     pub mod list;

@@ -95,6 +95,9 @@ pub enum OperationError {
     /// Somebody else changed it first, or it is not in a state for this.
     #[error("the present state does not allow this")]
     Conflict,
+    /// It is the last workload that could help and is not suspended.
+    #[error("the last workload of a role that must stay")]
+    LastOfRole,
     /// It is not at the version the change was made for.
     #[error("not at this version any more")]
     Stale,

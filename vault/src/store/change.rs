@@ -10,6 +10,7 @@ use super::rows::{
     AliasRow, CardRow, ExportApproval, ExportRow, ExportRunRow, ForwardRow, ForwardState, Holder,
     IdempotencyRow, Reconciled, ReferenceRow, TenantRow,
 };
+use super::suspensions::{SuspensionBounds, SuspensionRow};
 use crate::audit::Draft;
 
 /// One change with its audit entries. Both are committed in one transaction, or neither.
@@ -180,6 +181,24 @@ pub enum Change {
         /// `export.run`.
         entry: Draft,
     },
+    /// Suspends a workload. `Conflict` if it is suspended already, or the bounds do not hold.
+    SuspendWorkload {
+        /// Who, since when, by whom.
+        suspension: Box<SuspensionRow>,
+        /// What must hold.
+        bounds: SuspensionBounds,
+        /// `workload.suspend`.
+        entry: Draft,
+    },
+    /// Ends a suspension. `Missing` if none is in force.
+    ResumeWorkload {
+        /// Whose.
+        workload: WorkloadId,
+        /// When.
+        at: Timestamp,
+        /// `workload.resume`.
+        entry: Draft,
+    },
     /// Adds a wrapped data key. `Conflict` if its scope and purpose have an active one.
     InsertKey {
         /// The key.
@@ -300,6 +319,8 @@ impl Change {
             | Self::ApproveExport { entry, .. }
             | Self::BeginExportRun { entry, .. }
             | Self::EndExportRun { entry, .. }
+            | Self::SuspendWorkload { entry, .. }
+            | Self::ResumeWorkload { entry, .. }
             | Self::Entry { entry } => std::slice::from_ref(entry),
             Self::InsertCards { entries, .. }
             | Self::UpdateCards { entries, .. }
@@ -328,6 +349,8 @@ impl Change {
             | Self::ApproveExport { .. }
             | Self::BeginExportRun { .. }
             | Self::EndExportRun { .. }
+            | Self::SuspendWorkload { .. }
+            | Self::ResumeWorkload { .. }
             | Self::Entry { .. } => 1,
         }
     }
@@ -351,6 +374,8 @@ impl Change {
             | Self::ApproveExport { .. }
             | Self::BeginExportRun { .. }
             | Self::EndExportRun { .. }
+            | Self::SuspendWorkload { .. }
+            | Self::ResumeWorkload { .. }
             | Self::Entry { .. }
             | Self::Entries { .. } => None,
         }

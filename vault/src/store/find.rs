@@ -39,6 +39,8 @@ pub enum Follower {
     Find,
     /// The rules.
     Watch,
+    /// Findings to a syslog server.
+    Syslog,
 }
 
 impl Follower {
@@ -48,6 +50,7 @@ impl Follower {
         match self {
             Self::Find => "find",
             Self::Watch => "watch",
+            Self::Syslog => "syslog",
         }
     }
 }

@@ -42,6 +42,8 @@ use super::rows::{
     AliasRow, BootRow, CardRow, ExportRow, ExportRunRow, ForwardRow, Holder, StoredEntry, TenantRow,
 };
 use super::schema::{self, SchemaError};
+use super::suspensions::SuspensionRow;
+use super::suspensions::postgres as suspensions;
 use super::writer::Writer;
 use super::{Reading, Store};
 use crate::audit::{EntryId, InstanceId, Leaf};
@@ -350,6 +352,10 @@ impl Store for PostgresStore {
 
     async fn export_runs(&self, id: ExportId) -> Result<Vec<ExportRunRow>, StoreError> {
         exports::runs(&self.readers, id).await
+    }
+
+    async fn suspensions(&self) -> Result<Vec<SuspensionRow>, StoreError> {
+        suspensions::in_force(&self.readers).await
     }
 
     async fn entries(&self, after: Option<EntryId>, limit: u32) -> Result<Vec<StoredEntry>, StoreError> {

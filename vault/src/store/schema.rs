@@ -79,6 +79,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../../../migrations/sqlite/0012_find.sql"),
         postgres: include_str!("../../../migrations/postgres/0012_find.sql"),
     },
+    Migration {
+        version: 13,
+        sqlite: include_str!("../../../migrations/sqlite/0013_watch.sql"),
+        postgres: include_str!("../../../migrations/postgres/0013_watch.sql"),
+    },
 ];
 
 /// The schema this program knows.

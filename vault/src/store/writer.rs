@@ -103,6 +103,8 @@ pub struct Batch<'a> {
     pub(super) keys: Vec<(usize, &'a WrappedKey)>,
     /// What is written of exports: a few a day, so each by itself.
     pub(super) exports: Vec<(usize, &'a Change)>,
+    /// What is written of suspensions: fewer still.
+    pub(super) suspensions: Vec<(usize, &'a Change)>,
     pub(super) near_ends: Vec<NearEnd<'a>>,
     pub(super) replays: Vec<Replay<'a>>,
 }
@@ -246,6 +248,7 @@ impl<'a> Batch<'a> {
             near_ends: Vec::new(),
             replays: Vec::new(),
             exports: Vec::new(),
+            suspensions: Vec::new(),
         };
         for (at, change) in changes.enumerate() {
             batch.len = at + 1;
@@ -275,13 +278,14 @@ impl<'a> Batch<'a> {
             tenants,
             keys,
             exports,
+            suspensions,
             near_ends,
             replays,
         } = self;
         uses.is_empty()
             && inserts.iter().all(|insert| insert.names.is_empty())
             && (updates.is_empty() && erasures.is_empty() && restored.is_empty() && destroyed.is_empty())
-            && (tenants.is_empty() && keys.is_empty() && exports.is_empty())
+            && (tenants.is_empty() && keys.is_empty() && exports.is_empty() && suspensions.is_empty())
             && (near_ends.is_empty() && replays.is_empty() && once.is_empty() && findings.is_empty())
     }
 
@@ -356,6 +360,9 @@ impl<'a> Batch<'a> {
             | Change::ApproveExport { .. }
             | Change::BeginExportRun { .. }
             | Change::EndExportRun { .. } => self.exports.push((at, change)),
+            Change::SuspendWorkload { .. } | Change::ResumeWorkload { .. } => {
+                self.suspensions.push((at, change));
+            }
             Change::Entry { .. } | Change::Entries { .. } => {}
         }
     }

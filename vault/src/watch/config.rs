@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use strongroom_domain::Environment;
 
 use super::rules::Rule;
+use super::suspend::SuspendConfig;
+use super::syslog::SyslogConfig;
 
 /// The rules.
 #[derive(Clone, Debug, Deserialize)]
@@ -24,6 +27,10 @@ pub struct WatchConfig {
     pub repeat_after_minutes: u64,
     /// Rules that are off, by name. Each is on the log as long as it is on; that one is off stands in this file alone.
     pub off: Vec<Rule>,
+    /// Rules that suspend whom they find.
+    pub suspend: SuspendConfig,
+    /// Where findings go by syslog; nowhere if absent.
+    pub syslog: Option<SyslogConfig>,
 }
 
 impl Default for WatchConfig {
@@ -36,13 +43,15 @@ impl Default for WatchConfig {
             denied_percent: 20,
             repeat_after_minutes: 60,
             off: Vec::new(),
+            suspend: SuspendConfig::default(),
+            syslog: None,
         }
     }
 }
 
 impl WatchConfig {
     /// Refuses what would find nothing, or everything.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self, environment: Environment) -> Result<(), String> {
         let least = [self.releases_per_minute, self.lookups_per_minute, self.denied_least];
         if least.contains(&0) {
             return Err(
@@ -55,6 +64,9 @@ impl WatchConfig {
         if !(1..=1_440).contains(&self.repeat_after_minutes) {
             return Err("watch.repeat_after_minutes is 1 to 1440".into());
         }
-        Ok(())
+        if let Some(syslog) = &self.syslog {
+            syslog.check(environment).map_err(|error| format!("watch.syslog: {error}"))?;
+        }
+        self.suspend.check(&self.off)
     }
 }

@@ -13,6 +13,8 @@ use super::config::WatchConfig;
 use super::rules::{Hit, Rule};
 use super::state::State;
 use super::stream::FindingsFile;
+use super::suspend::Suspend;
+use super::syslog::Urgent;
 use crate::audit::{Event, ReceiptId, Receipts, Seen};
 use crate::store::find::{EntryFilter, EntryRange, Follower, Following, LEAVES_READ_MAX};
 use crate::store::{Change, CommitError, Committer, Store, StoreError};
@@ -48,6 +50,16 @@ pub enum WatchError {
     /// The file of findings could not be written.
     #[error("the file of findings cannot be written: {0}")]
     File(#[from] std::io::Error),
+    /// Whom a rule found could not be suspended.
+    #[error("a workload could not be suspended: {0}")]
+    Suspend(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl WatchError {
+    /// Of whoever suspends.
+    pub fn suspending(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Suspend(Box::new(error))
+    }
 }
 
 /// What one step did.
@@ -74,6 +86,8 @@ pub struct Watcher {
     holder: BootId,
     config: WatchConfig,
     file: Option<FindingsFile>,
+    suspender: Option<Arc<dyn Suspend>>,
+    urgent: Option<Urgent>,
     held: Option<Held>,
     /// Whether it was told that the log stalls.
     stalled: bool,
@@ -108,10 +122,24 @@ impl Watcher {
             holder,
             config,
             file,
+            suspender: None,
+            urgent: None,
             held: None,
             stalled: false,
             unwritten: Vec::new(),
         }
+    }
+
+    /// The same, suspending by it whom rules find that are configured to.
+    #[must_use]
+    pub fn suspending(self, suspender: Arc<dyn Suspend>) -> Self {
+        Self { suspender: Some(suspender), ..self }
+    }
+
+    /// The same, sending by it what cannot wait for the log.
+    #[must_use]
+    pub fn urging(self, urgent: Urgent) -> Self {
+        Self { urgent: Some(urgent), ..self }
     }
 
     /// Looks until `stop`, then gives the lease up.
@@ -255,6 +283,7 @@ impl Watcher {
         if news.is_empty() {
             return Ok(());
         }
+        self.suspend(news, now).await?;
         let entries = news.iter().map(|hit| hit.entry(now).receipted(receipts.clone())).collect();
         self.committer.commit(Change::Entries { entries }).await?;
         for hit in news {
@@ -263,6 +292,18 @@ impl Watcher {
                 .increment(1);
             let principal = hit.principal.as_ref().map_or("-", |principal| principal.as_str());
             tracing::warn!(rule, severity, principal, count = hit.count, "a rule found something in the log");
+        }
+        Ok(())
+    }
+
+    /// Before anything is told: what is told already is no news to whoever looks again.
+    async fn suspend(&self, news: &[Hit], now: Timestamp) -> Result<(), WatchError> {
+        let Some(suspender) = &self.suspender else { return Ok(()) };
+        let config = &self.config.suspend;
+        for hit in news {
+            if let Some(workload) = config.whom(hit, now) {
+                suspender.suspend(workload, hit.rule, config.most_per_hour, now).await?;
+            }
         }
         Ok(())
     }
@@ -364,8 +405,11 @@ impl Watcher {
             self.tell(std::slice::from_ref(&hit), now, &receipts).await?;
             self.stalled = true;
             for id in receipts.so_far().iter().flat_map(ReceiptId::entries) {
-                let seen = self.store.entry(id).await?.as_ref().and_then(Seen::of);
-                self.unwritten.extend(seen.and_then(|seen| super::ocsf::line(None, &seen)));
+                let Some(seen) = self.store.entry(id).await?.as_ref().and_then(Seen::of) else { continue };
+                self.unwritten.extend(super::ocsf::line(None, &seen));
+                if let Some(urgent) = &self.urgent {
+                    urgent.push(seen);
+                }
             }
         }
         self.stalled = true;

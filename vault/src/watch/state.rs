@@ -11,6 +11,7 @@ use strongroom_domain::Timestamp;
 use super::config::WatchConfig;
 use super::rules::{Hit, Rule};
 use crate::audit::Seen;
+use crate::authz::SUSPENDED;
 
 /// Most callers that are counted at once.
 const CALLERS_MAX: usize = 10_000;
@@ -115,7 +116,9 @@ impl State {
             _ => 0,
         };
         now.all = now.all.saturating_add(1);
-        now.denied = now.denied.saturating_add(u32::from(seen.out == "denied"));
+        // That somebody is suspended is known: what he asks for meanwhile says nothing new.
+        let denied = seen.out == "denied" && seen.rsn.as_deref() != Some(SUSPENDED);
+        now.denied = now.denied.saturating_add(u32::from(denied));
         now.releases = now.releases.saturating_add(u32::from(seen.released()));
         now.lookups = now.lookups.saturating_add(lookups);
         let now = *now;

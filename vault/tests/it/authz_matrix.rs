@@ -140,6 +140,8 @@ fn resources(action: ActionKind) -> Vec<(&'static str, Value)> {
     match action {
         ActionKind::ReadAudit
         | ActionKind::ReadEvidence
+        | ActionKind::SuspendWorkload
+        | ActionKind::ResumeWorkload
         | ActionKind::ManageKeys
         | ActionKind::ManageEvents => {
             vec![("vault", json!({}))]
@@ -192,6 +194,8 @@ fn ask(who: &str, action: ActionKind, change: &Value) -> Ask {
     match action {
         ActionKind::ReadAudit
         | ActionKind::ReadEvidence
+        | ActionKind::SuspendWorkload
+        | ActionKind::ResumeWorkload
         | ActionKind::ManageKeys
         | ActionKind::ManageEvents => {}
         ActionKind::RecordOutcome => ask["opened_by"] = json!(id(who)),

@@ -23,7 +23,7 @@ use load::Load;
 const WORK: u64 = 300;
 
 /// Sections of the configuration that came after the release before.
-const NEW_SECTIONS: &[&str] = &["[audit]", "[audit.bucket]", "[watch]"];
+const NEW_SECTIONS: &[&str] = &["[audit]", "[audit.bucket]", "[watch]", "[watch.suspend]", "[watch.syslog]"];
 
 /// Both releases on one store.
 struct Change {

@@ -12,7 +12,7 @@ const WITHOUT_GRANT: [&str; 2] = ["intruder", "security"];
 const WITHOUT_EVIDENCE: [&str; 2] = ["intruder", "checkout"];
 
 /// Every operation: method, path with its parameters filled in, `operationId`.
-fn operations(token: &str) -> Vec<(String, String, String)> {
+pub(crate) fn operations(token: &str) -> Vec<(String, String, String)> {
     let contract = serde_json::to_value(strongroom_vault::http::contract()).unwrap();
     let mut operations = Vec::new();
     for (path, methods) in contract["paths"].as_object().unwrap() {
@@ -44,7 +44,14 @@ async fn every_operation_refuses_who_has_no_grant_and_says_so_once_on_the_log() 
     for (method, path, id) in operations {
         let read_by_security = matches!(
             id.as_str(),
-            "reportRetention" | "findAuditEntries" | "listBlastRadius" | "readReceipt" | "makeEvidence"
+            "reportRetention"
+                | "findAuditEntries"
+                | "listBlastRadius"
+                | "readReceipt"
+                | "makeEvidence"
+                | "listSuspensions"
+                | "suspendWorkload"
+                | "resumeWorkload"
         );
         let without = if read_by_security { WITHOUT_EVIDENCE } else { WITHOUT_GRANT };
         for who in without {

@@ -6,5 +6,6 @@ mod ground;
 mod killed;
 mod moved;
 mod reached;
+mod suspended;
 
 pub(crate) use ground::people;

@@ -43,6 +43,7 @@ async fn campaign(mut ground: Ground) {
     names_by_every_door(&mut ground).await;
     ends::ends_by_every_door(&mut ground).await;
     ends::lists_of_tenants_by_every_door(&mut ground).await;
+    ends::suspensions_by_every_door(&mut ground).await;
     events::events_by_every_door(&mut ground).await;
     exports::exports_by_every_door(&mut ground).await;
     updates::changes_by_every_door(&mut ground).await;

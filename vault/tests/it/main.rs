@@ -65,6 +65,8 @@ mod simultaneous;
 #[cfg(test)]
 mod store;
 #[cfg(test)]
+mod suspension;
+#[cfg(test)]
 mod tenants;
 #[cfg(test)]
 mod threat_model;

@@ -19,6 +19,8 @@ mod reads;
 mod receipts;
 mod schema;
 mod signed_log;
+mod suspensions;
+mod syslog;
 mod updates;
 mod watch;
 

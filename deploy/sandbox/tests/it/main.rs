@@ -18,4 +18,5 @@ mod receipts;
 mod stripe;
 mod stripe_node;
 mod support;
+mod suspended;
 mod tunnel;

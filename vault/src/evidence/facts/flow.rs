@@ -104,6 +104,15 @@ fn of_findings_and_exports(config: &VaultConfig) -> Vec<Flow> {
         let (endpoint, data) = (format!("file {}", file.display()), "none: references of tokens, callers");
         flows.push(flow("vault", "findings file", endpoint, data, "made readable by its owner alone".into()));
     }
+    if let Some(syslog) = &config.watch.syslog {
+        let protection = if syslog.tls.is_some() {
+            "TLS 1.3, both certificates verified"
+        } else {
+            "none: this machine only"
+        };
+        let data = "none: references of tokens, callers";
+        flows.push(flow("vault", "syslog server", syslog.server.clone(), data, protection.into()));
+    }
     if config.export.enabled {
         flows.push(flow(
             "vault api",

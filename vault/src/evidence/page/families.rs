@@ -198,6 +198,7 @@ fn access(facts: &Facts) -> Markup {
         (count(facts.grants_that_are(Standing::InUse).count() as u64, "in use"))
         (count(facts.grants_that_are(Standing::LogTooYoung).count() as u64, "not used, while the log is younger than 90 days"))
         (count(facts.grants_that_are(Standing::NotRecorded).count() as u64, "whose use no entry tells"))
+        (count(facts.suspended_grants(), "of workloads that are suspended now"))
         h2 { "Unused for 90 days or longer" }
         (show(&unused))
         h2 { "All grants" }

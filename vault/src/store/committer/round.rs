@@ -28,6 +28,8 @@ enum Touched {
     Forward(ForwardId),
     Reference([u8; 32]),
     Export(ExportId),
+    /// All of them: what one relies on another changes.
+    Suspensions,
     Tenant(TenantId),
     Key(KeyScope, Purpose),
 }
@@ -127,6 +129,7 @@ fn touches(change: &Change) -> Vec<Touched> {
         Change::ApproveExport { id, .. }
         | Change::BeginExportRun { id, .. }
         | Change::EndExportRun { id, .. } => Touched::Export(*id),
+        Change::SuspendWorkload { .. } | Change::ResumeWorkload { .. } => Touched::Suspensions,
         Change::PutTenant { tenant, .. } => Touched::Tenant(tenant.id.clone()),
         Change::InsertKey { key, .. } => Touched::Key(key.scope.clone(), key.purpose),
     }]

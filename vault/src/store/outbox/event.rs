@@ -107,6 +107,8 @@ impl<'a> CardEvent<'a> {
             | Change::ApproveExport { .. }
             | Change::BeginExportRun { .. }
             | Change::EndExportRun { .. }
+            | Change::SuspendWorkload { .. }
+            | Change::ResumeWorkload { .. }
             | Change::Entry { .. }
             | Change::Entries { .. } => Vec::new(),
         }

@@ -22,6 +22,7 @@ use crate::store::error::{StoreError, WriteError};
 use crate::store::exports::postgres as exports;
 use crate::store::outbox::{CardEvent, Outbox};
 use crate::store::rows::BootRow;
+use crate::store::suspensions::postgres as suspensions;
 use crate::store::writer::{Batch, BootAt, Writer};
 
 /// The writing connection.
@@ -193,6 +194,9 @@ impl PostgresWriter {
         }
         for (at, change) in &batch.exports {
             became[*at] = exports::write(connection, change).await?;
+        }
+        for (at, change) in &batch.suspensions {
+            became[*at] = suspensions::write(connection, change).await?;
         }
         Ok(became)
     }

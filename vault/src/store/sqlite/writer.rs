@@ -26,6 +26,7 @@ use crate::store::error::{StoreError, WriteError};
 use crate::store::exports::sqlite as exports;
 use crate::store::outbox::{CardEvent, Outbox};
 use crate::store::rows::BootRow;
+use crate::store::suspensions::sqlite as suspensions;
 use crate::store::writer::{Batch, BootAt, Writer};
 
 /// Most rows of one statement: SQLite takes 32,766 parameters, the widest row has 16, and prepared statements of every
@@ -221,6 +222,9 @@ impl SqliteWriter {
         }
         for (at, change) in &batch.exports {
             became[*at] = exports::write(connection, change).await?;
+        }
+        for (at, change) in &batch.suspensions {
+            became[*at] = suspensions::write(connection, change).await?;
         }
         Ok(became)
     }

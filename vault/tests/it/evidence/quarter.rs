@@ -39,6 +39,8 @@ async fn quarter() -> (Service, Timestamp, Timestamp, Vec<String>) {
     change_policy(&vault).await;
     lose_certificate(&vault).await;
 
+    suspend(&vault).await;
+
     let vault = vault.restart_after(DAY * 28).await;
     vault.tokenize("globex", &json!({ "number": VISA })).await;
     assert_ne!(
@@ -72,6 +74,24 @@ async fn change_policy(vault: &Service) {
     let next = text.replace(&format!("version = {version}"), &format!("version = {}", version + 1));
     std::fs::write(&file, next).unwrap();
     vault.awaited("policy.activate", "destination-changed").await;
+}
+
+/// Three are suspended, and one of them goes on.
+async fn suspend(vault: &Service) {
+    let change =
+        |who: &str| json!({ "workload": format!("spiffe://strongroom.test/{who}"), "reason": HOSTILE });
+    for (who, path) in [
+        ("reconciler", "/v1/suspensions"),
+        ("importer", "/v1/suspensions"),
+        ("inbound", "/v1/suspensions"),
+        ("inbound", "/v1/suspensions/lift"),
+    ] {
+        assert_eq!(
+            vault.send("security", "POST", path, Some(&change(who))).await.status(),
+            200,
+            "{who} {path}"
+        );
+    }
 }
 
 /// A certificate is revoked; whoever has it is refused from then on.
@@ -117,6 +137,11 @@ async fn every_number_of_a_quarter_is_that_of_the_raw_log() {
     };
     assert_eq!(standing("matcher"), "unused", "its last use is 96 days back");
     assert_eq!(standing("checkout"), "in-use");
+    let grants = facts["access"]["grants"].as_array().unwrap();
+    let suspended = grants.iter().filter(|grant| grant["suspended_since"].is_string());
+    let mut suspended: Vec<_> = suspended.map(|grant| grant["workload"].as_str().unwrap()).collect();
+    suspended.dedup();
+    assert_eq!(suspended, ["spiffe://strongroom.test/importer", "spiffe://strongroom.test/reconciler"]);
 
     for file in files(folder.path()) {
         let text = std::fs::read_to_string(&file).unwrap();

@@ -88,7 +88,8 @@ forwards = both("forwards", "forwards", ["account", "host", "call", "caller", "p
 codes = collections.Counter(e["out"] for _, e in now if e["evt"] == "pan.forward" and "cvc" in e.get("dst", {}).get("attributes", []))
 same("codes", {"released": codes["success"], "denied": codes["denied"], "failed": codes["failure"]}, facts["log"]["codes"])
 changes = {"policy.activate", "config.reload", "tenant.create", "tenant.change", "dek.create", "dek.destroy", "db.migrate", "audit.start",
-           "audit.stop", "export.request", "export.approve", "export.run", "evidence.make"}
+           "audit.stop", "export.request", "export.approve", "export.run", "workload.suspend",
+           "workload.resume", "evidence.make"}
 same("changes", [at for at, e in now if e["evt"] in changes], [row["index"] for row in facts["log"]["changes"]])
 same("csv/changes.csv", [str(at) for at, e in now if e["evt"] in changes], [row[0] for row in file("changes", "entry")])
 
@@ -110,7 +111,15 @@ uses = {"Tokenize": ["pan.tokenize"], "Import": ["pan.tokenize"], "ReadCard": ["
         "ReadForward": ["forward.read"], "ExportCards": ["pan.export", "export.request", "export.approve", "export.run", "export.read"],
         "EraseCard": ["record.shred"], "UpdateCard": ["record.update"], "RestoreCard": ["record.restore"],
         "ManageEvents": ["events.read", "events.replay"], "ManageTenant": ["tenant.create", "tenant.change", "tenant.read"],
-        "ReadEvidence": ["retention.read", "evidence.make"], "ReadAudit": READING, "ReadReceipt": READING, "ReadTenantAudit": READING}
+        "ReadEvidence": ["retention.read", "evidence.make", "suspension.read"],
+        "SuspendWorkload": ["workload.suspend"], "ResumeWorkload": ["workload.resume"], "ReadAudit": READING, "ReadReceipt": READING, "ReadTenantAudit": READING}
+# Who is suspended, by the whole log.
+suspended = {}
+for e in entries:
+    if e["out"] == "success" and e["evt"] == "workload.suspend" and e["rsn"] != "already":
+        suspended[e["obj"]["ref"]] = e["ts"]
+    if e["out"] == "success" and e["evt"] == "workload.resume":
+        same("since", suspended.pop(e["obj"]["ref"]), e["suspension"]["since"])
 standings = collections.Counter()
 long_ago = until - datetime.timedelta(days=90)
 for grant in facts["access"]["grants"]:
@@ -132,6 +141,11 @@ for grant in facts["access"]["grants"]:
                 "unused" if oldest <= long_ago else "log-too-young")
     same(f"standing of {name}", standing, grant["standing"])
     standings[standing] += 1
+    since_when = suspended.get(grant["workload"], suspended.get(grant.get("caller")))
+    same(f"suspension of {name}", since_when, grant["suspended_since"])
+    standings["suspended"] += since_when is not None
+same("csv/access.csv: suspended", [grant["suspended_since"] or "-" for grant in facts["access"]["grants"]],
+     [row[0] for row in file("access", "suspended since")])
 same("csv/access.csv", [str(grant["uses"]) for grant in facts["access"]["grants"]], [row[0] for row in file("access", "uses")])
 
 # Samples: the least scores of each requirement, and the proof of each.
@@ -219,7 +233,7 @@ expected = {
     "entries after it, up to the checkpoint": len(entries) - len(ever), "entries that cannot be read": 0,
     "entries missing from the numbers of instances": 0, "cards kept past their time": late,
     "cards released to PSPs": sum(n for row, n in forwards.items() if row[-1] == "success"), "refusals and failures": sum(refusals.values()),
-    "grants unused for 90 days or longer": standings["unused"], "grants": sum(standings.values()), "in use": standings["in-use"],
+    "grants unused for 90 days or longer": standings["unused"], "grants": len(facts["access"]["grants"]), "of workloads that are suspended now": standings["suspended"], "in use": standings["in-use"],
     "not used, while the log is younger than 90 days": standings["log-too-young"], "whose use no entry tells": standings["not-recorded"],
     "cards released with a code": codes["success"], "forwards that asked for a code and were denied": codes["denied"],
     "forwards that asked for a code and failed": codes["failure"],

@@ -76,6 +76,37 @@ pub(super) async fn lists_of_tenants_by_every_door(ground: &mut Ground) {
     }
 }
 
+/// A number where a reason or a name is to stand; and a suspension that is lifted again.
+pub(super) async fn suspensions_by_every_door(ground: &mut Ground) {
+    let number = ground.mark("suspension");
+    let (suspend, lift) = ("/v1/suspensions", "/v1/suspensions/lift");
+    let importer = "spiffe://strongroom.test/importer";
+    for (operation, path) in [("suspendWorkload", suspend), ("resumeWorkload", lift)] {
+        for body in [
+            json!({ "workload": importer, "reason": format!("it stole {number}") }),
+            json!({ "workload": number, "reason": "lost" }),
+            json!({ "workload": importer, "reason": "lost", number.as_str(): 1 }),
+        ] {
+            let answer = ground.vault(operation, "security", Request::json("POST", path, &body)).await;
+            assert_eq!(answer.status(), 400, "{operation}");
+        }
+        let right = json!({ "workload": importer, "reason": "a drill" });
+        let request = Request::json("POST", path, &right);
+        assert_eq!(ground.vault(operation, "checkout", request).await.status(), 403);
+        let request = Request::json("POST", path, &right);
+        assert_eq!(ground.vault(operation, "security", request).await.status(), 200);
+    }
+    for query in [format!("?{number}=1"), format!("?after={number}")] {
+        let path = format!("{suspend}{query}");
+        let answer = ground.vault("listSuspensions", "security", Request::bare("GET", &path)).await;
+        assert_eq!(answer.status(), 400);
+    }
+    for (who, status) in [("checkout", 403), ("security", 200)] {
+        let answer = ground.vault("listSuspensions", who, Request::bare("GET", suspend)).await;
+        assert_eq!(answer.status(), status);
+    }
+}
+
 /// Of all that was done before: every entry of it may be a sample, and counts on the pages.
 pub(super) async fn evidence_of_it_all(ground: &mut Ground) {
     let (from, to) = (SystemClock.now().minus(Duration::from_secs(24 * 3_600)), SystemClock.now());

@@ -181,6 +181,7 @@ async fn try_open(
     let route = authorizer.check_route(&parsed.claim(&route_sha256))?;
     let cards = vault.resolve(&parsed.names()?).await?;
     let wanted = seen.insert(parsed.into_wanted(route, cards)?);
+    authorizer.must_not_be_suspended(&wanted.caller)?;
     let (tenant, rows) = vault.find_cards(asking, wanted).await?;
     let facts = vault.tenant_facts(&tenant).await?;
     let cards =

@@ -14,7 +14,8 @@ use strongroom_vault::store::keys::{KeyScope, KeyStore, KeyStoreError, Purpose, 
 use strongroom_vault::store::log::{Extension, KeptCheckpoint, Lease, LogHead, LogStore};
 use strongroom_vault::store::{
     AliasRow, BootRow, CardFilter, CardPage, CardPlace, CardRow, Due, DueCard, EventStore, ExportRow,
-    ExportRunRow, ForwardRow, Holder, Kept, Reading, Store, StoreError, StoredEntry, TenantRow, Writer,
+    ExportRunRow, ForwardRow, Holder, Kept, Reading, Store, StoreError, StoredEntry, SuspensionRow,
+    TenantRow, Writer,
 };
 
 use super::{Fault, FaultyStore, FaultyWriter};
@@ -253,6 +254,10 @@ impl Store for FaultyStore {
 
     async fn export_runs(&self, id: ExportId) -> Result<Vec<ExportRunRow>, StoreError> {
         self.inner.export_runs(id).await
+    }
+
+    async fn suspensions(&self) -> Result<Vec<SuspensionRow>, StoreError> {
+        self.inner.suspensions().await
     }
 
     async fn entries(&self, after: Option<EntryId>, limit: u32) -> Result<Vec<StoredEntry>, StoreError> {
