@@ -39,7 +39,7 @@ pub use export::{
     BucketError, BucketExport, BucketExportError, ExportError, LogBucket, LogFolder, Published,
 };
 pub use finding::FindingRef;
-pub use index::{Indexed, Indexer, row_of};
+pub use index::{Indexer, row_of};
 pub use label::{InvalidLabel, Label};
 pub use layout::{LogFile, bundle_path, history_path, tile_path};
 pub use leaf::{EntryId, EntryMac, InvalidLeaf, Leaf, ReadLeaf};
@@ -54,3 +54,5 @@ pub use serve::{Served, serve};
 pub use show::{show, tail};
 pub use suspension::{InvalidReason, Reason, SuspensionRef};
 pub use verify::{Damage, LogFiles, Verified, VerifyError, verify, verify_from};
+
+pub use crate::follow::Followed as Indexed;

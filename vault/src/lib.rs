@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod events;
 pub mod evidence;
+mod follow;
 pub mod http;
 pub mod operation;
 pub mod sad;

@@ -12,6 +12,7 @@
 
 mod config;
 mod follow;
+mod known;
 mod ocsf;
 mod rules;
 mod state;
@@ -20,10 +21,12 @@ mod suspend;
 mod syslog;
 
 pub use config::WatchConfig;
-pub use follow::{WatchError, Watched, Watcher};
+pub use follow::{WatchError, Watcher};
 pub use ocsf::line;
 pub use rules::{Hit, Rule, Severity};
 pub use state::State;
 pub use stream::FindingsFile;
 pub use suspend::{Suspend, SuspendConfig};
 pub use syslog::{CloseNotify, SendError, Sender, Sent, Syslog, SyslogConfig, SyslogError, Urgent};
+
+pub use crate::follow::Followed as Watched;

@@ -6,137 +6,71 @@
 //! Upholds: C-58.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use async_trait::async_trait;
 use strongroom_domain::{BootId, Clock, Timestamp};
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::{Leaf, Seen};
+use crate::follow::{Consumer, Dealt, Follow, Followed, Span};
 use crate::store::find::{Follower, Following, IndexRow};
 use crate::store::{Store, StoreError};
 
-/// How often the log is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long a lease lasts unless it is held longer: takeover after a crash.
-const LEASE: Duration = Duration::from_secs(30);
-/// A lease is held longer once no more than this is left of it: an idle index writes four times a minute.
-const RENEWED_BEFORE: Duration = Duration::from_secs(15);
-/// Entries of one transaction: some five milliseconds.
-const BATCH: u32 = 256;
-/// Between two transactions while much is behind: whoever commits cards takes its turn.
-const PAUSE: Duration = Duration::from_millis(10);
-
-/// What one look did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Indexed {
-    /// Somebody else has the lease.
-    Waiting,
-    /// Up to here, and entries of the log that are not in yet.
-    UpTo {
-        /// The first place that is not indexed.
-        place: u64,
-        /// How many wait.
-        behind: u64,
-    },
-}
-
 /// One replica's indexer.
-pub struct Indexer {
-    store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
-    holder: BootId,
-    held: Option<(Following, Timestamp)>,
-}
+pub struct Indexer(Follow<Index>);
 
 impl Indexer {
     /// An indexer that holds nothing yet.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, holder: BootId) -> Self {
-        Self { store, clock, holder, held: None }
+        let index = Index { store: Arc::clone(&store) };
+        Self(Follow::new(store, clock, holder, index))
     }
 
     /// Looks until `stop`, then gives the lease up.
-    pub async fn run(mut self, stop: CancellationToken) {
-        let mut looks = interval(LOOK_EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while stop.run_until_cancelled(looks.tick()).await.is_some() {
-            while self.look().await && !stop.is_cancelled() {
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
-        if let Some((following, _)) = self.held.take() {
-            // If it cannot be said, the lease ends by itself.
-            let past = Timestamp::from_unix_micros(0);
-            let _ = self.store.index().go_on(Follower::Find, following, following.next, past).await;
-        }
-    }
-
-    /// One step, told. Gives whether more waits.
-    async fn look(&mut self) -> bool {
-        match self.step().await {
-            Ok(Indexed::Waiting) => {
-                // Another replica's to say.
-                metrics::gauge!("strongroom_log_index_behind").set(0.0);
-                false
-            }
-            Ok(Indexed::UpTo { behind, .. }) => {
-                #[expect(clippy::cast_precision_loss, reason = "a count of entries is far below 2^52")]
-                metrics::gauge!("strongroom_log_index_behind").set(behind as f64);
-                behind > 0
-            }
-            Err(error) => {
-                metrics::counter!("strongroom_log_index_failures_total").increment(1);
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(
-                    error,
-                    "the log's index was not brought up to date; the next look tries again"
-                );
-                false
-            }
-        }
+    pub async fn run(self, stop: CancellationToken) {
+        self.0.run(stop).await;
     }
 
     /// Takes in what comes next, at most one batch. After an error it begins from what the database holds.
-    pub async fn step(&mut self) -> Result<Indexed, StoreError> {
-        let result = self.try_step().await;
-        if !matches!(result, Ok(Indexed::UpTo { .. })) {
-            self.held = None;
-        }
-        result
+    pub async fn step(&mut self) -> Result<Followed, StoreError> {
+        self.0.step().await
+    }
+}
+
+/// Entries become rows.
+struct Index {
+    store: Arc<dyn Store>,
+}
+
+#[async_trait]
+impl Consumer for Index {
+    type Error = StoreError;
+    const FOLLOWER: Follower = Follower::Find;
+    /// One transaction: some five milliseconds.
+    const BATCH: u64 = 256;
+    const BEHIND: &'static str = "strongroom_log_index_behind";
+    const FAILURES: &'static str = "strongroom_log_index_failures_total";
+
+    async fn size(&self) -> Result<u64, StoreError> {
+        Ok(self.store.log_head().await?.size)
     }
 
-    async fn try_step(&mut self) -> Result<Indexed, StoreError> {
-        let now = self.clock.now();
-        let until = now.plus(LEASE);
-        let (following, ends) = match self.held {
-            Some(held) => held,
-            None => match self.store.index().follow(Follower::Find, self.holder, now, until).await? {
-                Some(following) => (following, until),
-                None => return Ok(Indexed::Waiting),
-            },
-        };
-        let size = self.store.log_head().await?.size;
-        let next = size.min(following.next.saturating_add(u64::from(BATCH))).max(following.next);
-        let (went_on, ends) = if next > following.next {
-            let rows = self.rows(following.next, next).await?;
-            (self.store.index().index_entries(following, next, &rows, until).await?, until)
-        } else if ends <= now.plus(RENEWED_BEFORE) {
-            (self.store.index().go_on(Follower::Find, following, next, until).await?, until)
-        } else {
-            (true, ends)
-        };
-        if !went_on {
-            return Ok(Indexed::Waiting);
-        }
-        self.held = Some((Following { next, ..following }, ends));
-        Ok(Indexed::UpTo { place: next, behind: size.saturating_sub(next) })
+    async fn take_over(&mut self, _: Following, _: Timestamp) -> Result<(), StoreError> {
+        Ok(()) // it remembers nothing
     }
 
-    async fn rows(&self, from: u64, to: u64) -> Result<Vec<IndexRow>, StoreError> {
-        let count = u32::try_from(to.saturating_sub(from)).unwrap_or(BATCH);
-        let entries = self.store.logged(from, count).await?;
-        Ok(entries.iter().map(|(place, leaf)| row_of(*place, leaf)).collect())
+    /// Rows and place are one transaction.
+    async fn deal(&mut self, span: Span) -> Result<Dealt, StoreError> {
+        let Span { following, next, until, .. } = span;
+        let count = u32::try_from(next - following.next).unwrap_or(u32::MAX);
+        if count == 0 {
+            return Ok(Dealt { found: 0, went_on: None });
+        }
+        let entries = self.store.logged(following.next, count).await?;
+        let rows: Vec<IndexRow> = entries.iter().map(|(place, leaf)| row_of(*place, leaf)).collect();
+        let went_on = self.store.index().index_entries(following, next, &rows, until).await?;
+        Ok(Dealt { found: 0, went_on: Some(went_on) })
     }
 }
 

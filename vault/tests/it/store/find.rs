@@ -28,7 +28,7 @@ async fn bring_up(ground: &Ground, indexer: &mut Indexer) -> u64 {
     sequencer(ground, 1, None).step().await.unwrap();
     loop {
         match indexer.step().await.unwrap() {
-            Indexed::UpTo { place, behind: 0 } => return place,
+            Indexed::UpTo { place, behind: 0, .. } => return place,
             Indexed::UpTo { .. } => {}
             Indexed::Waiting => panic!("nobody else indexes"),
         }
