@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use strongroom_domain::{BootId, Clock};
+use async_trait::async_trait;
+use strongroom_domain::{BootId, Clock, Timestamp, WorkloadId};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::apart::{Apart, Urgency};
 use super::{StartError, open};
 use crate::audit::Indexer;
 use crate::config::VaultConfig;
-use crate::operation::Vault;
+use crate::operation::{OperationError, Vault};
 use crate::store::Committer;
-use crate::watch::{FindingsFile, Suspend, Syslog, Watcher};
+use crate::watch::{FindingsFile, Rule, Suspend, Syslog, WatchError, Watcher};
 
 /// Those that follow.
 pub(super) struct Followers {
@@ -48,8 +50,8 @@ impl Followers {
     /// Follows until `stop`; what the rules found by then is written.
     pub(super) fn start(self, vault: &Arc<Vault>, stop: CancellationToken) -> std::io::Result<Apart> {
         let Self { indexer, watcher, syslog } = self;
-        let suspender: Arc<dyn Suspend> = Arc::<Vault>::clone(vault);
-        let watcher = watcher.suspending(suspender);
+        let serving = OnServing { vault: Arc::clone(vault), serving: Handle::current() };
+        let watcher = watcher.suspending(Arc::new(serving));
         Apart::start("log-followers", Urgency::AfterRequests, move || async move {
             let sending = async {
                 if let Some(syslog) = syslog {
@@ -58,5 +60,27 @@ impl Followers {
             };
             tokio::join!(indexer.run(stop.clone()), watcher.run(stop.clone()), sending);
         })
+    }
+}
+
+/// Suspends where requests are served: what asks the database for it uses their connections, which live there.
+struct OnServing {
+    vault: Arc<Vault>,
+    serving: Handle,
+}
+
+#[async_trait]
+impl Suspend for OnServing {
+    async fn suspend(
+        &self,
+        workload: &WorkloadId,
+        rule: Rule,
+        most_per_hour: u32,
+        now: Timestamp,
+    ) -> Result<(), WatchError> {
+        let (vault, workload) = (Arc::clone(&self.vault), workload.clone());
+        let suspending = async move { vault.suspend(&workload, rule, most_per_hour, now).await };
+        let defect = |_| WatchError::suspending(OperationError::Defect("a suspension ended with a defect"));
+        self.serving.spawn(suspending).await.unwrap_or_else(|error| Err(defect(error)))
     }
 }
