@@ -25,6 +25,8 @@ mod dedupe;
 #[cfg(test)]
 mod denials;
 #[cfg(test)]
+mod deploy;
+#[cfg(test)]
 mod ends;
 #[cfg(test)]
 mod events;

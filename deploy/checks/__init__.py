@@ -1,0 +1,5 @@
+"""The parts of deploy/check.py."""
+
+from . import systemd
+
+PARTS = [systemd]
