@@ -1,5 +1,5 @@
 """The parts of deploy/check.py."""
 
-from . import systemd
+from . import containers, systemd
 
-PARTS = [systemd]
+PARTS = [systemd, containers]

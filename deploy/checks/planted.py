@@ -9,7 +9,7 @@ from pathlib import Path
 from . import common
 
 # What the check reads beside deploy/ itself.
-READ = ["vault/src/cli.rs", "vault/perimeter/src/drain.rs", "proxy/src/app.rs"]
+READ = ["Cargo.toml", "vault/src/cli.rs", "vault/perimeter/src/drain.rs", "proxy/src/app.rs"]
 
 # File, what stands there, what is put in its place.
 MISTAKES = [
@@ -21,6 +21,10 @@ MISTAKES = [
     ("deploy/systemd/strongroom-proxy.service", "User=strongroom-proxy", "User=root"),
     ("deploy/systemd/strongroom-proxy.service", "SystemCallFilter=@system-service", "SystemCallFilter=@basic-io"),
     ("deploy/systemd/strongroom-proxy.service", "MemoryDenyWriteExecute=yes\n", ""),
+    ("deploy/containers/Containerfile.vault", "USER 10641:10641", "USER 0:0"),
+    ("deploy/containers/Containerfile.vault", "FROM scratch", "FROM debian"),
+    ("deploy/containers/Containerfile.proxy", "EXPOSE 8443", "EXPOSE 443"),
+    ("deploy/containers/Containerfile.proxy", " --locked", ""),
     ("deploy/config/proxy.full.toml", "0.0.0.0:8443", "0.0.0.0:443"),
     ("deploy/config/vault.full.toml", "/var/lib/strongroom/log", "/srv/log"),
     ("proxy/src/app.rs", "const CALLS_DRAIN_MAX: Duration = Duration::from_secs(30)", "const CALLS_DRAIN_MAX: Duration = Duration::from_secs(60)"),
