@@ -1,5 +1,5 @@
 """The parts of deploy/check.py."""
 
-from . import containers, systemd
+from . import containers, kubernetes, systemd
 
-PARTS = [systemd, containers]
+PARTS = [systemd, containers, kubernetes]

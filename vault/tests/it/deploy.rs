@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use strongroom_vault::config::VaultConfig;
+
 use crate::service::repository;
 
 /// Runs `deploy/check.py`: whether all held, and what it said.
@@ -16,6 +18,17 @@ fn check(arguments: &[&str]) -> (bool, String) {
 fn what_is_shipped_agrees_with_the_programs() {
     let (holds, said) = check(&[]);
     assert!(holds, "{said}");
+}
+
+#[test]
+fn every_configuration_of_kubernetes_is_one_the_vault_takes() {
+    for overlay in ["test", "live"] {
+        let folder = repository().join("deploy/kubernetes/overlays").join(overlay).join("config");
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let vaults = files.filter(|path| !path.ends_with("proxy.toml"));
+        let read: Vec<_> = vaults.map(|path| VaultConfig::read(&path).unwrap()).collect();
+        assert!(read.len() >= 2 && read.iter().all(|one| one.environment.as_str() == overlay));
+    }
 }
 
 #[test]

@@ -32,6 +32,15 @@ fn every_shipped_config_is_read_and_shows_the_true_defaults() {
 }
 
 #[test]
+fn every_configuration_of_kubernetes_is_one_the_proxy_takes() {
+    for overlay in ["test", "live"] {
+        let file = format!("deploy/kubernetes/overlays/{overlay}/config/proxy.toml");
+        let config = ProxyConfig::read(&root().join(file)).unwrap();
+        assert_eq!(config.environment.as_str(), overlay);
+    }
+}
+
+#[test]
 fn help_shows_every_setting() {
     let help = run(&["serve", "--help"]);
     let text = String::from_utf8(help.stdout).unwrap();
