@@ -107,8 +107,13 @@ pub fn scrub_body(
     };
     let scrubbed = applied(body, findings);
     // A form is cut at every `&`, also at those of character references in a body that is no form; of XML only the values
-    // were searched, not what stands between them.
-    if scrubbed.replaced > 0 || matches!(shape, Shape::Form | Shape::Xml) {
+    // were searched, not what stands between them; and what is not called JSON may be read as it stands.
+    let read_as_it_stands = match shape {
+        Shape::Form | Shape::Xml => true,
+        Shape::Json => !is_json(&kind(content_type)),
+        Shape::Text | Shape::Binary => false,
+    };
+    if scrubbed.replaced > 0 || read_as_it_stands {
         return again(&scrubber, scrubbed);
     }
     scrubbed
@@ -140,18 +145,22 @@ fn applied(body: Bytes, Findings { edits, counts }: Findings) -> Scrubbed {
     Scrubbed { body, replaced: counts.replaced, suspected: counts.suspected }
 }
 
+/// The media type without its parameters, in lower case.
+fn kind(content_type: Option<&str>) -> String {
+    content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+fn is_json(kind: &str) -> bool {
+    kind == "application/json" || kind.ends_with("+json")
+}
+
 fn shape(content_type: Option<&str>, body: &[u8]) -> Shape {
-    let kind =
-        content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let kind = kind(content_type);
     let begins = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
     if kind == "application/x-www-form-urlencoded" {
         return Shape::Form;
     }
-    if kind == "application/json"
-        || kind.ends_with("+json")
-        || begins.starts_with(b"{")
-        || begins.starts_with(b"[")
-    {
+    if is_json(&kind) || begins.starts_with(b"{") || begins.starts_with(b"[") {
         return Shape::Json;
     }
     let xml = matches!(kind.as_str(), "text/xml" | "application/xml") || kind.ends_with("+xml");

@@ -193,13 +193,18 @@ pub fn holds_number(text: &[u8]) -> bool {
     })
 }
 
-/// The same for JSON: a digit beside it that is written as an escape makes it another number there too.
+/// The same for JSON, as its readers read it: a digit beside it that is written as an escape makes it another number there too,
+/// and one after an escaped backslash is none.
 #[must_use]
 pub fn holds_number_in_json(text: &[u8]) -> bool {
     let mut plain = Vec::with_capacity(text.len());
     let mut at = 0;
     while at < text.len() {
         match &text[at..] {
+            [b'\\', b'\\', ..] => {
+                plain.push(b'\\');
+                at += 2;
+            }
             [b'\\', b'u', b'0', b'0', b'3', digit @ b'0'..=b'9', ..] => {
                 plain.push(*digit);
                 at += 6;

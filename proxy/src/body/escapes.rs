@@ -46,25 +46,45 @@ const LEVELS_MAX: usize = 3;
 /// Leads a range of a searched text back to the range it was written as.
 pub(crate) type Origin<'f> = &'f dyn Fn(Range<usize>) -> Range<usize>;
 
-/// Shows a text as it stands, then with its escapes undone, level by level, each with the way back to the text.
+/// Shows a text as it stands, then with its escapes undone, level by level, each with the way back to the text; and, where
+/// it holds several notations, with those of each reader undone alone.
 ///
 /// The text itself is shown as well, because it is rarely in all these notations at once.
 pub(crate) fn each_level(text: &[u8], mut each: impl FnMut(&[u8], Origin<'_>)) {
     each(text, &|span| span);
     let mut levels: Vec<Mapped> = Vec::with_capacity(LEVELS_MAX);
     while levels.len() < LEVELS_MAX {
-        let Some(undone) = undo(levels.last().map_or(text, Mapped::bytes)) else { return };
+        let Some(undone) = undo(levels.last().map_or(text, Mapped::bytes), &ALL) else { break };
         levels.push(undone);
         let level = levels.last().map_or(text, Mapped::bytes);
         each(level, &|span| levels.iter().rev().fold(span, |span, level| level.origin(span)));
+    }
+    if !levels.is_empty() {
+        each_reader(text, &mut each);
+    }
+}
+
+/// What begins an escape: of JSON, of forms, of XML and HTML, and the other half of a character in UTF-16.
+const ALL: [u8; 5] = *b"\\%+&\0";
+/// What a reader of JSON, of a form, of XML or HTML undoes, and nothing else.
+const READERS: [&[u8]; 3] = [b"\\", b"%+", b"&"];
+
+/// A digit that another notation spells beside a number makes it another one for nobody who reads this one alone.
+fn each_reader(text: &[u8], each: &mut impl FnMut(&[u8], Origin<'_>)) {
+    let holds = |begins: &&&[u8]| text.iter().any(|byte| begins.contains(byte));
+    let readers = READERS.iter().filter(holds);
+    if readers.clone().count() > 1 {
+        for read in readers.filter_map(|begins| undo(text, begins)) {
+            each(read.bytes(), &|span| read.origin(span));
+        }
     }
 }
 
 /// Undoes one level of every escape that may spell a digit or a letter: `%XX`, `\uXXXX` and the other JSON escapes,
 /// `\xXX`, decimal and hex character references, `+` for a space; and the zero bytes between the characters of UTF-16, in
-/// which escapes are seen only one level later. `None`: there is nothing to undo.
-fn undo(text: &[u8]) -> Option<Mapped> {
-    if !text.iter().any(|byte| matches!(byte, b'%' | b'\\' | b'&' | b'+' | 0)) {
+/// which escapes are seen only one level later. Only those that begin with one of `begins`. `None`: there is nothing to undo.
+fn undo(text: &[u8], begins: &[u8]) -> Option<Mapped> {
+    if !text.iter().any(|byte| begins.contains(byte)) {
         return None;
     }
     let mut out = Mapped::with_capacity(text.len());
@@ -72,7 +92,8 @@ fn undo(text: &[u8]) -> Option<Mapped> {
     let mut at = 0;
     while at < text.len() {
         let mut buffer = [0; 4];
-        let (decoded, length) = match escape_at(&text[at..]) {
+        let escape = begins.contains(&text[at]).then(|| escape_at(&text[at..])).flatten();
+        let (decoded, length) = match escape {
             Some((Decoded::Byte(byte), length)) => {
                 buffer[0] = byte;
                 (&buffer[..1], length)
@@ -160,28 +181,47 @@ mod tests {
             (r"\\u0034", r"\u0034"),
             ("%\u{0}3\u{0}4\u{0}", "%34"),
         ] {
-            assert_eq!(undo(text.as_bytes()).unwrap().bytes(), decoded.as_bytes(), "{text}");
+            assert_eq!(undo(text.as_bytes(), &ALL).unwrap().bytes(), decoded.as_bytes(), "{text}");
         }
         for nothing in
             ["", "plain", "100%", "%zz", r"\u12", r"\u12g4", "&;", "&#;", "&#x;", "&copy;", "a & b"]
         {
-            assert!(undo(nothing.as_bytes()).is_none(), "{nothing}");
+            assert!(undo(nothing.as_bytes(), &ALL).is_none(), "{nothing}");
         }
     }
 
     #[test]
     fn a_decoded_range_leads_back_to_what_it_was_written_as() {
         let text = br"id=%34\u00e9&#52;x";
-        let mapped = undo(text).unwrap();
+        let mapped = undo(text, &ALL).unwrap();
         let four = mapped.bytes().iter().rposition(|byte| *byte == b'4').unwrap();
         assert_eq!(&text[mapped.origin(four..four + 1)], b"&#52;");
         assert_eq!(&text[mapped.origin(3..mapped.bytes().len())], &text[3..]);
     }
 
+    #[test]
+    fn each_reader_s_escapes_are_undone_alone_where_there_are_several() {
+        let shown = |text: &str| {
+            let mut shown = Vec::new();
+            each_level(text.as_bytes(), |level, origin| {
+                assert_eq!(origin(0..level.len()), 0..text.len());
+                shown.push(String::from_utf8(level.to_vec()).unwrap());
+            });
+            shown
+        };
+        assert_eq!(shown("plain"), ["plain"]);
+        assert_eq!(shown("%34"), ["%34", "4"]);
+        assert_eq!(shown("%34%2534"), ["%34%2534", "4%34", "44"]);
+        assert_eq!(
+            shown(r"\u0031%32&#51;"),
+            [r"\u0031%32&#51;", "123", "1%32&#51;", r"\u00312&#51;", r"\u0031%323"]
+        );
+    }
+
     proptest! {
         #[test]
         fn no_text_makes_it_panic(text: Vec<u8>) {
-            if let Some(mapped) = undo(&text).filter(|mapped| !mapped.bytes().is_empty()) {
+            if let Some(mapped) = undo(&text, &ALL).filter(|mapped| !mapped.bytes().is_empty()) {
                 let zeros = text.iter().take_while(|byte| **byte == 0).count();
                 prop_assert_eq!(mapped.origin(0..mapped.bytes().len()), zeros..text.len());
             }

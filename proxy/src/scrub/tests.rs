@@ -96,6 +96,19 @@ fn an_injected_number_becomes_its_token() {
     ]);
 }
 
+/// A digit that is written as an escape makes it another number for who undoes the escape, and for nobody else.
+#[test]
+fn a_number_is_alone_for_whichever_reader_it_is() {
+    table(&[
+        (JSON, r#"["4111111111111111\u0035"]"#, r#"["4111111111111111\u0035"]"#),
+        (XML, r#"["4111111111111111\u0035"]"#, r#"["@\u0035"]"#),
+        ("text/plain", r#"["4111111111111111\u0035"]"#, r#"["@\u0035"]"#),
+        ("application/x-ndjson", "{\"a\":\"\\u0034111111111111111%35\"}\n{}", "{\"a\":\"@%35\"}\n{}"),
+        ("text/html", "<p>&#52;111111111111111%35</p>", "<p>@%35</p>"),
+        ("text/plain", "a=%34111111111111111&#53;", "a=@&#53;"),
+    ]);
+}
+
 /// Found by fuzzing: in hex, beside itself in digits, the number is part of a longer run until the hex is taken out.
 #[test]
 fn a_number_that_is_alone_only_afterwards_is_gone() {
