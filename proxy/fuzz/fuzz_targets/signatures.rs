@@ -46,10 +46,11 @@ fn cybersource(mut headers: HeaderMap) {
         ["signature", "authorization"].iter().map(|name| headers.get(*name).cloned()).collect();
     let Ok(form) = signer.prepare(&Method::POST, TARGET, &mut headers, true) else { return };
     assert!(!headers.contains_key("signature") && !headers.contains_key("digest"));
-    if signer.check(&form, &headers).is_err() {
+    let body = Bytes::from_static(b"{\"a\":1}");
+    let path = TARGET.split('?').next().expect("a path");
+    if signer.check(&form, &headers, path, &body).is_err() {
         return;
     }
-    let body = Bytes::from_static(b"{\"a\":1}");
     let mut message = Message { method: &Method::POST, target: TARGET, headers: &mut headers, body };
     signer
         .sign(&form, &mut message, Timestamp::from_unix_seconds(1_700_000_000))
@@ -82,7 +83,7 @@ fn cybersource(mut headers: HeaderMap) {
     assert_eq!(BASE64_STANDARD.decode(digest).expect("base64").len(), 32);
 }
 
-/// The canonical request is made of any target.
+/// The canonical request is made of any target: what is checked is signed, with the account's key, over the caller's headers.
 fn aws(mut headers: HeaderMap, text: &str) {
     let target: String = text.chars().filter(|char| char.is_ascii_graphic() && *char != '#').collect();
     let target = format!("/{target}");
@@ -90,6 +91,15 @@ fn aws(mut headers: HeaderMap, text: &str) {
     let signer = Signer::new(signing, Some("own-key".into()), key());
     let Ok(form) = signer.prepare(&Method::POST, &target, &mut headers, true) else { return };
     let body = Bytes::from_static(b"{}");
+    let path = target.split('?').next().expect("a path");
+    if signer.check(&form, &headers, path, &body).is_err() {
+        return;
+    }
     let mut message = Message { method: &Method::POST, target: &target, headers: &mut headers, body };
-    let _ = signer.sign(&form, &mut message, Timestamp::from_unix_seconds(1_700_000_000));
+    let signed = signer.sign(&form, &mut message, Timestamp::from_unix_seconds(1_700_000_000));
+    signed.expect("what is checked is signed");
+    let mut made = headers.get_all(AUTHORIZATION).iter().map(|value| value.to_str().expect("text"));
+    let (made, another) = (made.next().expect("a signature"), made.next());
+    assert!(made.starts_with("AWS4-HMAC-SHA256 Credential=own-key/20231114/eu-central-1/payments/aws4_request, "));
+    assert!(another.is_none() && made.contains("SignedHeaders=") && made.contains("host;"), "{made}");
 }
