@@ -1,7 +1,8 @@
 //! The proxy's own certificate authority: what lets it answer inside a tunnel in a PSP's name.
 //!
-//! Promises: an authority that is used is constrained to the names of route hosts (RFC 5280 §4.2.1.10) by its own
-//! certificate, so that a stolen key makes no certificate for anything else; its key file is nobody else's to read; a leaf
+//! Promises: an authority that is used is constrained to the names of route hosts (RFC 5280 §4.2.1.10) and to servers
+//! (§4.2.1.12) by its own certificate, so that a stolen key makes no certificate for anything else that callers would take;
+//! its key file is nobody else's to read; a leaf
 //! is made for one registered host, lives a day and no longer than its authority, and has a key that never leaves memory.
 //! Does not promise: that callers trust it. They are given its certificate, and nothing else should be.
 //! Trusts: whoever holds the key file.
@@ -102,6 +103,12 @@ impl Authority {
         let unreadable = wrong(certificate, "is no certificate that can be used");
         let Ok((_, parsed)) = X509Certificate::from_der(&der) else { return Err(unreadable) };
         let (hosts, addresses) = constraints(&parsed).map_err(|reason| wrong(certificate, reason))?;
+        if !is_for_servers_alone(&parsed) {
+            return Err(wrong(
+                certificate,
+                "may sign for more than servers; make a new one with `strongroom-proxy ca create`",
+            ));
+        }
         let not_after = Timestamp::from_unix_seconds(parsed.validity().not_after.timestamp());
         if not_after <= now {
             return Err(wrong(certificate, "has ended; make a new one with `strongroom-proxy ca create`"));
@@ -212,6 +219,20 @@ fn constraints(certificate: &X509Certificate<'_>) -> Result<(Vec<String>, Vec<Ip
             })
         });
     if extension.critical && !hosts.is_empty() && no_address { Ok((hosts, addresses)) } else { Err(NOT_OURS) }
+}
+
+/// Whether what it signs is for TLS servers and nothing else: not for clients, mail or code in a host's name.
+fn is_for_servers_alone(certificate: &X509Certificate<'_>) -> bool {
+    let Ok(Some(usage)) = certificate.extended_key_usage() else { return false };
+    let usage = usage.value;
+    let more = usage.any
+        || usage.client_auth
+        || usage.code_signing
+        || usage.email_protection
+        || usage.time_stamping
+        || usage.ocsp_signing
+        || !usage.other.is_empty();
+    usage.server_auth && !more
 }
 
 /// An address with a mask that leaves no choice.

@@ -1,7 +1,7 @@
 //! Making an authority: `strongroom-proxy ca create`.
 //!
-//! Promises: the certificate permits exactly the hosts given and no other name or address; nothing is overwritten; the key
-//! file is for its owner only from its first byte.
+//! Promises: the certificate permits exactly the hosts given and no other name or address, and servers alone; nothing is
+//! overwritten; the key file is for its owner only from its first byte.
 //! Upholds: C-36.
 
 use std::collections::BTreeSet;
@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, DnType, GeneralSubtree, IsCa, KeyPair, KeyUsagePurpose,
-    NameConstraints,
+    BasicConstraints, CertificateParams, CidrSubnet, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
+    KeyPair, KeyUsagePurpose, NameConstraints,
 };
 use strongroom_domain::Timestamp;
 use zeroize::Zeroizing;
@@ -73,7 +73,7 @@ pub fn create(
     Ok(created)
 }
 
-fn params(
+pub(super) fn params(
     hosts: &BTreeSet<String>,
     now: Timestamp,
     life: Duration,
@@ -82,6 +82,7 @@ fn params(
     params.distinguished_name.push(DnType::CommonName, "Strongroom CONNECT authority");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.name_constraints = Some(constraints(hosts));
     params.not_before = date(now.minus(CLOCK_SKEW)).ok_or(rcgen::Error::Time)?;
     params.not_after = date(now.plus(life)).ok_or(rcgen::Error::Time)?;

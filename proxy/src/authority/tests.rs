@@ -105,6 +105,18 @@ fn an_authority_without_constraints_or_whose_key_others_read_is_refused() {
         assert!(refused.contains(says), "{refused}");
     }
 
+    use ExtendedKeyUsagePurpose::{Any, ClientAuth, ServerAuth};
+    for (usages, is_taken) in
+        [(vec![], false), (vec![Any], false), (vec![ServerAuth, ClientAuth], false), (vec![ServerAuth], true)]
+    {
+        let mut params = create::params(&["a.example".to_owned()].into(), now(), DAY).unwrap();
+        params.extended_key_usages = usages;
+        std::fs::write(&other, params.self_signed(&pair).unwrap().pem()).unwrap();
+        let read = Authority::read(&other, &made.key, now());
+        assert_eq!(read.is_ok(), is_taken);
+        assert!(read.err().is_none_or(|refused| refused.to_string().contains("more than servers")));
+    }
+
     let foreign = folder.path().join("foreign.key");
     std::fs::write(&foreign, KeyPair::generate().unwrap().serialize_pem()).unwrap();
     std::fs::set_permissions(&foreign, std::fs::Permissions::from_mode(0o600)).unwrap();
