@@ -1,7 +1,7 @@
 //! How a request finds its route and account: by host name, by the first segments of its path, by where it came in (a
 //! port, a tunnel), or by the key it names.
 //!
-//! Promises: two routes never claim one name; a request that says two things about its host or its account is refused; a
+//! Promises: two routes never claim one name, nor one another's below the suffix; a request that says two things about its host or its account is refused; a
 //! tunnel leads to the upstream of a registered route or nowhere; an account is named, is the only one, or is `default`:
 //! never guessed.
 //! Upholds: C-36, C-37, C-49.
@@ -123,6 +123,12 @@ pub enum EntryError {
     /// Two routes want the same host name.
     #[error("two routes are reached by the host name `{0}`; a name in `hosts` belongs to one route")]
     Host(String),
+    /// A name in `hosts` that the suffix gives to a route or an account already.
+    #[error(
+        "route `{0}`: `hosts` has `{1}`, and names below `host_suffix` are those of routes and their accounts by themselves; \
+         take it out"
+    )]
+    BelowSuffix(RouteName, String),
     /// Two accounts of a route have the same key id.
     #[error("route `{0}`: accounts `{1}` and `{2}` have one key id; requests that name it would be either's")]
     KeyId(RouteName, AccountName, AccountName),
@@ -171,7 +177,16 @@ impl<T> Entry<T> {
             upstreams: HashMap::new(),
         };
         for Listed { name, mut hosts, key_ids, accounts } in routes {
-            hosts.extend(suffix.map(|suffix| format!("{name}.{suffix}")));
+            let own = suffix.map(|suffix| format!("{name}.{suffix}"));
+            let is_below = |host: &&String| {
+                suffix
+                    .and_then(|suffix| host.strip_suffix(suffix))
+                    .is_some_and(|labels| labels.ends_with('.'))
+            };
+            if let Some(below) = hosts.iter().filter(is_below).find(|host| Some(*host) != own.as_ref()) {
+                return Err(EntryError::BelowSuffix(name, below.clone()));
+            }
+            hosts.extend(own);
             hosts.sort_unstable();
             hosts.dedup();
             for host in hosts {

@@ -177,6 +177,23 @@ fn one_name_one_route() {
     assert!(Entry::new(routes, None).is_err());
 }
 
+#[test]
+fn a_route_takes_no_name_that_the_suffix_gives_to_another_or_to_an_account() {
+    let with = |host: &str| {
+        let routes = [listed("a", &[host], &[]), listed("b", &[], &[("m-501", "b/m-501", "b.psp.example")])];
+        Entry::new(routes, Some("proxy.internal")).map(drop)
+    };
+    for taken in
+        ["m-501.b.proxy.internal", "m-501.a.proxy.internal", "x.y.z.proxy.internal", "c.proxy.internal"]
+    {
+        assert!(matches!(with(taken), Err(EntryError::BelowSuffix(..))), "{taken}");
+    }
+    assert!(matches!(with("b.proxy.internal"), Err(EntryError::BelowSuffix(..))));
+    for free in ["a.proxy.internal", "psp.example", "proxy.internal", "myproxy.internal"] {
+        assert!(with(free).is_ok(), "{free}");
+    }
+}
+
 /// A route whose accounts are found by their keys; `elsewhere` has a host of its own.
 fn keyed() -> Entry<&'static str> {
     let key_ids = vec![KeyIdPlace { header: "x-api-key".into(), form: KeyIdForm::Value }];
