@@ -2,7 +2,7 @@
 //!
 //! Promises: only a caller the bundle names for a route reaches it; a call that began runs to its end, whoever hangs up;
 //! its body is bounded in size and time.
-//! Upholds: C-17, C-18.
+//! Upholds: C-17, C-18, C-47.
 
 use std::sync::Arc;
 
@@ -83,9 +83,10 @@ async fn handle(State(Port { service, bound }): State<Port>, request: Request<Bo
         });
     }
     if service.explains(&parts, bound.as_ref()) {
-        if let Err(limited) = service.count(&parts, arrived) {
-            return refuse(&limited.into(), None, id, &stages);
-        }
+        let _place = match service.count(&parts, arrived) {
+            Ok(place) => place,
+            Err(limited) => return refuse(&limited.into(), None, id, &stages),
+        };
         return explain::answer(&service, parts, body).await;
     }
     let order = match service.order((parts, body), arrived, bound, &mut stages).await {
@@ -165,11 +166,12 @@ impl Service {
         Ok(Order { target, method: parts.method, headers: parts.headers, body, caller, info, admitted })
     }
 
-    /// Counts what is no call, a `CONNECT` or a question, among its caller's calls; it keeps no place.
-    fn count(&self, parts: &Parts, arrived: Instant) -> Result<(), Limited> {
+    /// Counts what is no call, a `CONNECT` or a question, among its caller's calls. A question keeps its place until it is
+    /// answered; a tunnel keeps none, because what is inside is counted call by call.
+    fn count(&self, parts: &Parts, arrived: Instant) -> Result<Option<CallerPlace>, Limited> {
         // Without a caller there is a defect, which is said further on.
-        let Some(caller) = parts.extensions.get::<Caller>() else { return Ok(()) };
-        let entered = self.callers.enter(&caller.workload, Scope::Caller, arrived).map(drop);
+        let Some(caller) = parts.extensions.get::<Caller>() else { return Ok(None) };
+        let entered = self.callers.enter(&caller.workload, Scope::Caller, arrived).map(Some);
         entered.inspect_err(|limited| protect::refused("none", *limited))
     }
 

@@ -160,6 +160,37 @@ async fn tunnels_count_among_their_caller_s_calls() {
     assert_eq!(world.psp.connections(), 0);
 }
 
+/// A question whose body does not come holds its caller's only place; once it is answered, the place is free again.
+#[tokio::test]
+async fn a_question_keeps_a_place_among_its_caller_s_calls_until_it_is_answered() {
+    let change = |config: &mut strongroom_proxy::config::ProxyConfig| {
+        config.limits.caller_in_flight_max = NonZeroUsize::MIN;
+    };
+    let world = World::new(Setup { change, ..protect("") }).await;
+    let asked = "GET /psp/v1/payment_methods/pm_1 HTTP/1.1\r\nhost: proxy.test\r\n\r\n";
+    let head = format!(
+        "POST /-/explain HTTP/1.1\r\nhost: proxy.test\r\ncontent-type: message/http\r\nconnection: close\r\n\
+         expect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+        asked.len()
+    );
+    let mut question = world.raw().await;
+    question.write_all(head.as_bytes()).await.unwrap();
+    question.flush().await.unwrap();
+    // Its body is asked for once its place is taken.
+    let mut go_on = [0; 25];
+    question.read_exact(&mut go_on).await.unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    let reply = world.create_usual().await;
+    refused(&world, 0, &reply, "this caller has too many calls under way");
+    assert_eq!(merchant(&world).await.status, 200);
+    question.write_all(asked.as_bytes()).await.unwrap();
+    question.flush().await.unwrap();
+    let mut told = Vec::new();
+    question.read_to_end(&mut told).await.unwrap();
+    assert!(told.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&told));
+    assert_eq!(world.create_usual().await.status, 200, "its place is free again");
+}
+
 /// Writes a request by hand and reads what comes until the connection ends.
 async fn by_hand(world: &World, parts: &[&str]) -> String {
     let mut stream = world.raw().await;
