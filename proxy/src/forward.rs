@@ -117,7 +117,8 @@ impl<'a> Run<'a> {
         let budget = order.admitted.budget;
         budget.check(Instant::now())?;
         let _slot = destination.slot().ok_or_else(|| shed(destination))?;
-        let passage = destination.guard.breaker.admit(Instant::now()).map_err(Failure::CircuitOpen)?;
+        let passage = destination.guard.breaker.admit(&order.caller.workload, Instant::now());
+        let passage = passage.map_err(Failure::CircuitOpen)?;
         self.passage = Some(passage);
         let _counted = InFlight::begin(destination.route.name.as_str());
 

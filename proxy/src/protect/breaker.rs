@@ -7,15 +7,18 @@
 //! ```
 //!
 //! Promises: only what says something about the PSP counts ([`Verdict`]); a call that began before the last change of
-//! state changes nothing any more; half-open lets a bounded number through, however they end.
+//! state changes nothing any more; half-open lets a bounded number through, however they end, and half of them of one
+//! caller at once, so that no flood of calls that say nothing keeps the others from trying.
 //! Does not promise: to tell a PSP that is down from a caller that makes it answer 5xx.
 //! Upholds: C-47.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::StatusCode;
 use metrics::{counter, gauge};
+use strongroom_domain::WorkloadId;
 use strongroom_domain::route::BreakerSettings;
 use tokio::time::Instant;
 
@@ -87,7 +90,23 @@ struct Inner {
 enum State {
     Closed(Window),
     Open { until: Instant },
-    HalfOpen { trying: u32, good: u32 },
+    HalfOpen(Probes),
+}
+
+/// Who tries the PSP.
+#[derive(Default)]
+struct Probes {
+    trying: u32,
+    good: u32,
+    /// Only callers of the bundle come this far; they are forgotten at the next change.
+    callers: HashMap<WorkloadId, Prober>,
+}
+
+#[derive(Default)]
+struct Prober {
+    trying: u32,
+    /// Its last probe said nothing: until then others go first.
+    again: Option<Instant>,
 }
 
 struct Window {
@@ -102,6 +121,8 @@ struct Window {
 pub struct Passage {
     breaker: Arc<Breaker>,
     generation: u64,
+    /// Whose probe it is, if it is one.
+    prober: Option<WorkloadId>,
     told: bool,
 }
 
@@ -121,28 +142,32 @@ impl Breaker {
             State::Open { until } => {
                 Some(until.saturating_duration_since(now)).filter(|left| !left.is_zero())
             }
-            State::Closed(_) | State::HalfOpen { .. } => None,
+            State::Closed(_) | State::HalfOpen(_) => None,
         }
     }
 
-    /// Lets a call through, or says when to ask again.
-    pub fn admit(self: &Arc<Self>, now: Instant) -> Result<Passage, Duration> {
+    /// Lets a caller's call through, or says when to ask again.
+    pub fn admit(self: &Arc<Self>, caller: &WorkloadId, now: Instant) -> Result<Passage, Duration> {
         let mut inner = self.lock();
         if let State::Open { until } = inner.state
             && now >= until
         {
-            self.change(&mut inner, State::HalfOpen { trying: 0, good: 0 });
+            self.change(&mut inner, State::HalfOpen(Probes::default()));
         }
-        match &mut inner.state {
-            State::Closed(_) => {}
+        let prober = match &mut inner.state {
+            State::Closed(_) => None,
             State::Open { until } => return Err(until.saturating_duration_since(now)),
-            State::HalfOpen { trying, good } if *trying + *good < self.settings.probes.get() => *trying += 1,
-            State::HalfOpen { .. } => return Err(HALF_OPEN_AGAIN),
-        }
-        Ok(Passage { breaker: self.clone(), generation: inner.generation, told: false })
+            State::HalfOpen(probes) => {
+                if !probes.begin(caller, self.settings.probes.get(), now) {
+                    return Err(HALF_OPEN_AGAIN);
+                }
+                Some(caller.clone())
+            }
+        };
+        Ok(Passage { breaker: self.clone(), generation: inner.generation, prober, told: false })
     }
 
-    fn hear(&self, generation: u64, verdict: Verdict, now: Instant) {
+    fn hear(&self, generation: u64, prober: Option<&WorkloadId>, verdict: Verdict, now: Instant) {
         let mut inner = self.lock();
         if inner.generation != generation {
             return;
@@ -156,15 +181,11 @@ impl Breaker {
                 window.part(now, self.settings.window()).1 += 1;
                 window.is_bad(&self.settings).then(|| self.opened(now))
             }
-            (State::HalfOpen { trying, .. }, Verdict::Nothing) => {
-                *trying -= 1;
-                None
+            (State::HalfOpen(probes), Verdict::Nothing | Verdict::Works) => {
+                probes.end(prober, verdict, now);
+                (probes.good >= self.settings.probes.get()).then(|| State::Closed(Window::new(now)))
             }
-            (State::HalfOpen { trying, good }, Verdict::Works) => {
-                (*trying, *good) = (*trying - 1, *good + 1);
-                (*good >= self.settings.probes.get()).then(|| State::Closed(Window::new(now)))
-            }
-            (State::HalfOpen { .. }, Verdict::Fails) => Some(self.opened(now)),
+            (State::HalfOpen(_), Verdict::Fails) => Some(self.opened(now)),
             (State::Closed(_), Verdict::Nothing) | (State::Open { .. }, _) => None,
         };
         if let Some(next) = next {
@@ -184,7 +205,7 @@ impl Breaker {
                 tracing::info!(route, upstream, "the breaker closed: the psp answers again");
                 0
             }
-            State::HalfOpen { .. } => {
+            State::HalfOpen(_) => {
                 tracing::info!(route, upstream, "the breaker lets a few calls through to try the psp");
                 1
             }
@@ -206,6 +227,31 @@ impl Breaker {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Probes {
+    /// Takes a place for a probe of this caller, if it may have one now.
+    fn begin(&mut self, caller: &WorkloadId, places: u32, now: Instant) -> bool {
+        let of_caller = self.callers.get(caller);
+        let has_half = of_caller.is_some_and(|one| one.trying >= places.div_ceil(2));
+        let gives_way = of_caller.and_then(|one| one.again).is_some_and(|again| now < again);
+        let may = self.trying + self.good < places && !has_half && !gives_way;
+        if may {
+            self.trying += 1;
+            self.callers.entry(caller.clone()).or_default().trying += 1;
+        }
+        may
+    }
+
+    /// Gives the place back. One that said nothing was no try: whoever waits for it goes first.
+    fn end(&mut self, caller: Option<&WorkloadId>, verdict: Verdict, now: Instant) {
+        self.trying = self.trying.saturating_sub(1);
+        self.good += u32::from(verdict == Verdict::Works);
+        if let Some(one) = caller.and_then(|caller| self.callers.get_mut(caller)) {
+            one.trying = one.trying.saturating_sub(1);
+            one.again = (verdict == Verdict::Nothing).then(|| now + HALF_OPEN_AGAIN);
+        }
     }
 }
 
@@ -243,14 +289,14 @@ impl Passage {
     /// Says what came of the call.
     pub fn tell(mut self, verdict: Verdict, now: Instant) {
         self.told = true;
-        self.breaker.hear(self.generation, verdict, now);
+        self.breaker.hear(self.generation, self.prober.as_ref(), verdict, now);
     }
 }
 
 impl Drop for Passage {
     fn drop(&mut self) {
         if !self.told {
-            self.breaker.hear(self.generation, Verdict::Nothing, Instant::now());
+            self.breaker.hear(self.generation, self.prober.as_ref(), Verdict::Nothing, Instant::now());
         }
     }
 }
