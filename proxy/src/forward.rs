@@ -1,22 +1,23 @@
 //! One call from match to outcome: the steps of design §6, in their order.
 //!
 //! Promises: card data leaves the vault only when a connection to the PSP is in hand, and leaves the proxy only over that
-//! connection, or over one made anew because the first took no byte. A request is sent once. No answer goes back
-//! unscrubbed.
+//! connection, or over one made anew because the first took no byte. A request is sent once, and not once the vault may
+//! have given it up, however long this machine slept. No answer goes back unscrubbed.
 //! Does not promise: that a caller who goes away stops anything: once begun, a call runs to its end.
-//! Upholds: C-15, C-16, C-17, C-18, C-19, C-41, C-45.
+//! Upholds: C-15, C-16, C-17, C-18, C-19, C-41, C-45, C-46.
 
 mod answer;
 mod explain;
 mod plan;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use http_body_util::Full;
 use strongroom_domain::route::{Call, PaymentReference};
-use strongroom_domain::{Clock, ForwardId, Random};
+use strongroom_domain::{Clock, ForwardId, Random, Timestamp};
 use strongroom_perimeter::{Caller, RequestInfo};
 use tokio::time::{Instant, timeout_at};
 
@@ -34,6 +35,11 @@ pub use answer::Answered;
 pub use explain::{Outline, names, outline, rehearse};
 use plan::Planned;
 pub(crate) use plan::takes;
+
+/// How long after it was asked for a forward is sent at most, by the wall clock, which goes on while a machine is suspended:
+/// the deadline does not. More than a call takes, and well below the 15 minutes after which the vault takes a silent forward
+/// for unknown and a person may free its payment's reference.
+const SEND_WITHIN: Duration = Duration::from_secs(5 * 60);
 
 /// What every call needs.
 pub struct Engine {
@@ -92,6 +98,7 @@ impl Engine {
             receipts: None,
             kind: "none",
             passage: None,
+            asked: None,
         };
         let result = run.work().await;
         Ended { result, forward: run.forward, receipts: run.receipts, kind: run.kind, stages: run.stages }
@@ -106,6 +113,8 @@ struct Run<'a> {
     receipts: Option<HeaderValue>,
     kind: &'static str,
     passage: Option<Passage>,
+    /// When the forward was asked for.
+    asked: Option<Timestamp>,
 }
 
 impl<'a> Run<'a> {
@@ -179,6 +188,7 @@ impl<'a> Run<'a> {
         let traceparent = self.order.info.traceparent.to_string();
         // Given up halfway, an open may have taken the payment's reference: it is waited for, and `not-sent` gives it back.
         let until = if reference.is_some() { budget.ends() } else { budget.begin_until() };
+        self.asked = Some(self.engine.clock.now());
         let opening = self.engine.vault.open(&asked, &traceparent, until);
         let opened = self.stages.time(Stage::Open, opening).await;
         let Opened { id, cards, receipts } = opened.map_err(|error| {
@@ -231,16 +241,30 @@ impl<'a> Run<'a> {
             return Err(spent.into());
         }
         let (began, ends) = (Instant::now(), order.admitted.budget.ends());
-        let sending = exchange(&order.target.destination, ready, request, ends, self.engine.answer_bytes_max);
+        let (clock, asked) = (&self.engine.clock, self.asked);
+        let in_time = || asked.is_none_or(|asked| clock.now() <= asked.plus(SEND_WITHIN));
+        let bounds = (ends, self.engine.answer_bytes_max);
+        let sending = exchange(&order.target.destination, ready, request, bounds, &in_time);
         let sent = self.stages.time(Stage::Upstream, sending).await;
         let whole_time = began + order.target.destination.route.upstream_timeout <= ends;
         if let Ok(answer) = &sent {
             self.judge(Verdict::of_status(answer.status));
         }
-        sent.map_err(|failure| match failure {
+        sent.map_err(|failure| self.unsent(failure, whole_time))
+    }
+
+    /// Says what became of a request that has no complete answer.
+    fn unsent(&mut self, failure: Unsent, whole_time: bool) -> Failure {
+        match failure {
             Unsent::Connect(error) => {
                 self.report(OutcomeReport::bare("not-sent"));
                 self.unconnected(error)
+            }
+            Unsent::Late => {
+                self.report(OutcomeReport::bare("not-sent"));
+                let because = "this machine slept, or its clock jumped, after it was opened";
+                tracing::error!(because, "a forward was not sent");
+                Spent.into()
             }
             Unsent::Sent(error) => {
                 self.judge(Verdict::of_exchange(&error, whole_time));
@@ -250,7 +274,7 @@ impl<'a> Run<'a> {
                 });
                 Failure::Unanswered(error)
             }
-        })
+        }
     }
 
     /// Leaves the outcome of a complete answer to be recorded, and hands the answer on.
@@ -335,6 +359,8 @@ fn seal(
 }
 
 enum Unsent {
+    /// The vault may have given the forward up.
+    Late,
     Connect(ConnectError),
     Sent(SendError),
 }
@@ -344,9 +370,12 @@ async fn exchange(
     destination: &Destination,
     ready: Ready,
     request: Request<Full<Bytes>>,
-    ends: Instant,
-    answer_bytes_max: usize,
+    (ends, answer_bytes_max): (Instant, usize),
+    in_time: &(dyn Fn() -> bool + Sync),
 ) -> Result<Answer, Unsent> {
+    if !in_time() {
+        return Err(Unsent::Late);
+    }
     let until = || ends.min(Instant::now() + destination.route.upstream_timeout);
     let request = match ready.send(request, until(), answer_bytes_max).await {
         Err(SendError::NotSent(request)) => *request,
@@ -354,6 +383,9 @@ async fn exchange(
     };
     let fresh = timeout_at(ends, destination.pool.connect()).await;
     let fresh = fresh.unwrap_or(Err(ConnectError::TimedOut)).map_err(Unsent::Connect)?;
+    if !in_time() {
+        return Err(Unsent::Late);
+    }
     match fresh.send(request, until(), answer_bytes_max).await {
         Err(SendError::NotSent(_)) => {
             Err(Unsent::Connect(ConnectError::Tcp(std::io::ErrorKind::ConnectionAborted.into())))

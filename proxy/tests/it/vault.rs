@@ -17,6 +17,7 @@ use strongroom_perimeter::chance::SystemRandom;
 use strongroom_perimeter::clock::SystemClock;
 use strongroom_perimeter::listener::{Listener, ListenerConfig};
 use strongroom_perimeter::problem::ProblemResponse;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -26,6 +27,7 @@ use crate::pki::{Authority, Files};
 pub(crate) enum OnOpen {
     Refuse(ProblemKind),
     After(Duration),
+    When(Arc<Notify>),
     Garbage,
 }
 
@@ -155,6 +157,7 @@ async fn open(State(vault): State<Vault>, caller: Caller, body: String) -> Respo
         Some(OnOpen::Refuse(kind)) => return problem(kind),
         Some(OnOpen::Garbage) => return (StatusCode::CREATED, "{\"id\":1}").into_response(),
         Some(OnOpen::After(pause)) => tokio::time::sleep(pause).await,
+        Some(OnOpen::When(told)) => told.notified().await,
         None => {}
     }
     let id = Uuid::from_u128(0x0190_a0b0_c0d0_7e0f_8f00_0000_0000_0000 + number);

@@ -14,7 +14,7 @@ use http::{HeaderMap, Request};
 use http_body_util::Full;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
-use strongroom_domain::Clock as _;
+use strongroom_domain::Clock;
 use strongroom_perimeter::chance::SystemRandom;
 use strongroom_perimeter::clock::SystemClock;
 use strongroom_perimeter::tls::{ClientTlsConfig, anonymous_client_config, client_config};
@@ -86,6 +86,8 @@ pub(crate) struct Setup {
     pub(crate) psp_asks: bool,
     /// Routes as they are shipped, but for where they lead: to this world's PSP.
     pub(crate) shipped: Vec<&'static str>,
+    /// The proxy's clock.
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Default for Setup {
@@ -107,6 +109,7 @@ impl Default for Setup {
             change: |_| {},
             psp_asks: false,
             shipped: Vec::new(),
+            clock: Arc::new(SystemClock),
         }
     }
 }
@@ -260,11 +263,8 @@ impl World {
         };
         (setup.change)(&mut config);
         let names = Arc::new(Table(Mutex::new(setup.resolves)));
-        let ambient = Ambient {
-            clock: Arc::new(SystemClock),
-            random: Arc::new(SystemRandom::new()),
-            resolver: names.clone(),
-        };
+        let ambient =
+            Ambient { clock: setup.clock, random: Arc::new(SystemRandom::new()), resolver: names.clone() };
         let proxy = Proxy::bind(config, ambient).unwrap();
         let (address, ports) = (proxy.local_addr(), proxy.port_addrs());
         let inbound = proxy.inbound_addr();

@@ -1,8 +1,13 @@
 //! The caller's time and the route's: nothing begins that nobody waits for, and nothing that began is cut short for it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use strongroom_domain::{Clock, Timestamp};
+use strongroom_perimeter::clock::SystemClock;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::Notify;
 
 use crate::psp::{Then, json};
 use crate::vault::OnOpen;
@@ -111,4 +116,40 @@ async fn the_whole_has_a_time_of_its_own() {
     let reply = world.create_usual().await;
     assert_eq!(reply.problem(), "deadline-spent", "the vault may take 5 s here, the whole may not");
     assert_eq!(world.psp.requests(), 0);
+}
+
+/// A wall clock that goes ahead while everything else stands still: what a suspended machine sees when it goes on.
+#[derive(Default)]
+struct Suspended(AtomicU64);
+
+impl Clock for Suspended {
+    fn now(&self) -> Timestamp {
+        SystemClock.now().plus(Duration::from_secs(self.0.load(Ordering::SeqCst)))
+    }
+}
+
+#[tokio::test]
+async fn a_machine_that_slept_after_the_open_sends_nothing() {
+    let clock = Arc::new(Suspended::default());
+    let world = World::new(Setup { clock: clock.clone(), ..Default::default() }).await;
+    for (seconds, sent) in [(60, true), (16 * 60, false)] {
+        let told = Arc::new(Notify::new());
+        world.vault.then(OnOpen::When(told.clone()));
+        let opens = world.vault.opens().len() + 1;
+        let sleep = async {
+            while world.vault.opens().len() < opens {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            clock.0.fetch_add(seconds, Ordering::SeqCst);
+            told.notify_one();
+        };
+        let (reply, ()) = tokio::join!(world.create_usual(), sleep);
+        let outcome = world.vault.outcomes(opens).await[opens - 1]["outcome"].clone();
+        if sent {
+            assert_eq!((reply.status, outcome.as_str()), (200, Some("answered")));
+        } else {
+            assert_eq!((reply.status, reply.problem().as_str()), (424, "deadline-spent"), "{}", reply.text());
+            assert_eq!((outcome.as_str(), world.psp.requests()), (Some("not-sent"), 1));
+        }
+    }
 }
