@@ -113,7 +113,7 @@ fn in_form(name: &str, body: &[u8]) -> Result<Found, CredentialRefused> {
     Ok(found)
 }
 
-/// The text of the one element at a selector; one that holds more than text is refused.
+/// The text of the one element, or attribute, at a selector; one that holds more than text is refused.
 fn in_xml(
     selector: &xml::Selector,
     namespace: Option<&str>,

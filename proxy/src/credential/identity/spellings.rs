@@ -118,8 +118,9 @@ fn declared(at: &IdentityAt) -> Option<(Source, Steps)> {
         (Home::Xml, IdentityAt::Element(at)) => (Source::Xml, at),
         _ => return None,
     };
-    let slash = if source == Source::Xml { "/" } else { "" };
-    let pointer = Pointer::parse(&format!("{slash}{text}"))?;
+    // An attribute and an element below are one name to readers that make members of both.
+    let text = if source == Source::Xml { format!("/{}", text.replace('@', "/")) } else { text.clone() };
+    let pointer = Pointer::parse(&text)?;
     let steps = pointer.steps().iter().enumerate().flat_map(|(depth, step)| match (depth, step.as_str()) {
         (0, ANY) => vec![ANY.to_owned()],
         _ => steps_of(step),
@@ -175,6 +176,8 @@ mod tests {
         assert_eq!(field("a_b[c]"), (Source::Form, vec!["ab".into(), "c".into()]));
         let (source, steps) = declared(&IdentityAt::Element("*/a_b/c".into())).unwrap();
         assert_eq!((source, steps.as_slice()), (Source::Xml, &["*".to_owned(), "ab".into(), "c".into()][..]));
+        let attribute = declared(&IdentityAt::Element("a_b@c".into())).unwrap();
+        assert_eq!(attribute, (Source::Xml, vec!["ab".into(), "c".into()]));
         for (found, is) in [(["x", "ab", "c"], true), (["y", "ab", "c"], true), (["x", "ab", "d"], false)] {
             assert_eq!(is_at(&found.map(str::to_owned).to_vec(), &steps), is, "{found:?}");
         }

@@ -286,3 +286,40 @@ async fn basic_credentials_of_the_account_are_whole_user_and_password() {
         );
     }
 }
+
+/// Worldpay's merchant stands in an attribute of the root: it is the account's own, whatever else looks like it.
+#[tokio::test]
+async fn a_merchant_in_an_attribute_is_the_account_s_own_or_refused() {
+    const OWN: &str = "replace-with-the-merchant-code";
+    let world = World::new(Setup { shipped: vec!["worldpay-wpg"], ..Setup::default() }).await;
+    let send = async |attributes: &str, inside: &str| {
+        let body = format!(
+            "<paymentService version=\"1.4\" {attributes}>{inside}<inquiry><orderInquiry orderCode=\"o\"/></inquiry></paymentService>"
+        );
+        let path = "/worldpay-wpg/jsp/merchant/xml/paymentService.jsp";
+        world.send(world.request("POST", path, "text/xml", body.as_bytes())).await
+    };
+    for right in [format!("merchantCode=\"{OWN}\""), "merchantCode='strong&#114;oom'".into()] {
+        assert_eq!(send(&right, "").await.status, 200, "{right}");
+        let seen = world.psp.seen().pop().unwrap();
+        assert!(seen.holds(OWN) && !seen.holds("strong"), "{}", seen.text());
+    }
+    let answered = world.psp.requests();
+    for (attributes, inside) in [
+        ("merchantCode=\"ANOTHER\"", ""),
+        ("", ""),
+        ("merchantcode=\"strongroom\"", ""),
+        ("merchantCode=\"strongroom\" MerchantCode=\"ANOTHER\"", ""),
+        ("merchantCode=\"strongroom\" xmlns:x=\"urn:x\" x:merchantCode=\"ANOTHER\"", ""),
+        ("merchantCode=\"strongroom\"", "<merchantCode>ANOTHER</merchantCode>"),
+    ] {
+        let reply = send(attributes, inside).await;
+        assert_eq!(
+            (reply.status, reply.problem().as_str()),
+            (403, "credential-refused"),
+            "{attributes} {inside}"
+        );
+        assert!(!reply.text().contains("ANOTHER"), "{}", reply.text());
+    }
+    assert_eq!(world.psp.requests(), answered, "nothing was sent");
+}

@@ -34,7 +34,7 @@ pub enum IdentityAt {
     /// A field of a body: a JSON Pointer, or a form's field. A pointer may begin with `/*/`: whatever the root's one member
     /// is called.
     Field(String),
-    /// An element of an XML body: names from the root, whose own may be `*`.
+    /// An element of an XML body, or an attribute of one (`a/b@c`): names from the root, whose own may be `*`.
     Element(String),
     /// A claim of the JWT in `Authorization`: routes that sign as CyberSource does.
     Claim(String),
@@ -139,7 +139,7 @@ pub(super) fn check(route: &Route) -> Result<(), String> {
             }
             IdentityAt::Element(at) => {
                 let below = at.strip_prefix("*/").unwrap_or(at);
-                super::selector::is_xml_path(below) && !below.contains('@')
+                super::selector::is_xml_path(below)
             }
         };
         if !found || seen.contains(&&place.at) {
@@ -224,7 +224,11 @@ mod tests {
             (r#"{ name = "m", element = "request/auth/name" }"#, true),
             (r#"{ name = "m", field = "/auth/*/name" }"#, false),
             (r#"{ name = "m", element = "request/*/name" }"#, false),
-            (r#"{ name = "m", element = "*/auth@name" }"#, false),
+            (r#"{ name = "m", element = "*/auth@name" }"#, true),
+            (r#"{ name = "m", element = "request@merchant" }"#, true),
+            (r#"{ name = "m", element = "*@merchant" }"#, false),
+            (r#"{ name = "m", element = "request@a@b" }"#, false),
+            (r#"{ name = "m", element = "request/@a" }"#, false),
             (r#"{ name = "m", path = "order" }"#, false),
             (r#"{ name = "m", claim = "iss" }"#, false),
             (r#"{ name = "m", header = "a", path = "merchant" }"#, false),
