@@ -30,7 +30,7 @@ use crate::protect::CallerLimits;
 use crate::registry::{self, Registry, RegistryError, Sources, Stamps};
 use crate::rescue;
 use crate::route::Bound;
-use crate::upstream::{CachedResolver, Resolve};
+use crate::upstream::{CachedResolver, NameServers, Resolve};
 use crate::vault::{InvalidVaultUrl, VaultClient};
 
 /// How long calls whose callers hung up may take to end after the listener has drained.
@@ -107,7 +107,7 @@ impl Proxy {
     pub fn bind(config: ProxyConfig, ambient: Ambient) -> Result<Self, StartError> {
         config.check()?;
         let age_max = Duration::from_millis(config.limits.dns_age_max_ms.into());
-        let resolver: Arc<dyn Resolve> = Arc::new(CachedResolver::new(ambient.resolver.clone(), age_max));
+        let resolver: Arc<dyn Resolve> = Arc::new(CachedResolver::new(names(&config, &ambient), age_max));
         let clock = ambient.clock.clone();
         let sources = Sources { config: config.clone(), resolver, clock };
         let seen = sources.stamp();
@@ -198,6 +198,14 @@ impl Proxy {
         }
         background.cancel();
         let _ = ops.await;
+    }
+}
+
+/// What tells where PSPs are.
+fn names(config: &ProxyConfig, ambient: &Ambient) -> Arc<dyn Resolve> {
+    match config.dns.servers.as_slice() {
+        [] => ambient.resolver.clone(),
+        servers => Arc::new(NameServers::new(servers.to_vec(), ambient.random.clone())),
     }
 }
 

@@ -47,6 +47,9 @@ pub struct ProxyConfig {
     pub ops: OpsConfig,
     /// Where forwards are opened.
     pub vault: VaultConfig,
+    /// How PSPs are found.
+    #[serde(default)]
+    pub dns: DnsConfig,
     /// Bounds.
     #[serde(default)]
     pub limits: LimitsConfig,
@@ -75,6 +78,15 @@ pub struct ConnectConfig {
     pub ca_certificate_file: PathBuf,
     /// Its key, mode 0600.
     pub ca_key_file: PathBuf,
+}
+
+/// How the names of PSPs are looked up. The vault's, an operator's own, is always the operating system's to find.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DnsConfig {
+    /// Recursive name servers, the preferred one first: their answers are used no longer than their time to live. None: the
+    /// operating system is asked, which tells no time to live.
+    pub servers: Vec<SocketAddr>,
 }
 
 /// How the vault is reached.
@@ -134,6 +146,9 @@ const ANSWER_BYTES_CAP: usize = 64 * 1024 * 1024;
 /// Above this a PSP that moves is looked for where it was: balancers give their addresses a minute.
 const DNS_AGE_MS_CAP: u32 = 60_000;
 
+/// With more a name nobody has would take longer than a connection may.
+const NAME_SERVERS_MAX: usize = 3;
+
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -186,6 +201,9 @@ impl ProxyConfig {
         }
         if !(1..=DNS_AGE_MS_CAP).contains(&self.limits.dns_age_max_ms) {
             return Err(ConfigError::Value("`limits.dns_age_max_ms` is from 1 to 60000"));
+        }
+        if self.dns.servers.len() > NAME_SERVERS_MAX || self.dns.servers.iter().any(|one| one.port() == 0) {
+            return Err(ConfigError::Value("`dns.servers` are three at most, each an address with its port"));
         }
         let is_name = |suffix: &String| {
             let right =

@@ -8,6 +8,6 @@ pub mod pins;
 pub mod tls;
 
 pub use strongroom_perimeter::outbound::{
-    Admission, Answer, CachedResolver, ConnectError, Dialer, InvalidHost, Pool, Ready, Resolve, SendError,
-    SystemResolver,
+    Admission, Answer, CachedResolver, ConnectError, Dialer, InvalidHost, NameServers, Pool, Ready, Resolve,
+    SendError, SystemResolver,
 };

@@ -21,6 +21,7 @@ mod independent;
 mod key_ids;
 mod limits;
 mod load;
+mod names;
 mod once;
 mod pins;
 mod receipts;

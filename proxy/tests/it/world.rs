@@ -20,7 +20,7 @@ use strongroom_perimeter::clock::SystemClock;
 use strongroom_perimeter::tls::{ClientTlsConfig, anonymous_client_config, client_config};
 use strongroom_proxy::app::{Ambient, Proxy};
 use strongroom_proxy::authority;
-use strongroom_proxy::config::{ConnectConfig, LimitsConfig, ProxyConfig, VaultConfig};
+use strongroom_proxy::config::{ConnectConfig, DnsConfig, LimitsConfig, ProxyConfig, VaultConfig};
 use strongroom_proxy::upstream::{Admission, Answer, Dialer, Pool, Resolve};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -86,6 +86,8 @@ pub(crate) struct Setup {
     pub(crate) psp_asks: bool,
     /// Routes as they are shipped, but for where they lead: to this world's PSP.
     pub(crate) shipped: Vec<&'static str>,
+    /// Name servers the proxy asks instead of the table of names.
+    pub(crate) dns: Vec<SocketAddr>,
     /// The proxy's clock.
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -109,6 +111,7 @@ impl Default for Setup {
             change: |_| {},
             psp_asks: false,
             shipped: Vec::new(),
+            dns: Vec::new(),
             clock: Arc::new(SystemClock),
         }
     }
@@ -258,6 +261,7 @@ impl World {
                 tls: client_tls(&house, &house.client("proxy")),
                 open_timeout_ms: 5_000, // a busy machine is no vault that hangs
             },
+            dns: DnsConfig { servers: setup.dns.clone() },
             limits: LimitsConfig::default(),
             telemetry: toml::from_str("").unwrap(),
         };

@@ -6,9 +6,11 @@
 
 pub mod cache;
 pub mod dial;
+pub mod dns;
 pub mod guard;
 pub mod pool;
 
 pub use cache::CachedResolver;
-pub use dial::{Admission, ConnectError, Dialer, InvalidHost, Resolve, SystemResolver};
+pub use dial::{Admission, ConnectError, Dialer, Found, InvalidHost, Resolve, SystemResolver};
+pub use dns::NameServers;
 pub use pool::{Answer, Pool, Ready, SendError};

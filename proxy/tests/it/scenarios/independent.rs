@@ -17,14 +17,18 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/independent");
 const BODY: &str = r#"{"card":{"number":"4111111111111111","note":"a  b"},"amount":7}"#;
 const TARGET: &str = "/v1/pay?a=1&b=%2F";
 
-/// Python with the pinned packages, in a virtual environment under `target/`; made once, whoever comes first.
 fn python() -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("independent-venv");
+    python_with("independent-venv", Path::new(FOLDER))
+}
+
+/// Python with the pinned packages of a folder, in a virtual environment under `target/`; made once, whoever comes first.
+pub(super) fn python_with(name: &str, packages: &Path) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::create_dir_all(&folder).unwrap();
     let lock = File::create(folder.join("lock")).unwrap();
     lock.lock().unwrap();
     let python = folder.join("venv/bin/python");
-    let requirements = format!("{FOLDER}/requirements.txt");
+    let requirements = packages.join("requirements.txt");
     let wanted = fs::read(&requirements).unwrap();
     let done = folder.join("installed.txt");
     if fs::read(&done).is_ok_and(|installed| installed == wanted) {
@@ -32,7 +36,7 @@ fn python() -> PathBuf {
     }
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder.join("venv")));
     let options = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"];
-    run(Command::new(&python).args(options).args(["-r", &requirements]));
+    run(Command::new(&python).args(options).arg("-r").arg(&requirements));
     fs::write(done, wanted).unwrap();
     python
 }

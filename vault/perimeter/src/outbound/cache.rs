@@ -2,11 +2,12 @@
 //!
 //! Without it every new connection asks the resolver, and a burst of them asks as often for the same name.
 //!
-//! Promises: no answer older than the stated age is given; while one look-up of a name is under way nobody begins another;
-//! a failure is never remembered. Who dials judges every address anew, remembered or not.
-//! Does not promise: to follow a shorter TTL than its age: the operating system's resolver does not tell it. Choose an age
-//! below the TTLs of the names asked for.
+//! Promises: no answer older than the stated age, or than its own time to live, is given; while one look-up of a name is
+//! under way nobody begins another; a failure is never remembered. Who dials judges every address anew, remembered or not.
+//! Does not promise: to follow a time to live it is not told: the operating system's resolver tells none. There choose an age
+//! below those of the names asked for, or name servers of your own ([`super::dns`]).
 //! Trusts: the resolver below for availability only.
+//! Upholds: C-48, C-70.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::dial::Resolve;
+use super::dial::{Found, Resolve};
 
 /// Most names remembered. Names come from route and account files; each takes about 200 B.
 const NAMES_MAX: usize = 4_096;
@@ -35,6 +36,7 @@ type Name = tokio::sync::Mutex<Option<Answer>>;
 struct Answer {
     at: Instant,
     addresses: Vec<SocketAddr>,
+    good_for: Duration,
 }
 
 impl CachedResolver {
@@ -53,17 +55,17 @@ impl CachedResolver {
         }
         if names.len() >= NAMES_MAX {
             // What is locked is being looked up.
-            names.retain(|_, name| name.try_lock().map_or(true, |answer| self.is_fresh(answer.as_ref())));
+            names.retain(|_, name| name.try_lock().map_or(true, |answer| is_fresh(answer.as_ref())));
         }
         if names.len() >= NAMES_MAX {
             return None;
         }
         Some(names.entry(key).or_default().clone())
     }
+}
 
-    fn is_fresh(&self, answer: Option<&Answer>) -> bool {
-        answer.is_some_and(|answer| answer.at.elapsed() < self.age_max)
-    }
+fn is_fresh(answer: Option<&Answer>) -> bool {
+    answer.is_some_and(|answer| answer.at.elapsed() < answer.good_for)
 }
 
 #[async_trait]
@@ -72,13 +74,14 @@ impl Resolve for CachedResolver {
         let Some(name) = self.name(host, port) else { return self.inner.resolve(host, port).await };
         let mut answer = name.lock().await;
         match &*answer {
-            Some(fresh) if self.is_fresh(Some(fresh)) => Ok(fresh.addresses.clone()),
+            Some(fresh) if is_fresh(Some(fresh)) => Ok(fresh.addresses.clone()),
             Some(_) | None => {
                 *answer = None;
                 // The age counts from the question: an answer on its way may be as old.
                 let at = Instant::now();
-                let addresses = self.inner.resolve(host, port).await?;
-                *answer = Some(Answer { at, addresses: addresses.clone() });
+                let Found { addresses, good_for } = self.inner.look_up(host, port).await?;
+                let good_for = good_for.unwrap_or(self.age_max).min(self.age_max);
+                *answer = Some(Answer { at, addresses: addresses.clone(), good_for });
                 Ok(addresses)
             }
         }
@@ -107,6 +110,32 @@ mod tests {
             }
             let last = u8::try_from(asked % 250).unwrap();
             Ok(vec![SocketAddr::from(([8, 8, 8, last], port))])
+        }
+    }
+
+    /// Tells a time to live with each answer of another.
+    struct Telling(Arc<Turning>, Duration);
+
+    #[async_trait]
+    impl Resolve for Telling {
+        async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+            self.0.resolve(host, port).await
+        }
+
+        async fn look_up(&self, host: &str, port: u16) -> io::Result<Found> {
+            Ok(Found { addresses: self.resolve(host, port).await?, good_for: Some(self.1) })
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_s_own_time_ends_it_before_its_age_does_and_never_after() {
+        for (ttl, age_max, asked) in [(HOUR, HOUR, 1), (Duration::ZERO, HOUR, 3), (HOUR, Duration::ZERO, 3)] {
+            let inner = Arc::new(Turning { asked: AtomicUsize::new(0), takes: Duration::ZERO });
+            let cached = CachedResolver::new(Arc::new(Telling(inner.clone(), ttl)), age_max);
+            for _ in 0..3 {
+                assert!(cached.resolve("psp.example", 443).await.is_ok());
+            }
+            assert_eq!(inner.asked.load(Ordering::SeqCst), asked, "{ttl:?} {age_max:?}");
         }
     }
 

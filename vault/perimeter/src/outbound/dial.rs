@@ -25,6 +25,20 @@ use super::guard;
 pub trait Resolve: Send + Sync {
     /// Every address of the host, in the order to try.
     async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
+
+    /// The same, with how long the answer may be used, where who answers tells.
+    async fn look_up(&self, host: &str, port: u16) -> io::Result<Found> {
+        Ok(Found { addresses: self.resolve(host, port).await?, good_for: None })
+    }
+}
+
+/// What a look-up found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Found {
+    /// Every address of the host, in the order to try.
+    pub addresses: Vec<SocketAddr>,
+    /// How long it may be used. `None`: nobody told.
+    pub good_for: Option<Duration>,
 }
 
 /// The operating system's resolver.
