@@ -1,5 +1,5 @@
-//! The sandbox PSP: a stand-in for the other side, speaking Stripe's form API, Braintree's transactions in XML, Adyen's and
-//! CyberSource's payments and a small JSON API over its own TLS.
+//! The sandbox PSP: a stand-in for the other side, speaking Stripe's form API, Braintree's transactions in XML, Authorize.Net's in
+//! JSON and XML, Adyen's, CyberSource's and Nuvei's payments and a small JSON API over its own TLS.
 //!
 //! It is *the* place where a card number may lie on disk: its log records every request it read, whole, before it acts,
 //! so that checks can search what really arrived. Both its files are for their owner only (mode 0600).
@@ -14,6 +14,7 @@ pub mod cards;
 
 mod adyen;
 mod answer;
+mod authorize_net;
 mod braintree;
 mod call;
 mod card;
@@ -22,6 +23,7 @@ mod deliver;
 mod desk;
 mod ledger;
 mod log;
+mod nuvei;
 mod payments;
 mod request;
 mod server;

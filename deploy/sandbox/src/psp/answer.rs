@@ -13,6 +13,8 @@ pub(super) struct Reply {
     pub(super) body: Value,
     /// A body of XML instead.
     pub(super) xml: Option<String>,
+    /// Whether a byte-order mark stands before the body.
+    pub(super) marked: bool,
     /// Headers besides those of every answer.
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) delivery: Delivery,
@@ -22,11 +24,17 @@ pub(super) struct Reply {
 
 impl Reply {
     pub(super) fn new(status: u16, body: Value) -> Self {
-        Self { status, body, xml: None, headers: Vec::new(), delivery: Delivery::Plain, seen: None }
+        let (headers, delivery) = (Vec::new(), Delivery::Plain);
+        Self { status, body, xml: None, marked: false, headers, delivery, seen: None }
     }
 
     pub(super) fn xml(status: u16, body: String) -> Self {
         Self { xml: Some(body), ..Self::new(status, Value::Null) }
+    }
+
+    /// The same after a byte-order mark.
+    pub(super) fn with_mark(self) -> Self {
+        Self { marked: true, ..self }
     }
 
     /// The same, delivered as the card in the request demands.

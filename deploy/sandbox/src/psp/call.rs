@@ -19,6 +19,9 @@ pub(super) enum Call<'a> {
     AdyenPayment,
     AdyenRefund(&'a str),
     CyberSourcePayment,
+    AuthorizeNet,
+    NuveiPayment,
+    NuveiRefund,
     /// Where the redirect card's answer leads: nobody should come here.
     Redirected,
     Unknown,
@@ -52,6 +55,13 @@ impl<'a> Call<'a> {
             ("POST", ["merchants", _, "transactions"]) => Self::CreateTransaction,
             ("GET", ["merchants", _, "transactions", id]) => Self::ShowTransaction(id),
             ("POST", ["pts", "v2", "payments"]) => Self::CyberSourcePayment,
+            ("POST", ["xml", "v1", "request.api"]) => Self::AuthorizeNet,
+            // Its client writes two slashes.
+            ("POST", ["ppp", "api", "v1", call] | ["ppp", "", "api", "v1", call]) => match *call {
+                "payment.do" => Self::NuveiPayment,
+                "refundTransaction.do" => Self::NuveiRefund,
+                _ => Self::Unknown,
+            },
             _ => Self::Unknown,
         }
     }
@@ -75,6 +85,9 @@ impl<'a> Call<'a> {
             Self::AdyenPayment => "POST /v72/payments",
             Self::AdyenRefund(_) => "POST /v72/payments/{id}/refunds",
             Self::CyberSourcePayment => "POST /pts/v2/payments",
+            Self::AuthorizeNet => "POST /xml/v1/request.api",
+            Self::NuveiPayment => "POST /ppp/api/v1/payment.do",
+            Self::NuveiRefund => "POST /ppp/api/v1/refundTransaction.do",
             Self::Redirected => "redirected",
             Self::Unknown => "unknown",
         }

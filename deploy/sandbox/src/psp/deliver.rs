@@ -36,7 +36,8 @@ pub(super) enum Delivered {
 pub(super) async fn deliver(reply: Reply, slow: Duration, random: &dyn Random) -> Delivered {
     let delivery = reply.delivery;
     let is_xml = reply.xml.is_some();
-    let plain = reply.xml.unwrap_or_else(|| reply.body.to_string()).into_bytes();
+    let mark = if reply.marked { "\u{feff}" } else { "" };
+    let plain = format!("{mark}{}", reply.xml.unwrap_or_else(|| reply.body.to_string())).into_bytes();
     let mut answer = Response::new(full(&[]));
     *answer.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let content_type = if is_xml { "application/xml; charset=utf-8" } else { "application/json" };

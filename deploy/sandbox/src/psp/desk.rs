@@ -16,7 +16,7 @@ use super::cards::Delivery;
 use super::ledger::{Attempt, Ledger, letters};
 use super::log::RequestLog;
 use super::request::{Form, Received};
-use super::{PspConfig, PspError, adyen, braintree, cybersource, payments, stripe};
+use super::{PspConfig, PspError, adyen, authorize_net, braintree, cybersource, nuvei, payments, stripe};
 
 /// What an answer is made with.
 pub(super) struct Desk<'a> {
@@ -107,6 +107,8 @@ impl Shared {
                 adyen::authenticate(request.header("x-api-key"), api_key)
             }
             Call::CyberSourcePayment => cybersource::authenticate(request, api_key),
+            Call::AuthorizeNet => authorize_net::authenticate(request, api_key),
+            Call::NuveiPayment | Call::NuveiRefund => nuvei::authenticate(request, api_key),
             _ => Ok(self.authenticate(request)?),
         };
         let credential = match credential {
@@ -173,6 +175,9 @@ fn dispatch(desk: &mut Desk<'_>, call: Call<'_>, request: &Received) -> Result<R
         Call::AdyenPayment => adyen::create(desk, &request.body),
         Call::AdyenRefund(id) => adyen::refund(desk, id, &request.body),
         Call::CyberSourcePayment => cybersource::create(desk, &request.body),
+        Call::AuthorizeNet => authorize_net::create(desk, &request.body),
+        Call::NuveiPayment => nuvei::pay(desk, &request.body),
+        Call::NuveiRefund => nuvei::refund(desk, &request.body),
         Call::Redirected | Call::Unknown => {
             Err(Refusal { status: 404, param: None, ..Refusal::invalid("Unrecognized request URL.", "") })
         }

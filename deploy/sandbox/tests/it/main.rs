@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod adyen;
+mod authorize_net;
 mod braintree;
 mod crash;
 mod cybersource;
@@ -10,6 +11,7 @@ mod explain;
 mod house;
 mod inbound;
 mod matrix;
+mod nuvei;
 mod once;
 mod pki;
 mod program;
