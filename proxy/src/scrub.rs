@@ -119,6 +119,11 @@ pub fn scrub_body(
     scrubbed
 }
 
+/// Whether a field of this name usually holds a verification code, at whatever depth the name says.
+pub(crate) fn names_a_code(name: &str) -> bool {
+    fields::is_cvc_name(fields::last_part(name))
+}
+
 /// How often what came out is searched again at most. Once is what anything but an answer made for it takes.
 const AGAIN_MAX: usize = 4;
 

@@ -1,6 +1,7 @@
 //! Finding the declared places of a request, format by format.
 //!
-//! Promises: what is not at a declared place is searched for tokens and card numbers as what it says, whatever it is
+//! Promises: what is not at a declared place is searched for tokens and card numbers (in messages of others, for verification
+//! codes by their names too) as what it says, whatever it is
 //! written as; a declared place is there once or the request is refused.
 //! Upholds: C-39.
 
@@ -14,14 +15,24 @@ use crate::body::json::{self, Event, Pointer, Reading};
 use crate::body::{form, multipart, xml};
 
 /// Reads what stands at a declared place, which is given by its index.
-pub(super) type Reader<'r> = &'r dyn Fn(usize, &str) -> Result<Content, InjectError>;
+type Declared<'r> = &'r dyn Fn(usize, &str) -> Result<Content, InjectError>;
+/// Refuses what may not stand in any other field of a body, by its name.
+type Other<'r> = &'r dyn Fn(&str, &[u8]) -> Result<(), InjectError>;
+
+/// Reads what stands in fields.
+#[derive(Clone, Copy)]
+pub(super) struct Reader<'r> {
+    pub(super) declared: Declared<'r>,
+    pub(super) other: Other<'r>,
+}
 
 /// Finds the declared places of tokens and refuses tokens and card numbers everywhere else.
 pub(super) fn find(call: &AllowedCall, headers: &HeaderMap, body: &[u8]) -> Result<Vec<Found>, InjectError> {
-    scan(call, headers, body, &|index, text| read(&call.inject[index], text))
+    let declared = |index: usize, text: &str| read(&call.inject[index], text);
+    scan(call, headers, body, Reader { declared: &declared, other: &|_, text| clean::check(text) })
 }
 
-/// Finds the declared places and reads each; refuses tokens and card numbers everywhere else. No body has no places.
+/// Finds the declared places and reads each, and every other field. No body has no places.
 pub(super) fn scan(
     call: &AllowedCall,
     headers: &HeaderMap,
@@ -60,7 +71,7 @@ fn find_in_headers(
         found.push(Found {
             declared: index,
             place: Place::Header(name.to_owned()),
-            content: read(index, text.trim())?,
+            content: (read.declared)(index, text.trim())?,
         });
     }
     Ok(())
@@ -107,14 +118,14 @@ fn find_in_xml(
         let text = Zeroizing::new(value.decoded().into_owned());
         let place =
             selectors.iter().position(|selector| selector.as_ref().is_some_and(|selector| selector.is(path)));
-        let Some(index) = place else { return clean::check(text.as_bytes()) };
+        let Some(index) = place else { return (read.other)(path.name(), text.as_bytes()) };
         if found.iter().any(|other| other.declared == index) {
             return Err(TWICE);
         }
         if value.is_mixed() {
             return Err(InjectError::Malformed("a declared field holds more than text"));
         }
-        let content = if value.is_empty_tag { Content::Null } else { read(index, &text)? };
+        let content = if value.is_empty_tag { Content::Null } else { (read.declared)(index, &text)? };
         found.push(Found { declared: index, place: value.span.clone().into(), content });
         Ok(())
     })?;
@@ -137,7 +148,7 @@ fn find_in_multipart(
         let name = &body[part.name];
         let content = &body[part.content.clone()];
         let Some(index) = declared.iter().position(|inject| is_field(inject, name)) else {
-            clean::check(content)?;
+            (read.other)(&String::from_utf8_lossy(name), content)?;
             continue;
         };
         if found.iter().any(|other| other.declared == index) {
@@ -145,7 +156,7 @@ fn find_in_multipart(
         }
         let text = std::str::from_utf8(content).ok().filter(|_| part.is_field);
         let text = text.ok_or(InjectError::Malformed("a declared field is no plain text"))?;
-        let content = read(index, text)?;
+        let content = (read.declared)(index, text)?;
         found.push(Found { declared: index, place: part.content.into(), content });
     }
     Ok(found)
@@ -155,21 +166,24 @@ fn find_in_json(declared: &[Inject], body: &[u8], read: Reader<'_>) -> Result<Ve
     let pointers: Vec<_> = declared.iter().map(|inject| Pointer::parse(&inject.at)).collect();
     let mut found = Vec::new();
     json::scan(body, Reading::Strict, |path, event| {
+        let name = path.name().unwrap_or_default();
         let place =
             || pointers.iter().position(|pointer| pointer.as_ref().is_some_and(|pointer| pointer.is(path)));
         let (span, content) = match event {
             Event::Key(key) => return clean::check(key.decoded().as_bytes()),
             Event::String(text) => {
                 let decoded = Zeroizing::new(text.decoded().into_owned());
-                let Some(index) = place() else { return clean::check(decoded.as_bytes()) };
-                (text.span(), read(index, &decoded)?)
+                let Some(index) = place() else { return (read.other)(name, decoded.as_bytes()) };
+                (text.span(), (read.declared)(index, &decoded)?)
             }
             Event::Number(span) => {
                 let digits = std::str::from_utf8(&body[span.clone()]).unwrap_or_default();
-                let Some(index) = place() else { return clean::check(digits.as_bytes()) };
+                // As a number a code has lost its leading zeros.
+                let whole = Zeroizing::new(format!("{digits:0>3}"));
+                let Some(index) = place() else { return (read.other)(name, whole.as_bytes()) };
                 // 4.1e15 is a number too.
                 let mantissa = digits.split(['e', 'E']).next().unwrap_or_default();
-                (span, read(index, mantissa)?)
+                (span, (read.declared)(index, mantissa)?)
             }
             Event::Null => (0..0, Content::Null),
             Event::Other => (0..0, Content::Other),
@@ -189,7 +203,7 @@ fn find_in_form(declared: &[Inject], body: &[u8], read: Reader<'_>) -> Result<Ve
         let value = pair.value.clone().unwrap_or_default();
         let decoded = Zeroizing::new(form::decode(&body[value]).into_bytes());
         let Some(index) = place else {
-            clean::check(&decoded)?;
+            (read.other)(&String::from_utf8_lossy(&name), &decoded)?;
             continue;
         };
         if found.iter().any(|other| other.declared == index) {
@@ -198,7 +212,7 @@ fn find_in_form(declared: &[Inject], body: &[u8], read: Reader<'_>) -> Result<Ve
         let span = pair.value.ok_or(InjectError::Malformed("a declared field has no value"))?;
         let text = std::str::from_utf8(&decoded)
             .map_err(|_| InjectError::Malformed("a declared field is not UTF-8"))?;
-        found.push(Found { declared: index, place: span.into(), content: read(index, text)? });
+        found.push(Found { declared: index, place: span.into(), content: (read.declared)(index, text)? });
     }
     Ok(found)
 }

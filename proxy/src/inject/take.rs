@@ -1,8 +1,8 @@
 //! The other way round: card numbers that stand at declared places, taken out and replaced by tokens.
 //!
 //! Promises: what leaves differs from what came only at the declared places; a card number anywhere else refuses the
-//! whole message; a verification code leaves as stars.
-//! Does not promise: to look into fields the entry lists as references.
+//! whole message, and so does a verification code in a field of a usual name; a declared one leaves as stars.
+//! Does not promise: to look into fields the entry lists as references, or to know a code in a field that is named otherwise.
 //! Upholds: C-53.
 
 use std::collections::BTreeMap;
@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::places::{self, Content, Found, Place};
 use super::{InjectError, InjectedCard, Injections, Notation, TOKENS_MAX, clean, find, write};
 use crate::body::edit::{self, Edit};
+use crate::scrub;
 
 /// Stands where a verification code stood.
 const STARS: &str = "***";
@@ -48,7 +49,8 @@ pub struct TakenCard {
 /// Reads a message and takes its cards out.
 pub fn take(entry: &Inbound, headers: &HeaderMap, body: &[u8]) -> Result<Taken, InjectError> {
     let call = &entry.call;
-    let found = find::scan(call, headers, body, &|index, text| read(entry, index, text))?;
+    let declared = |index: usize, text: &str| read(entry, index, text);
+    let found = find::scan(call, headers, body, find::Reader { declared: &declared, other: &other })?;
     let first_other = call.inject.len() - entry.others.len();
     let (mut cards, mut message_id) = (BTreeMap::new(), None);
     let (numbers, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| {
@@ -118,6 +120,19 @@ fn read(entry: &Inbound, index: usize, text: &str) -> Result<Content, InjectErro
             Ok(if text.is_empty() { Content::Null } else { Content::Given(text.into()) })
         }
     }
+}
+
+/// A field nobody declared: no token, no card number, and no code where codes usually stand.
+fn other(name: &str, text: &[u8]) -> Result<(), InjectError> {
+    clean::check(text)?;
+    let code = text.trim_ascii();
+    let is_code = matches!(code.len(), 3 | 4) && code.iter().all(u8::is_ascii_digit);
+    if is_code && scrub::names_a_code(name) {
+        return Err(InjectError::Malformed(
+            "a verification code stands in a field the entry does not declare; nothing was passed on",
+        ));
+    }
+    Ok(())
 }
 
 /// A card while its parts are found.

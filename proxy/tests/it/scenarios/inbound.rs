@@ -411,3 +411,37 @@ async fn an_entry_anyone_may_send_to_takes_so_many_and_leaves_the_others_theirs(
     assert_eq!(world.vault.created().len(), 0);
     assert_eq!(world.deliver(None, signed(&message())).await.status, 200, "a sender who is known");
 }
+
+/// A code that nobody declared would travel on: where a field has one of its usual names, the message is refused.
+#[tokio::test]
+async fn a_verification_code_nobody_declared_passes_nothing_on() {
+    let world = World::new(setup()).await;
+    for (field, value) in [
+        ("cvv", json!("737")),
+        ("security_code", json!(" 7373 ")),
+        ("cvc", json!(737)),
+        ("cardCode", json!(7)), // 007, as a number
+        ("csc", json!(["737"])),
+    ] {
+        let mut with_code = message();
+        with_code["details"] = json!({ field: value });
+        let reply = world.deliver(None, signed(&with_code)).await;
+        assert_eq!(problem(&reply), (400, "invalid-request".into()), "{field}");
+        assert!(!reply.text().contains("737"), "{}", reply.text());
+    }
+    let form = format!("pan={NUMBER}&exp=03/30&order=o-1&card[cvv]=737");
+    let reply = world.deliver(None, post("/form", "application/x-www-form-urlencoded", &form, &[])).await;
+    assert_eq!(problem(&reply), (400, "invalid-request".into()));
+    assert_eq!(
+        (world.vault.created().len(), world.psp.connections()),
+        (0, 0),
+        "nothing is made of it or passed on"
+    );
+    for (field, value) in
+        [("cvv", json!("M")), ("cvc", json!(null)), ("cvvResult", json!("737")), ("code", json!("737"))]
+    {
+        let mut without = message();
+        without["details"] = json!({ field: value });
+        assert_eq!(world.deliver(None, signed(&without)).await.status, 200, "{field}");
+    }
+}
