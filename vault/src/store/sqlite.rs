@@ -52,6 +52,8 @@ use crate::audit::{EntryId, InstanceId, Leaf};
 const BUSY_TIME_MAX: Duration = Duration::from_secs(4);
 /// Connections that read. Each is a thread; on WAL they do not wait for the writer.
 const READERS: u32 = 2;
+/// Connections that read the log: one for whoever follows it, one for searches, digests and evidence.
+const LOG_READERS: u32 = 2;
 /// Page cache of one connection in KiB (SQLite takes it negative).
 const CACHE_KIB: &str = "-8192";
 /// The same of a connection that reads all the time: the system has the file's pages in memory too.
@@ -66,7 +68,9 @@ const FILE_MODE: u32 = 0o600;
 /// A SQLite store.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
-    readers: SqlitePool,
+    pub(super) readers: SqlitePool,
+    /// Reads the log for whoever follows, searches or counts it: requests for cards never wait for those.
+    log_readers: SqlitePool,
     sweeper: SqlitePool,
     /// Writes the log's index, which can be made anew: it does not wait for the disk, and whoever commits cards waits less.
     indexing: SqlitePool,
@@ -119,9 +123,11 @@ impl SqliteStore {
                 .connect_lazy_with(options)
         };
         let readers = lazy(READERS, connect.clone().read_only(true));
+        let of_log = connect.clone().read_only(true).pragma("cache_size", READING_CACHE_KIB);
+        let log_readers = lazy(LOG_READERS, of_log);
         let sweeper = lazy(1, connect.clone());
         let indexing = lazy(1, connect.clone().synchronous(SqliteSynchronous::Normal));
-        Self { readers, sweeper, indexing, connect }
+        Self { readers, log_readers, sweeper, indexing, connect }
     }
 
     async fn connection(&self) -> Result<SqliteConnection, sqlx::Error> {

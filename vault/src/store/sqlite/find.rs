@@ -20,7 +20,7 @@ find_store!(
     SqliteStore,
     sqlx::SqliteConnection,
     sqlx::sqlite::SqliteRow,
-    readers,
+    log_readers,
     indexing,
     "BEGIN IMMEDIATE",
     SQLITE

@@ -15,4 +15,4 @@ use crate::store::log::{
 };
 use crate::store::rows::StoredEntry;
 
-log_store!(SqliteStore, readers, sweeper, "BEGIN IMMEDIATE");
+log_store!(SqliteStore, log_readers, sweeper, "BEGIN IMMEDIATE");
