@@ -252,6 +252,7 @@ impl App {
             tokio::spawn(upkeep::reap(Arc::clone(&vault))),
             tokio::spawn(upkeep::measure_retention(Arc::clone(&vault))),
             tokio::spawn(suspended::poll(Arc::clone(&vault))),
+            tokio::spawn(upkeep::measure_reviews(Arc::clone(&vault))),
         ];
         let sequenced = CancellationToken::new();
         let logging = log::run(sequencer, bucket, sequenced.clone())?;

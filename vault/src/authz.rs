@@ -28,8 +28,8 @@ pub use action::{
     ForwardScope, Import, ManageEvents, ManageKeys, ManageTenant, MatchFingerprint, NamedCard,
     OpenCaptureSession, OpenForward, OpenForwardSubject, ReadAudit, ReadCard, ReadCards, ReadEvidence,
     ReadForward, ReadReceipt, ReadTenantAudit, ReceiptScope, ReconcileForward, RecordOutcome, RestoreCard,
-    RestoreScope, RestoredCards, ResumeWorkload, SuspendWorkload, TenantCards, TenantFacts, TenantScope,
-    Tokenize, UpdateCard, UpdateCards, WantedCard,
+    RestoreScope, RestoredCards, ResumeWorkload, ReviewAccess, ReviewLog, SuspendWorkload, TenantCards,
+    TenantFacts, TenantScope, Tokenize, UpdateCard, UpdateCards, WantedCard,
 };
 pub use ask::{Answer, Ask, AskForward, AskTenant, IncompleteAsk};
 pub use bundle::{

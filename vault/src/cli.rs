@@ -8,6 +8,7 @@ pub mod evidence;
 pub mod migrate;
 pub mod openapi;
 pub mod policy;
+pub mod review;
 pub mod scan;
 pub mod serve;
 pub mod tenant;
@@ -45,6 +46,8 @@ enum Command {
     Audit(audit::Args),
     /// Make the evidence bundle of a period, or verify one.
     Evidence(evidence::Args),
+    /// Review who can do what, or what is on the log, and sign for it, as a client of the API.
+    Review(review::Args),
     /// Check, test and render the policy bundle.
     Policy(policy::PolicyArgs),
     /// Find card numbers in files, folders, dumps and streams, and show where without showing them.
@@ -76,6 +79,7 @@ impl Cli {
             Command::Events(args) => events::run(args, out).await,
             Command::Audit(args) => audit::run(args, out).await,
             Command::Evidence(args) => evidence::run(args, out).await,
+            Command::Review(args) => review::run(args, out).await,
             Command::Policy(args) => Ok(policy::run(&args, out).map(|()| ExitCode::SUCCESS)?),
             Command::Scan(args) => Ok(scan::run(&args, out)),
             Command::Openapi => openapi::run(out),

@@ -22,6 +22,7 @@ use crate::audit::{InstanceId, Origin};
 use crate::events::EventsConfig;
 use crate::operation::export::ExportConfig;
 use crate::operation::limits::LimitsConfig;
+use crate::review::ReviewsConfig;
 use crate::sad::{CVC_TTL_DEFAULT, CVC_TTL_MAX};
 use crate::store::Retention;
 use crate::watch::WatchConfig;
@@ -65,6 +66,12 @@ pub struct VaultConfig {
     /// What the log is watched for.
     #[serde(default)]
     pub watch: WatchConfig,
+    /// How often access and the log are reviewed.
+    #[serde(default)]
+    pub reviews: ReviewsConfig,
+    /// What evidence is made of besides.
+    #[serde(default)]
+    pub evidence: EvidenceConfig,
     /// Logs.
     #[serde(default)]
     pub telemetry: TelemetryConfig,
@@ -84,6 +91,15 @@ pub struct AuditConfig {
     pub folder: Option<PathBuf>,
     /// Object storage the signed log is exported to besides: a bucket with object lock, the same for every replica.
     pub bucket: Option<BucketConfig>,
+}
+
+/// What evidence is made of besides the log, the store and this configuration.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EvidenceConfig {
+    /// File of the PSPs' attestations: who they are, what attests to them and of which day (vault/docs/evidence.md). Read whenever
+    /// evidence is made.
+    pub psp_register_file: Option<PathBuf>,
 }
 
 /// Where cards are kept.
@@ -296,6 +312,7 @@ impl VaultConfig {
         self.events.check(self.environment)?;
         self.export.check(self.environment)?;
         self.watch.check(self.environment)?;
+        self.reviews.check()?;
         if !(24..=2_160).contains(&self.cards.erase_hold_hours) {
             return Err("cards.erase_hold_hours is 24 to 2160".into());
         }
@@ -374,6 +391,7 @@ mod tests {
         assert_eq!(format!("{:?}", full.export), format!("{:?}", minimal.export));
         let watch = WatchConfig { findings_file: None, syslog: None, ..full.watch };
         assert_eq!(format!("{watch:?}"), format!("{:?}", minimal.watch));
+        assert_eq!(full.reviews, minimal.reviews);
         assert_eq!(format!("{:?}", full.api.limits), format!("{:?}", minimal.api.limits));
         assert_eq!(format!("{:?}", full.telemetry), format!("{:?}", minimal.telemetry));
     }
@@ -394,6 +412,7 @@ mod tests {
             ("[policies]", "[watch.suspend]\nrules = [\"log-stalled\"]\n[policies]", "log-stalled"),
             ("[policies]", "[watch.syslog]\nserver = \"logs:6514\"\n[policies]", "watch.syslog: tls"),
             ("[policies]", "[watch]\noff = [\"everything\"]\n[policies]", "everything"),
+            ("[policies]", "[reviews]\naccess_days = 365\n[policies]", "access_days"),
             ("[policies]", "[cards]\ntest_ranges = [\"1-2\"]\n[policies]", "test_ranges"),
         ] {
             assert!(MINIMAL.contains(from), "{from}");

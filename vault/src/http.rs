@@ -48,6 +48,7 @@ fn endpoints() -> OpenApiRouter<Arc<Vault>> {
         .routes(routes!(routes::evidence::make))
         .routes(routes!(routes::suspensions::list::list, routes::suspensions::suspend::suspend))
         .routes(routes!(routes::suspensions::lift::lift))
+        .routes(routes!(routes::reviews::show::show, routes::reviews::file::file))
         .routes(routes!(routes::tenants::put::put, routes::tenants::show::show))
         .routes(routes!(routes::events::list::list))
         .routes(routes!(routes::events::replay::replay))

@@ -12,6 +12,7 @@ pub mod evidence;
 mod follow;
 pub mod http;
 pub mod operation;
+pub mod review;
 pub mod sad;
 pub mod store;
 pub mod watch;

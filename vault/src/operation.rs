@@ -20,6 +20,7 @@ pub mod reaper;
 pub mod receipt;
 pub mod restore;
 pub mod retention;
+pub mod review;
 pub mod suspension;
 pub mod tenant;
 pub mod tokenize;

@@ -14,6 +14,7 @@ mod ends;
 mod error;
 mod events;
 mod exports;
+mod filed;
 pub mod find;
 pub mod inventory;
 pub mod keys;
@@ -34,6 +35,7 @@ pub use committer::{Committer, CommitterTask, LogIdentity, StartError};
 pub use ends::{Due, DueCard, Hidden, HiddenBy, Kept};
 pub use error::{StoreError, WriteError};
 pub use events::{EndingCard, EndingPage, EventStore, Nearing};
+pub use filed::{BundleRow, Filed, FiledStore, REVIEWS_READ_MAX, ReviewRow};
 pub use list::{CARDS_LOOKED_AT_MAX, CardFilter, CardListSql, CardPage, CardPlace};
 pub use outbox::{
     Audience, Backlog, CardEvent, CardEventKind, DestinationName, EventFilter, EventPlace, EventRow,
@@ -85,7 +87,7 @@ pub trait Reading: Send {
 
 /// The store. Object safe: `Arc<dyn Store>`. Writes go through a [`Committer`].
 #[async_trait]
-pub trait Store: KeyStore + KeyInventory + LogStore + Send + Sync {
+pub trait Store: KeyStore + KeyInventory + LogStore + FiledStore + Send + Sync {
     /// One tenant's card. Hidden and expired cards are returned as they are; another tenant's is `None`.
     async fn card(&self, tenant: &TenantId, token: TokenHash) -> Result<Option<CardRow>, StoreError>;
 

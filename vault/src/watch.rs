@@ -14,6 +14,7 @@ mod config;
 mod follow;
 mod known;
 mod ocsf;
+mod reviews;
 mod rules;
 mod state;
 mod stream;

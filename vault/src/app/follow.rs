@@ -44,6 +44,7 @@ impl Followers {
         if let Some(syslog) = &syslog {
             watcher = watcher.urging(syslog.urgent());
         }
+        let watcher = watcher.minding(config.reviews);
         Ok(Self { indexer, watcher, syslog })
     }
 

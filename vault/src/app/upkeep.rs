@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::operation::{OperationError, Vault};
+use crate::review::ReviewKind;
 
 /// How often late verification codes are wiped: a code outlives its time by no more.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -15,6 +16,8 @@ const TIDY_ROWS: u32 = 1_000;
 const REAP_EVERY: Duration = Duration::from_secs(60);
 /// How often what should be gone is counted: one question for each tenant.
 const MEASURE_EVERY: Duration = Duration::from_secs(600);
+/// How often it is looked whether a review is overdue.
+const REVIEWS_EVERY: Duration = Duration::from_secs(60);
 /// Between two looks that find more: requests come first.
 const REAP_PAUSE: Duration = Duration::from_millis(50);
 
@@ -107,6 +110,23 @@ pub(super) async fn measure_retention(vault: Arc<Vault>) {
                 metrics::gauge!("strongroom_tenants_without_retention").set(for_ever as f64);
             }
             Err(error) => tracing::warn!(%error, "what is past its retention was not counted"),
+        }
+    }
+}
+
+pub(super) async fn measure_reviews(vault: Arc<Vault>) {
+    let mut ticks = tokio::time::interval(REVIEWS_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        for kind in ReviewKind::ALL {
+            match vault.review_standing(kind).await {
+                Ok(standing) => {
+                    let overdue = f64::from(u8::from(standing.overdue));
+                    metrics::gauge!("strongroom_review_overdue", "kind" => kind.as_str()).set(overdue);
+                }
+                Err(error) => tracing::warn!(%error, "whether a review is overdue was not looked at"),
+            }
         }
     }
 }

@@ -19,8 +19,7 @@ use super::layout::LogFile;
 use super::receipt::{ReceiptId, Receipts};
 use super::suspension::SuspensionRef;
 
-/// One entry, not yet numbered. Who, what, when, with what outcome, from where and on what (PCI DSS 10.2.2) are
-/// arguments of its constructors; the rest is added where it is known.
+/// One entry, not yet numbered. What PCI DSS 10.2.2 asks for are arguments of its constructors; the rest is added.
 #[derive(Clone, Debug)]
 #[must_use = "a draft that is not committed is an event nobody logged"]
 pub struct Draft {
@@ -321,6 +320,8 @@ pub enum Object {
     Evidence([u8; 32]),
     /// A workload: what was done to it, not what it did.
     Workload(WorkloadId),
+    /// A review, by the hash of what was signed.
+    Review([u8; 32]),
     /// The configuration, the policy bundle, the schema…: a word of this program.
     Service(&'static str),
 }

@@ -92,6 +92,12 @@ events! {
     SuspensionRead = ("suspension.read", "10.2.1.2"),
     /// Evidence was made from the log.
     EvidenceMake = ("evidence.make", "10.2.1.3"),
+    /// A person acknowledged that access was reviewed (`rsn` says what came of it).
+    ReviewAccess = ("review.access", "7.2.4"),
+    /// A person acknowledged that the log was reviewed (`rsn` says what came of it).
+    ReviewLog = ("review.log", "10.4.1"),
+    /// The access matrix was shown to be reviewed.
+    ReviewRead = ("review.read", "10.2.1.2"),
     /// Policy refused an identified caller.
     AuthzDeny = ("authz.deny", "10.2.1.4"),
     /// A caller could not be identified.

@@ -143,6 +143,7 @@ pub(super) fn object<S: Serializer>(object: &&Object, to: S) -> Result<S::Ok, S:
         Object::Receipt { id, tenant } => ("receipt", id.to_string().into(), tenant.as_ref(), None),
         Object::Evidence(manifest) => ("evidence", hex::encode(manifest).into(), None, None),
         Object::Workload(id) => ("workload", id.as_str().into(), None, None),
+        Object::Review(signed) => ("review", hex::encode(signed).into(), None, None),
         Object::Service(name) => ("service", (*name).into(), None, None),
     };
     let tenant = tenant.map(TenantId::as_str);

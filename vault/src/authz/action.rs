@@ -141,6 +141,10 @@ actions! {
     ReadReceipt: Tenant(ReceiptScope, TenantFacts) = ReceiptScope::question;
     /// Read the evidence bundle and the access review.
     ReadEvidence: Service((), ()) = |(), ()| Ok(Question::Service);
+    /// Acknowledge that the access matrix was reviewed, and see it for that. A person, who signs.
+    ReviewAccess: Service((), ()) = |(), ()| Ok(Question::Service);
+    /// Acknowledge that the log was reviewed, and see what is on it since the last time. A person, who signs.
+    ReviewLog: Service((), ()) = |(), ()| Ok(Question::Service);
     /// List and rotate data keys.
     ManageKeys: Service((), ()) = |(), ()| Ok(Question::Service);
     /// See what destinations are told of cards, and tell it again.

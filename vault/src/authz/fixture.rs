@@ -46,6 +46,7 @@ pub(super) fn files() -> Files {
         "security.cedar",
         "custody.cedar",
         "export.cedar",
+        "review.cedar",
         "guardrails.cedar"
     );
     let mut files: Files = shipped.into_iter().map(|(path, text)| (path.into(), text.into())).collect();

@@ -181,7 +181,7 @@ mod tests {
         let (result, out) = run_line(&["check", &shipped(), "--environment", "test"]);
         result.unwrap();
         assert!(
-            out.contains("version      ") && out.contains("guardrails   22") && !out.contains("warning"),
+            out.contains("version      ") && out.contains("guardrails   24") && !out.contains("warning"),
             "{out}"
         );
         let (result, out) = run_line(&["test", &shipped(), "--environment", "test"]);

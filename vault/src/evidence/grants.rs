@@ -59,7 +59,10 @@ fn action_of(event: Event, reason: Option<&str>) -> Option<ActionKind> {
         Event::WorkloadSuspend => Some(ActionKind::SuspendWorkload),
         Event::WorkloadResume => Some(ActionKind::ResumeWorkload),
         Event::RetentionRead | Event::EvidenceMake | Event::SuspensionRead => Some(ActionKind::ReadEvidence),
+        Event::AuditRead if reason == Some("digest") => Some(ActionKind::ReviewLog),
         Event::AuditRead | Event::AuditVerify => Some(ActionKind::ReadAudit),
+        Event::ReviewAccess | Event::ReviewRead => Some(ActionKind::ReviewAccess),
+        Event::ReviewLog => Some(ActionKind::ReviewLog),
         // A replay tells what was answered before: no grant is used.
         Event::IdempotencyReplay
         | Event::PanUnexpected

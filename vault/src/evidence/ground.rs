@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use strongroom_sealing::LogSigner;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::audit::{LogKey, Origin};
 use crate::config::VaultConfig;
@@ -13,7 +13,7 @@ pub struct EvidenceGround {
     signer: LogSigner,
     key: LogKey,
     config: Arc<VaultConfig>,
-    one: Semaphore,
+    one: Arc<Semaphore>,
 }
 
 impl EvidenceGround {
@@ -21,7 +21,7 @@ impl EvidenceGround {
     #[must_use]
     pub fn new(signer: LogSigner, origin: &Origin, config: VaultConfig) -> Self {
         let key = LogKey::of(&signer, origin);
-        Self { signer, key, config: Arc::new(config), one: Semaphore::new(1) }
+        Self { signer, key, config: Arc::new(config), one: Arc::new(Semaphore::new(1)) }
     }
 
     /// The key that signs.
@@ -42,8 +42,8 @@ impl EvidenceGround {
         &self.config
     }
 
-    /// The right to make a bundle. None while another is made: each reads the whole log.
-    pub fn begin(&self) -> Option<SemaphorePermit<'_>> {
-        self.one.try_acquire().ok()
+    /// The right to make a bundle or a digest. None while another is made: each reads the log.
+    pub fn begin(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.one).try_acquire_owned().ok()
     }
 }

@@ -60,6 +60,11 @@ pub mod suspensions {
     pub mod suspend;
     mod view;
 }
+pub mod reviews {
+    //! Reviews: acknowledged by people, who sign.
+    pub mod file;
+    pub mod show;
+}
 pub mod tenants {
     //! Tenants: onboarding.
     pub mod list;

@@ -4,6 +4,7 @@ use strongroom_domain::{Expiry, ExportId, ForwardId, TenantId, Timestamp, TokenH
 use strongroom_sealing::Fingerprint;
 
 use super::ends::HiddenBy;
+use super::filed::Filed;
 use super::keys::WrappedKey;
 use super::outbox::DestinationName;
 use super::rows::{
@@ -199,6 +200,13 @@ pub enum Change {
         /// `workload.resume`.
         entry: Draft,
     },
+    /// Files a review that was signed, or what is kept of a bundle. `Conflict` if its number or it itself is taken.
+    File {
+        /// What.
+        filed: Box<Filed>,
+        /// `review.access`, `review.log` or `evidence.make`.
+        entry: Draft,
+    },
     /// Adds a wrapped data key. `Conflict` if its scope and purpose have an active one.
     InsertKey {
         /// The key.
@@ -321,6 +329,7 @@ impl Change {
             | Self::EndExportRun { entry, .. }
             | Self::SuspendWorkload { entry, .. }
             | Self::ResumeWorkload { entry, .. }
+            | Self::File { entry, .. }
             | Self::Entry { entry } => std::slice::from_ref(entry),
             Self::InsertCards { entries, .. }
             | Self::UpdateCards { entries, .. }
@@ -351,6 +360,7 @@ impl Change {
             | Self::EndExportRun { .. }
             | Self::SuspendWorkload { .. }
             | Self::ResumeWorkload { .. }
+            | Self::File { .. }
             | Self::Entry { .. } => 1,
         }
     }
@@ -376,6 +386,7 @@ impl Change {
             | Self::EndExportRun { .. }
             | Self::SuspendWorkload { .. }
             | Self::ResumeWorkload { .. }
+            | Self::File { .. }
             | Self::Entry { .. }
             | Self::Entries { .. } => None,
         }

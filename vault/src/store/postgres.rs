@@ -105,7 +105,7 @@ pub enum PostgresTls {
 /// A Postgres store.
 #[derive(Clone, Debug)]
 pub struct PostgresStore {
-    readers: PgPool,
+    pub(super) readers: PgPool,
     connect: PgConnectOptions,
 }
 

@@ -84,6 +84,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../../../migrations/sqlite/0013_watch.sql"),
         postgres: include_str!("../../../migrations/postgres/0013_watch.sql"),
     },
+    Migration {
+        version: 14,
+        sqlite: include_str!("../../../migrations/sqlite/0014_evidence.sql"),
+        postgres: include_str!("../../../migrations/postgres/0014_evidence.sql"),
+    },
 ];
 
 /// The schema this program knows.

@@ -11,6 +11,7 @@ use strongroom_domain::{BootId, DataKeyId, Expiry, ForwardId, TenantId, Timestam
 use super::change::{CardUpdate, Change, Committed, Names};
 use super::ends::HiddenBy;
 use super::error::WriteError;
+use super::filed::Filed;
 use super::keys::WrappedKey;
 use super::outbox::{CardEvent, DestinationName, Outbox};
 use super::rows::{
@@ -105,6 +106,7 @@ pub struct Batch<'a> {
     pub(super) exports: Vec<(usize, &'a Change)>,
     /// What is written of suspensions: fewer still.
     pub(super) suspensions: Vec<(usize, &'a Change)>,
+    pub(super) filed: Vec<(usize, &'a Filed)>,
     pub(super) near_ends: Vec<NearEnd<'a>>,
     pub(super) replays: Vec<Replay<'a>>,
 }
@@ -249,6 +251,7 @@ impl<'a> Batch<'a> {
             replays: Vec::new(),
             exports: Vec::new(),
             suspensions: Vec::new(),
+            filed: Vec::new(),
         };
         for (at, change) in changes.enumerate() {
             batch.len = at + 1;
@@ -279,13 +282,18 @@ impl<'a> Batch<'a> {
             keys,
             exports,
             suspensions,
+            filed,
             near_ends,
             replays,
         } = self;
         uses.is_empty()
             && inserts.iter().all(|insert| insert.names.is_empty())
             && (updates.is_empty() && erasures.is_empty() && restored.is_empty() && destroyed.is_empty())
-            && (tenants.is_empty() && keys.is_empty() && exports.is_empty() && suspensions.is_empty())
+            && (tenants.is_empty()
+                && keys.is_empty()
+                && exports.is_empty()
+                && suspensions.is_empty()
+                && filed.is_empty())
             && (near_ends.is_empty() && replays.is_empty() && once.is_empty() && findings.is_empty())
     }
 
@@ -363,6 +371,7 @@ impl<'a> Batch<'a> {
             Change::SuspendWorkload { .. } | Change::ResumeWorkload { .. } => {
                 self.suspensions.push((at, change));
             }
+            Change::File { filed, .. } => self.filed.push((at, filed)),
             Change::Entry { .. } | Change::Entries { .. } => {}
         }
     }

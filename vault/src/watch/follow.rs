@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::WatchConfig;
 use super::known::Known;
+use super::reviews::Minded;
 use super::rules::Hit;
 use super::state::State;
 use super::stream::FindingsFile;
@@ -51,7 +52,7 @@ impl WatchError {
 }
 
 /// One replica's watcher.
-pub struct Watcher(Follow<Rules>);
+pub struct Watcher(pub(super) Follow<Rules>);
 
 impl Watcher {
     /// A watcher that holds nothing yet.
@@ -73,6 +74,7 @@ impl Watcher {
             file,
             suspender: None,
             urgent: None,
+            reviews: None,
             stalled: false,
             unwritten: Vec::new(),
         };
@@ -105,16 +107,17 @@ impl Watcher {
 }
 
 /// Entries are held against rules.
-struct Rules {
-    store: Arc<dyn Store>,
+pub(super) struct Rules {
+    pub(super) store: Arc<dyn Store>,
     committer: Committer,
     config: WatchConfig,
     file: Option<FindingsFile>,
     suspender: Option<Arc<dyn Suspend>>,
     urgent: Option<Urgent>,
     /// What the rules remember since the lease was taken.
-    state: State,
+    pub(super) state: State,
     known: Known,
+    pub(super) reviews: Option<Minded>,
     /// Whether it was told that the log stalls.
     stalled: bool,
     /// Lines that say so and are not in the file yet.
@@ -169,6 +172,7 @@ impl Consumer for Rules {
             found += self.pass(span.following.next, span.next, span.now).await?;
         }
         found += self.must_not_stall(span.now).await?;
+        found += self.mind_reviews(span.now).await?;
         Ok(Dealt { found, went_on: None })
     }
 }
@@ -197,7 +201,12 @@ impl Rules {
         Ok(news.len() as u64)
     }
 
-    async fn tell(&self, news: &[Hit], now: Timestamp, receipts: &Receipts) -> Result<(), WatchError> {
+    pub(super) async fn tell(
+        &self,
+        news: &[Hit],
+        now: Timestamp,
+        receipts: &Receipts,
+    ) -> Result<(), WatchError> {
         if news.is_empty() {
             return Ok(());
         }

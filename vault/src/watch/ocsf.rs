@@ -19,7 +19,9 @@ pub fn line(place: Option<u64>, seen: &Seen) -> Option<String> {
     let finding = seen.finding.as_ref()?;
     let rule = seen.rsn.as_deref()?;
     let class = match Rule::ALL.iter().find(|known| known.as_str() == rule) {
-        Some(Rule::ControlFailed | Rule::LogStalled) => COMPLIANCE,
+        Some(Rule::ControlFailed | Rule::LogStalled | Rule::AccessReviewOverdue | Rule::LogReviewOverdue) => {
+            COMPLIANCE
+        }
         Some(Rule::PanUnexpected) => DATA_SECURITY,
         _ => DETECTION,
     };

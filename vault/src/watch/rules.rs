@@ -51,6 +51,10 @@ rules! {
     PanUnexpected = ("pan-unexpected", High),
     /// Entries wait for the signed log and nobody takes them in.
     LogStalled = ("log-stalled", Critical),
+    /// Nobody signed within the time set that access was reviewed.
+    AccessReviewOverdue = ("access-review-overdue", Medium),
+    /// Nobody signed within the time set that the log was reviewed.
+    LogReviewOverdue = ("log-review-overdue", Medium),
 }
 
 /// How bad it is.

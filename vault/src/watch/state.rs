@@ -72,7 +72,7 @@ impl State {
             return false;
         }
         let again = match hit.rule {
-            Rule::NewCertificate => CERTIFICATE_AGAIN,
+            Rule::NewCertificate | Rule::AccessReviewOverdue | Rule::LogReviewOverdue => CERTIFICATE_AGAIN,
             _ => Duration::from_secs(self.config.repeat_after_minutes.saturating_mul(60)),
         };
         let (same, at) = (hit.sameness(), hit.at);

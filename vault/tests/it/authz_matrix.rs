@@ -12,7 +12,7 @@ use strongroom_vault::authz::{ActionKind, Answer, Ask, Authorizer, PolicySource,
 const GOLDEN: &str = include_str!("../golden/authz-matrix.txt");
 
 /// Who asks: a workload of each role, and of each pair the separation of duties is about.
-const WHO: [&str; 25] = [
+const WHO: [&str; 29] = [
     "checkout",
     "import",
     "orchestrator",
@@ -36,6 +36,10 @@ const WHO: [&str; 25] = [
     "inbound+checkout",
     "auditor",
     "auditor+support",
+    "reviewer",
+    "reviewer-service",
+    "reviewer+support",
+    "security+reviewer",
     "nobody",
     "stranger",
 ];
@@ -88,7 +92,8 @@ fn workloads() -> Value {
         } else {
             Vec::new()
         };
-        let is_person = roles.contains(&"exporter") && !who.ends_with("-service");
+        let is_person =
+            roles.iter().any(|role| matches!(*role, "exporter" | "reviewer")) && !who.ends_with("-service");
         workloads.push(json!({
             "id": id(who), "person": is_person.then_some("one"), "roles": roles, "tenants": { "groups": groups, "ids": ["elsewhere"] },
             "routes": ["psp"], "accounts": ["other/special"], "callers": callers,
@@ -142,6 +147,8 @@ fn resources(action: ActionKind) -> Vec<(&'static str, Value)> {
         | ActionKind::ReadEvidence
         | ActionKind::SuspendWorkload
         | ActionKind::ResumeWorkload
+        | ActionKind::ReviewAccess
+        | ActionKind::ReviewLog
         | ActionKind::ManageKeys
         | ActionKind::ManageEvents => {
             vec![("vault", json!({}))]
@@ -196,6 +203,8 @@ fn ask(who: &str, action: ActionKind, change: &Value) -> Ask {
         | ActionKind::ReadEvidence
         | ActionKind::SuspendWorkload
         | ActionKind::ResumeWorkload
+        | ActionKind::ReviewAccess
+        | ActionKind::ReviewLog
         | ActionKind::ManageKeys
         | ActionKind::ManageEvents => {}
         ActionKind::RecordOutcome => ask["opened_by"] = json!(id(who)),

@@ -23,7 +23,8 @@ use load::Load;
 const WORK: u64 = 300;
 
 /// Sections of the configuration that came after the release before.
-const NEW_SECTIONS: &[&str] = &["[audit]", "[audit.bucket]", "[watch]", "[watch.suspend]", "[watch.syslog]"];
+const NEW_SECTIONS: &[&str] =
+    &["[audit]", "[audit.bucket]", "[watch]", "[watch.suspend]", "[watch.syslog]", "[reviews]", "[evidence]"];
 
 /// Both releases on one store.
 struct Change {

@@ -19,6 +19,7 @@ pub(crate) fn operations(token: &str) -> Vec<(String, String, String)> {
         let filled = path
             .replace("{tenant}", "acme")
             .replace("{token}", token)
+            .replace("{kind}", "access")
             .replace("{id}", "0190a0b0-c0d0-7e0f-8f00-112233445566");
         assert!(!filled.contains('{'), "{path}: a parameter this test cannot fill in");
         for (method, operation) in methods.as_object().unwrap() {
@@ -52,6 +53,7 @@ async fn every_operation_refuses_who_has_no_grant_and_says_so_once_on_the_log() 
                 | "listSuspensions"
                 | "suspendWorkload"
                 | "resumeWorkload"
+                | "makeEvidenceWithProofs"
         );
         let without = if read_by_security { WITHOUT_EVIDENCE } else { WITHOUT_GRANT };
         for who in without {

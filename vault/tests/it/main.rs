@@ -57,6 +57,8 @@ mod receipts;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod reviews;
+#[cfg(test)]
 mod served_log;
 #[cfg(test)]
 mod service;

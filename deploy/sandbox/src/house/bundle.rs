@@ -29,6 +29,7 @@ const SHIPPED: &[(&str, &str)] = shipped![
     "orchestration.cedar",
     "platform.cedar",
     "proxy.cedar",
+    "review.cedar",
     "security.cedar",
     "workloads.json",
     "routes/adyen.toml",

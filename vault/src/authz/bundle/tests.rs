@@ -26,7 +26,7 @@ fn the_shipped_bundle_is_taken_without_a_warning() {
     let loaded = load(&files()).unwrap();
     let bundle = loaded.bundle();
     assert_eq!(bundle.warnings, Vec::<String>::new());
-    assert_eq!((bundle.version, bundle.workloads.len(), bundle.routes.iter().count()), (1, 11, 1));
+    assert_eq!((bundle.version, bundle.workloads.len(), bundle.routes.iter().count()), (1, 12, 1));
     assert_eq!(loaded.bundle_sha256(), &bundle.sha256);
 }
 

@@ -110,6 +110,8 @@ fn touches(change: &Change) -> Vec<Touched> {
     vec![match change {
         // New tokens are nobody's yet: two alike are a conflict of the transaction.
         Change::InsertCards { .. } | Change::Entry { .. } | Change::Entries { .. } => return Vec::new(),
+        // New rows too.
+        Change::File { .. } => return Vec::new(),
         // Two that replay the same event leave it pending.
         Change::ReplayEvents { .. } => return Vec::new(),
         Change::UpdateCards { updates, .. } => {

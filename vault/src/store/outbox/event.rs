@@ -109,6 +109,7 @@ impl<'a> CardEvent<'a> {
             | Change::EndExportRun { .. }
             | Change::SuspendWorkload { .. }
             | Change::ResumeWorkload { .. }
+            | Change::File { .. }
             | Change::Entry { .. }
             | Change::Entries { .. } => Vec::new(),
         }

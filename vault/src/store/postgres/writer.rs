@@ -20,6 +20,7 @@ use crate::store::change::Committed;
 use crate::store::encode::signed;
 use crate::store::error::{StoreError, WriteError};
 use crate::store::exports::postgres as exports;
+use crate::store::filed::postgres as filed;
 use crate::store::outbox::{CardEvent, Outbox};
 use crate::store::rows::BootRow;
 use crate::store::suspensions::postgres as suspensions;
@@ -197,6 +198,9 @@ impl PostgresWriter {
         }
         for (at, change) in &batch.suspensions {
             became[*at] = suspensions::write(connection, change).await?;
+        }
+        for (at, one) in &batch.filed {
+            became[*at] = filed::write(connection, one).await?;
         }
         Ok(became)
     }

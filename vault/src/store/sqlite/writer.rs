@@ -24,6 +24,7 @@ use crate::store::change::Committed;
 use crate::store::encode::signed;
 use crate::store::error::{StoreError, WriteError};
 use crate::store::exports::sqlite as exports;
+use crate::store::filed::sqlite as filed;
 use crate::store::outbox::{CardEvent, Outbox};
 use crate::store::rows::BootRow;
 use crate::store::suspensions::sqlite as suspensions;
@@ -225,6 +226,9 @@ impl SqliteWriter {
         }
         for (at, change) in &batch.suspensions {
             became[*at] = suspensions::write(connection, change).await?;
+        }
+        for (at, one) in &batch.filed {
+            became[*at] = filed::write(connection, one).await?;
         }
         Ok(became)
     }

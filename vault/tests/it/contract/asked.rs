@@ -15,6 +15,7 @@ use super::tools::{python, run};
 use super::{CONTRACT, FOLDER};
 use crate::events::ground::{Certificate, Receiver, Reply, secret};
 use crate::exports::people;
+use crate::reviews::{file, said, shown, signed};
 use crate::service::{ROUTE, Service, VISA, sqlite};
 
 const TENANT: &str = "acme";
@@ -67,6 +68,14 @@ async fn furnish(service: &Service, folder: &Path) {
     for id in &broken {
         let (path, unknown) = (format!("/v1/forwards/{id}/outcome"), json!({ "outcome": "unknown" }));
         assert_eq!(service.send("proxy", "PUT", &path, Some(&unknown)).await.status(), 204);
+    }
+    let text = said(&shown(service, "reviewer", "access").await, "approved", "");
+    let review = signed(service, "reviewer", "reviewer", &text);
+    assert_eq!(file(service, "reviewer", "access", &review).await.status(), 201);
+    for (name, member) in
+        [("reviews", "record"), ("signatures", "signature"), ("certificates", "certificate")]
+    {
+        dictionary(folder, name, &[review[member].as_str().unwrap().to_owned()]);
     }
     let (asked, sha256) = export(service).await;
     let (agreed, agreed_sha256) = export(service).await;

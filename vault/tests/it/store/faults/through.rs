@@ -8,14 +8,15 @@ use strongroom_domain::{AliasHash, BootId, DataKeyId, ExportId, ForwardId, Tenan
 use strongroom_sealing::Fingerprint;
 use strongroom_vault::audit::tree::{Tile, TileId};
 use strongroom_vault::audit::{EntryId, InstanceId, Leaf};
+use strongroom_vault::review::ReviewKind;
 use strongroom_vault::store::find::FindStore;
 use strongroom_vault::store::inventory::{KeyFacts, KeyInventory};
 use strongroom_vault::store::keys::{KeyScope, KeyStore, KeyStoreError, Purpose, WrappedKey};
 use strongroom_vault::store::log::{Extension, KeptCheckpoint, Lease, LogHead, LogStore};
 use strongroom_vault::store::{
-    AliasRow, BootRow, CardFilter, CardPage, CardPlace, CardRow, Due, DueCard, EventStore, ExportRow,
-    ExportRunRow, ForwardRow, Holder, Kept, Reading, Store, StoreError, StoredEntry, SuspensionRow,
-    TenantRow, Writer,
+    AliasRow, BootRow, BundleRow, CardFilter, CardPage, CardPlace, CardRow, Due, DueCard, EventStore,
+    ExportRow, ExportRunRow, FiledStore, ForwardRow, Holder, Kept, Reading, ReviewRow, Store, StoreError,
+    StoredEntry, SuspensionRow, TenantRow, Writer,
 };
 
 use super::{Fault, FaultyStore, FaultyWriter};
@@ -131,6 +132,21 @@ impl LogStore for FaultyStore {
 impl KeyInventory for FaultyStore {
     async fn key_facts(&self, after: Option<DataKeyId>) -> Result<Vec<KeyFacts>, StoreError> {
         self.inner.key_facts(after).await
+    }
+}
+
+#[async_trait]
+impl FiledStore for FaultyStore {
+    async fn last_review(&self, kind: ReviewKind) -> Result<Option<ReviewRow>, StoreError> {
+        self.inner.last_review(kind).await
+    }
+
+    async fn reviews(&self, kind: ReviewKind, after: u64) -> Result<Vec<ReviewRow>, StoreError> {
+        self.inner.reviews(kind, after).await
+    }
+
+    async fn bundle(&self, sha256: &[u8; 32]) -> Result<Option<BundleRow>, StoreError> {
+        self.inner.bundle(sha256).await
     }
 }
 
