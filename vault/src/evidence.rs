@@ -6,7 +6,7 @@
 //! Does not promise: anything of what other systems do: the proxy's processes, the KMS, people.
 //! Trusts: the store for nothing that is in the log; for cards, keys and tenants it reports what the rows say.
 //! Holds one page of entries, and rows, at most 20,000 of each table, however long the log is.
-//! Upholds: C-62, C-63.
+//! Upholds: C-62, C-63, C-69.
 
 mod assemble;
 mod bundle;
@@ -19,6 +19,7 @@ mod ground;
 mod machine;
 mod material;
 mod page;
+mod proofs;
 mod sample;
 mod table;
 mod tally;
@@ -29,6 +30,10 @@ pub use bundle::{Bundle, Manifest};
 pub use collect::{CollectError, Collected, Sources, collect};
 pub use facts::{Facts, Kept};
 pub use ground::EvidenceGround;
+pub use proofs::{
+    BadProofs, PROOFS_BYTES_MAX, PROOFS_FORMAT, PolicyProofs, ProvedBundle, ProvedFinding, ProvedInvariants,
+    is_input,
+};
 pub use sample::SAMPLE_MAX;
 pub use verify::{Unsound, VerifiedBundle, verify};
 

@@ -45,7 +45,10 @@ fn endpoints() -> OpenApiRouter<Arc<Vault>> {
         .routes(routes!(routes::cards::restore_many::restore_many))
         .routes(routes!(routes::tenants::list::list))
         .routes(routes!(routes::retention::report))
-        .routes(routes!(routes::evidence::make))
+        .routes(
+            routes!(routes::evidence::make, routes::evidence::make_with_proofs)
+                .layer(DefaultBodyLimit::max(crate::evidence::PROOFS_BYTES_MAX)),
+        )
         .routes(routes!(routes::suspensions::list::list, routes::suspensions::suspend::suspend))
         .routes(routes!(routes::suspensions::lift::lift))
         .routes(routes!(routes::reviews::show::show, routes::reviews::file::file))

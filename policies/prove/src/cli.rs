@@ -1,12 +1,15 @@
 //! The command line.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 use strongroom_domain::Environment;
 use strongroom_vault::authz::{Authorizer, PolicySource};
+use strongroom_vault::evidence::{PROOFS_FORMAT, PolicyProofs, ProvedBundle, ProvedInvariants, is_input};
 
 use crate::diff::{Difference, diff};
 use crate::invariants::Invariants;
@@ -49,6 +52,9 @@ enum Command {
         /// What must hold. Without it: prove/invariants.cedar in the bundle's folder.
         #[arg(long, value_name = "FILE")]
         invariants: Option<PathBuf>,
+        /// Write proofs, policies, schema and invariants to this file besides: what `strongroom-vault evidence --proofs` takes.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
     /// Prove that a bundle permits nothing that another does not, or show each kind of request that is new.
     Diff {
@@ -69,10 +75,17 @@ impl Cli {
     /// Runs the command and answers the exit code. What is for the user goes to `out`.
     pub async fn run(self, out: &mut impl Write) -> Result<u8, CliError> {
         match &self.command {
-            Command::Prove { folder, environment, invariants } => {
+            Command::Prove { folder, environment, invariants, out: filed } => {
                 let bundle = load(folder, *environment)?;
                 let file = invariants.clone().unwrap_or_else(|| folder.join("prove/invariants.cedar"));
-                self.prove(&bundle, &file, out).await
+                let text =
+                    std::fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+                let (findings, solver) = self.prove(&bundle, &text, out).await?;
+                if let Some(to) = filed {
+                    file_proofs(to, folder, &bundle, &text, solver, &findings)?;
+                }
+                let all_hold = findings.iter().all(|finding| matches!(finding.outcome, Outcome::Holds));
+                Ok(if all_hold { HOLDS } else { REFUTED })
             }
             Command::Diff { old, new, environment } => {
                 let (old, new) = (load(old, *environment)?, load(new, *environment)?);
@@ -81,10 +94,14 @@ impl Cli {
         }
     }
 
-    async fn prove(&self, bundle: &Authorizer, file: &Path, out: &mut impl Write) -> Result<u8, CliError> {
-        let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    async fn prove(
+        &self,
+        bundle: &Authorizer,
+        text: &str,
+        out: &mut impl Write,
+    ) -> Result<(Vec<Finding>, String), CliError> {
         let cedar = bundle.bundle().cedar();
-        let invariants = Invariants::parse(&text, cedar.0)?;
+        let invariants = Invariants::parse(text, cedar.0)?;
         let mut prover = Prover::start(&self.solver).await?;
         let findings = prove(&mut prover, cedar, &invariants).await?;
         if self.json {
@@ -98,8 +115,7 @@ impl Cli {
         } else {
             tell_findings(&findings, out)?;
         }
-        let all_hold = findings.iter().all(|finding| matches!(finding.outcome, Outcome::Holds));
-        Ok(if all_hold { HOLDS } else { REFUTED })
+        Ok((findings, prover.version))
     }
 
     async fn diff(&self, old: &Authorizer, new: &Authorizer, out: &mut impl Write) -> Result<u8, CliError> {
@@ -119,6 +135,44 @@ impl Cli {
         }
         Ok(if difference.widens() { REFUTED } else { HOLDS })
     }
+}
+
+/// What an assessor files: what was proved, by what, of what.
+fn file_proofs(
+    to: &Path,
+    folder: &Path,
+    bundle: &Authorizer,
+    invariants: &str,
+    solver: String,
+    findings: &[Finding],
+) -> Result<(), CliError> {
+    let bundle = bundle.bundle();
+    let mut inputs = BTreeMap::new();
+    for (path, sha256) in bundle.file_sha256.iter().filter(|(path, _)| is_input(path)) {
+        let text = std::fs::read_to_string(folder.join(path))?;
+        if <[u8; 32]>::from(Sha256::digest(&text)) != *sha256 {
+            return Err(format!("{path} changed while it was proved: prove again").into());
+        }
+        inputs.insert(path.clone(), text);
+    }
+    let proofs = PolicyProofs {
+        format: PROOFS_FORMAT.to_owned(),
+        tool: concat!("strongroom-policy ", env!("CARGO_PKG_VERSION")).to_owned(),
+        solver,
+        bundle: ProvedBundle {
+            environment: bundle.environment,
+            sha256: hex::encode(bundle.sha256),
+            version: bundle.version,
+        },
+        inputs,
+        invariants: ProvedInvariants {
+            sha256: hex::encode(Sha256::digest(invariants)),
+            text: invariants.to_owned(),
+        },
+        findings: serde_json::from_value(serde_json::to_value(findings)?)?,
+    };
+    let text = serde_json::to_string_pretty(&proofs)?;
+    std::fs::write(to, text).map_err(|error| format!("{}: {error}", to.display()).into())
 }
 
 fn named(bundle: &Authorizer) -> serde_json::Value {

@@ -17,7 +17,7 @@ use zip::ZipArchive;
 use super::CliError;
 use super::client::{Api, ApiArgs, Call};
 use crate::audit::LogKey;
-use crate::evidence::{self, VerifiedBundle};
+use crate::evidence::{self, PROOFS_BYTES_MAX, VerifiedBundle};
 
 /// Largest bundle that is taken: tables are bounded, so what is larger is none.
 const BUNDLE_BYTES_MAX: usize = 512 * 1024 * 1024;
@@ -46,6 +46,9 @@ struct Make {
     /// Entries of each requirement to show with their proofs, at most 500: the checkpoint says which.
     #[arg(long, default_value_t = 25)]
     sample: u32,
+    /// What `strongroom-policy prove --out` wrote of the policies in force, to be in the bundle.
+    #[arg(long, value_name = "FILE")]
+    proofs: Option<PathBuf>,
     /// Where to: a file if it ends in `.zip`, else a folder that is made.
     #[arg(long)]
     out: PathBuf,
@@ -77,7 +80,17 @@ pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> Result<Exit
 
 async fn make(api: &ApiArgs, make: &Make, out: &mut (dyn Write + Send)) -> Result<ExitCode, CliError> {
     let path = format!("/v1/evidence?from={}&to={}&sample={}", make.from, make.to, make.sample);
-    let call = Call { method: Method::GET, path, headers: Vec::new(), body: Bytes::new() };
+    let (method, body) = match &make.proofs {
+        None => (Method::GET, Bytes::new()),
+        Some(file) => {
+            let proofs = fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+            if proofs.len() > PROOFS_BYTES_MAX {
+                return Err(format!("{} is larger than proofs of policies are", file.display()).into());
+            }
+            (Method::POST, proofs.into())
+        }
+    };
+    let call = Call { method, path, headers: Vec::new(), body };
     let mut file = match Api::new(api)?.download(&call).await? {
         Ok(file) => file,
         Err(refused) => return Err(refused.refusal().into()),
@@ -126,10 +139,10 @@ fn new_file(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
 fn verify(folder: &Path, vkey: &str, out: &mut (dyn Write + Send)) -> Result<ExitCode, CliError> {
     let key = LogKey::parse(vkey)?;
     match evidence::verify(folder, &key) {
-        Ok(VerifiedBundle { manifest, sha256, checkpoint, samples }) => {
+        Ok(VerifiedBundle { manifest, sha256, checkpoint, samples, reviews }) => {
             writeln!(
                 out,
-                "{} files of {} to before {} and {samples} samples hold, under a checkpoint of {} entries; the log names this bundle {}",
+                "{} files of {} to before {} and {samples} samples and {reviews} reviews hold, under a checkpoint of {} entries; the log names this bundle {}",
                 manifest.files.len(),
                 manifest.period.from,
                 manifest.period.until,

@@ -1,6 +1,8 @@
 //! Putting the files of a bundle together.
 
 use super::bundle::Bundle;
+use super::facts::ACCESS;
+use super::proofs::PROOFS;
 use super::verify::{CHECKPOINT, SAMPLES};
 use super::{Collected, EvidenceGround, Period, machine, page, table};
 
@@ -10,6 +12,8 @@ pub struct Assembled {
     pub zip: Vec<u8>,
     /// SHA-256 of its manifest.
     pub manifest_sha256: [u8; 32],
+    /// Its manifest, signed.
+    pub manifest: String,
 }
 
 /// Why a bundle could not be put together: a defect of ours.
@@ -48,6 +52,15 @@ pub fn assemble(
     for (name, document) in machine::documents(facts)? {
         bundle.add(format!("machine/{name}"), serde_json::to_vec_pretty(&document)?);
     }
-    let manifest_sha256 = bundle.seal(ground.key().origin(), period, ground.signer());
-    Ok(Assembled { zip: bundle.zip()?, manifest_sha256 })
+    bundle.add(ACCESS, facts.access.matrix.as_bytes());
+    for review in facts.reviews.iter().flat_map(|reviews| &reviews.filed) {
+        if let Some(file) = &review.file {
+            bundle.add(review.path(), serde_json::to_vec_pretty(file)?);
+        }
+    }
+    if let Some(proofs) = &facts.proofs {
+        bundle.add(PROOFS, serde_json::to_vec_pretty(proofs)?);
+    }
+    let (manifest_sha256, manifest) = bundle.seal(ground.key().origin(), period, ground.signer());
+    Ok(Assembled { zip: bundle.zip()?, manifest_sha256, manifest })
 }

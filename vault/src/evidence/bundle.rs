@@ -56,15 +56,15 @@ impl Bundle {
         self.0.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice()))
     }
 
-    /// Signs for all files that are in. Gives the manifest's hash.
-    pub(super) fn seal(&mut self, log: &Origin, period: Period, signer: &LogSigner) -> [u8; 32] {
+    /// Signs for all files that are in. Gives the manifest and its hash.
+    pub(super) fn seal(&mut self, log: &Origin, period: Period, signer: &LogSigner) -> ([u8; 32], String) {
         let hash = |(path, bytes): (&String, &Vec<u8>)| (path.clone(), Sha256::digest(bytes).into());
         let files = self.0.iter().map(hash).collect();
         let text = Manifest { log: log.clone(), period, files }.text();
         let note = LogKey::sign_note(signer, log, &text);
         let sha256 = Sha256::digest(&note).into();
-        self.add(MANIFEST, note);
-        sha256
+        self.add(MANIFEST, note.as_bytes());
+        (sha256, note)
     }
 
     /// All of it as a zip: files as they are, without compression and without times.
@@ -147,7 +147,7 @@ mod tests {
         let mut bundle = Bundle::default();
         bundle.add("index.html", *b"<p>");
         bundle.add("csv/keys.csv", *b"id\r\n");
-        let sha256 = bundle.seal(&origin, period(), &signer);
+        let (sha256, _) = bundle.seal(&origin, period(), &signer);
         let note = String::from_utf8(bundle.0[MANIFEST].clone()).unwrap();
         assert_eq!(sha256, <[u8; 32]>::from(Sha256::digest(&note)));
         let key = LogKey::of(&signer, &origin);

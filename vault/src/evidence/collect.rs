@@ -11,15 +11,17 @@ use std::time::Duration;
 use strongroom_domain::Timestamp;
 
 use super::entry::Entry;
-use super::facts::{About, Facts, Kept, Parts};
+use super::facts::{About, Facts, Kept, Parts, Previous};
+use super::proofs::PolicyProofs;
 use super::sample::{Picker, Sample};
 use super::tally::{self, Tally};
 use super::{EvidenceGround, Wanted, material};
 use crate::audit::tree::{Hash, Tree};
-use crate::audit::{BadCheckpoint, Checkpoint};
+use crate::audit::{BadCheckpoint, Checkpoint, Leaf};
 use crate::authz::Authorizer;
+use crate::review::ReviewKind;
 use crate::store::inventory::KeyFacts;
-use crate::store::{Store, StoreError};
+use crate::store::{ReviewRow, Store, StoreError};
 
 /// Entries read at once: about 2 MiB.
 const PAGE: u32 = 2_048;
@@ -43,6 +45,8 @@ pub struct Sources<'a> {
     pub made_at: Timestamp,
     /// By whom.
     pub made_by: &'a str,
+    /// What was proved of the policy in force, if anybody gave it.
+    pub proofs: Option<PolicyProofs>,
 }
 
 /// What was read.
@@ -77,15 +81,16 @@ pub enum CollectError {
 
 /// Reads everything.
 pub async fn collect(sources: Sources<'_>, wanted: Wanted) -> Result<Collected, CollectError> {
-    let Sources { store, authorizer, ground, retention, made_at, made_by } = sources;
+    let Sources { store, authorizer, ground, retention, made_at, made_by, proofs } = sources;
     let (checkpoint, note) = covering(&**store, ground, wanted).await?;
-    let mut reading = Reading {
+    let reading = Reading {
         tally: Tally::new(wanted.period),
         picker: Picker::new(checkpoint.root, wanted.sample),
         tree: Tree::default(),
     };
-    reading.all(&**store, &checkpoint).await?;
-    let Reading { tally, picker, .. } = reading;
+    let Reading { tally, picker, .. } = reading.all(&**store, &checkpoint).await?;
+    let previous = previous(&**store, ground, &tally).await?;
+    let reviews = reviews(&**store).await?;
     let samples = picker.prove(&**store, checkpoint.size).await?;
     let config = ground.config();
     let about = About {
@@ -105,7 +110,9 @@ pub async fn collect(sources: Sources<'_>, wanted: Wanted) -> Result<Collected, 
     // Asking policy for every grant and hashing the program take their time: not on a thread that serves.
     let facts = tokio::task::spawn_blocking(move || {
         let measured = material::measure(&config);
-        Facts::of(Parts { about, log: tally, keys, retention, measured, suspended }, &authorizer, &config)
+        let parts =
+            Parts { about, log: tally, keys, retention, measured, suspended, reviews, previous, proofs };
+        Facts::of(parts, &authorizer, &config)
     });
     let facts = facts.await.map_err(|_| CollectError::Defect)?;
     Ok(Collected { facts, samples, checkpoint: note })
@@ -142,7 +149,7 @@ struct Reading {
 }
 
 impl Reading {
-    async fn all(&mut self, store: &dyn Store, checkpoint: &Checkpoint) -> Result<(), CollectError> {
+    async fn all(mut self, store: &dyn Store, checkpoint: &Checkpoint) -> Result<Self, CollectError> {
         while self.tree.size() < checkpoint.size {
             let at = self.tree.size();
             let count = u32::try_from(checkpoint.size - at).unwrap_or(PAGE).min(PAGE);
@@ -152,20 +159,53 @@ impl Reading {
             {
                 return Err(CollectError::Altered);
             }
-            for (index, leaf) in &page {
-                match Entry::read(leaf) {
-                    None => self.tally.unreadable += 1,
-                    Some(entry) => {
-                        if self.tally.take(*index, &entry) {
-                            self.picker.look(tally::requirement(&entry.evt), *index, leaf);
-                        }
+            // Reading and hashing two thousand entries takes its time: not on a thread that serves.
+            let read = tokio::task::spawn_blocking(move || self.page(&page));
+            self = read.await.map_err(|_| CollectError::Defect)?;
+        }
+        if self.tree.root() == checkpoint.root { Ok(self) } else { Err(CollectError::Altered) }
+    }
+
+    fn page(mut self, page: &[(u64, Leaf)]) -> Self {
+        for (index, leaf) in page {
+            match Entry::read(leaf) {
+                None => self.tally.unreadable += 1,
+                Some(entry) => {
+                    if self.tally.take(*index, &entry) {
+                        self.picker.look(tally::requirement(&entry.evt), *index, leaf);
                     }
                 }
             }
-            self.tree.append(page.iter().map(|(_, leaf)| Hash::of_leaf(leaf.as_bytes())));
         }
-        if self.tree.root() == checkpoint.root { Ok(()) } else { Err(CollectError::Altered) }
+        self.tree.append(page.iter().map(|(_, leaf)| Hash::of_leaf(leaf.as_bytes())));
+        self
     }
+}
+
+/// The access matrix of the bundle before, as the log names it.
+async fn previous(store: &dyn Store, ground: &EvidenceGround, tally: &Tally) -> Result<Previous, StoreError> {
+    let Some(entry) = tally.filed.previous() else { return Ok(Previous::None) };
+    let mut sha256 = [0; 32];
+    let row = match hex::decode_to_slice(&entry.manifest_sha256, &mut sha256) {
+        Ok(()) => store.bundle(&sha256).await?,
+        Err(_) => None,
+    };
+    Ok(Previous::of(entry.clone(), row, ground.key()))
+}
+
+/// Every review that was filed.
+async fn reviews(store: &dyn Store) -> Result<Vec<ReviewRow>, StoreError> {
+    let mut all = Vec::new();
+    for kind in ReviewKind::ALL {
+        let mut after = 0;
+        loop {
+            let page = store.reviews(kind, after).await?;
+            let Some(last) = page.last() else { break };
+            after = last.number;
+            all.extend(page);
+        }
+    }
+    Ok(all)
 }
 
 async fn keys(store: &dyn Store) -> Result<Vec<KeyFacts>, StoreError> {

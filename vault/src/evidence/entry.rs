@@ -34,6 +34,18 @@ pub(super) struct Entry<'a> {
     pub(super) dst: Option<Destination<'a>>,
     #[serde(borrow, default)]
     pub(super) pol: Option<Policy<'a>>,
+    #[serde(borrow, default)]
+    pub(super) key: Option<Key<'a>>,
+    #[serde(default)]
+    pub(super) n: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Key<'a> {
+    #[serde(borrow)]
+    pub(super) dek_id: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) kek_ref: Option<Cow<'a, str>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -68,6 +80,8 @@ pub(super) struct Object<'a> {
     pub(super) r#ref: Cow<'a, str>,
     #[serde(borrow, default)]
     pub(super) tenant: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(super) purpose: Option<Cow<'a, str>>,
 }
 
 #[derive(Debug, Deserialize)]

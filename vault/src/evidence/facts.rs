@@ -1,19 +1,28 @@
 //! What a bundle says, as values: everything the pages, tables and machine forms are made of.
 
+mod difference;
 mod flow;
 mod missing;
+mod register;
+mod reviews;
 
+pub(super) use difference::{ACCESS, Difference, Previous, State};
 pub(super) use flow::{Flow, Psp};
 pub(super) use missing::NotRecorded;
+pub(super) use register::{Register, RegisterRow};
+pub(super) use reviews::{HeldReview, ReviewFile, Reviews};
 
 use serde::Serialize;
 use strongroom_domain::{Environment, Timestamp};
 
 use super::material::Measured;
+use super::proofs::PolicyProofs;
 use super::tally::Tally;
 use super::{Period, grants};
 use crate::authz::{AccessReview, AccessRow, Authorizer};
 use crate::config::VaultConfig;
+use crate::review::access_sha256;
+use crate::store::ReviewRow;
 use crate::store::inventory::KeyFacts;
 
 /// How long a grant may go unused before it is listed.
@@ -43,6 +52,12 @@ pub struct Facts {
     pub flows: Vec<Flow>,
     /// The PSPs that card data can go to.
     pub psps: Vec<Psp>,
+    /// Who attests to them, if a register is configured.
+    pub psp_register: Option<Register>,
+    /// Reviews of access and of the log.
+    pub reviews: [Reviews; 2],
+    /// What was proved of the policy bundle, if proofs were given.
+    pub proofs: Option<PolicyProofs>,
     /// What an assessor may ask for and this system does not record.
     pub not_recorded: Vec<NotRecorded>,
 }
@@ -80,8 +95,15 @@ pub struct Access {
     pub bundle_version: u64,
     /// Its hash.
     pub bundle_sha256: String,
+    /// SHA-256 of the matrix (`access.json`), as reviews name it.
+    pub access_sha256: String,
     /// Every grant.
     pub grants: Vec<Grant>,
+    /// What is not as it was in the bundle before.
+    pub difference: Difference,
+    /// The matrix as reviews and the next bundle read it.
+    #[serde(skip)]
+    pub matrix: String,
 }
 
 /// One grant and its use.
@@ -171,6 +193,9 @@ pub(super) struct Parts {
     pub(super) measured: Measured,
     /// Who is suspended now, since when.
     pub(super) suspended: Suspensions,
+    pub(super) reviews: Vec<ReviewRow>,
+    pub(super) previous: Previous,
+    pub(super) proofs: Option<PolicyProofs>,
 }
 
 /// Who is suspended, since when.
@@ -178,13 +203,20 @@ pub(super) type Suspensions = std::collections::BTreeMap<strongroom_domain::Work
 
 impl Facts {
     pub(super) fn of(parts: Parts, authorizer: &Authorizer, config: &VaultConfig) -> Self {
-        let Parts { about, log, keys, retention, measured, suspended } = parts;
-        let access = Access::of(authorizer.access(), &log, about.period, &suspended);
+        let Parts { about, log, keys, retention, measured, suspended, reviews, previous, proofs } = parts;
+        let access = Access::of(authorizer.access(), previous, &log, about.period, &suspended);
+        let psps = flow::psps(authorizer.routes());
+        let routes: Vec<String> = psps.iter().map(|psp| psp.route.clone()).collect();
+        let file = config.evidence.psp_register_file.as_ref();
+        let reviews = reviews::reviews(&log.filed, reviews, config.reviews, log.oldest, about.period);
         Self {
             format: "strongroom-evidence/1",
             configuration: Configuration::of(authorizer, config),
             flows: flow::flows(config, authorizer.routes()),
-            psps: flow::psps(authorizer.routes()),
+            psps,
+            psp_register: file.map(|file| Register::read(file, &routes, about.period.until)),
+            reviews,
+            proofs,
             not_recorded: missing::not_recorded(config),
             about,
             log,
@@ -205,6 +237,11 @@ impl Facts {
         self.access.grants.iter().filter(|grant| grant.suspended_since.is_some()).count() as u64
     }
 
+    /// Reviews that are overdue, or have no record that holds.
+    pub(super) fn reviews_missing(&self) -> u64 {
+        self.reviews.iter().map(|reviews| u64::from(reviews.overdue) + reviews.wrong()).sum()
+    }
+
     /// Grants of this standing.
     pub(super) fn grants_that_are(&self, standing: Standing) -> impl Iterator<Item = &Grant> {
         self.access.grants.iter().filter(move |grant| grant.standing == standing)
@@ -212,7 +249,15 @@ impl Facts {
 }
 
 impl Access {
-    fn of(review: AccessReview, log: &Tally, period: Period, suspended: &Suspensions) -> Self {
+    fn of(
+        review: AccessReview,
+        previous: Previous,
+        log: &Tally,
+        period: Period,
+        suspended: &Suspensions,
+    ) -> Self {
+        let difference = Difference::between(previous, &review.rows);
+        let (matrix, sha256) = access_sha256(&review).unwrap_or_default();
         let long_ago =
             period.until.minus(std::time::Duration::from_secs(u64::from(UNUSED_DAYS) * DAY_SECONDS));
         let log_is_old = log.oldest.is_some_and(|oldest| oldest <= long_ago);
@@ -234,6 +279,9 @@ impl Access {
         Self {
             bundle_version: review.bundle_version,
             bundle_sha256: review.bundle_sha256,
+            access_sha256: hex::encode(sha256),
+            difference,
+            matrix,
             grants: review.rows.into_iter().map(grant).collect(),
         }
     }

@@ -5,6 +5,7 @@
 //! Upholds: C-62.
 
 mod families;
+mod filed;
 mod svg;
 
 use base64::Engine as _;
@@ -22,7 +23,7 @@ const ROWS_SHOWN: usize = 500;
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:0 auto;max-width:75rem;padding:1rem 2rem;color:#1a1a1a;background:#fff}\
 h1{font-size:1.6rem;margin:1rem 0 .2rem}h2{font-size:1.15rem;margin:2rem 0 .3rem}nav a{margin-right:1rem}\
 table{border-collapse:collapse;font-size:.85rem;margin:.5rem 0}th,td{border:1px solid #c8c8c8;padding:.2rem .5rem;text-align:left;vertical-align:top;overflow-wrap:anywhere}\
-th{background:#f0f0f0;white-space:nowrap}.scroll{overflow-x:auto}.count{font-size:1.3rem;font-weight:600}.bad{color:#a40000;font-weight:600}.good{color:#1d6b1d;font-weight:600}\
+td{min-width:5.5rem}th{background:#f0f0f0;white-space:nowrap}.scroll{overflow-x:auto}.count{font-size:1.3rem;font-weight:600}.bad{color:#a40000;font-weight:600}.good{color:#1d6b1d;font-weight:600}\
 .note{background:#f6f6f0;border-left:4px solid #b8a100;padding:.4rem .8rem}svg{max-width:100%;height:auto}footer{margin-top:3rem;color:#555;font-size:.8rem}";
 
 /// Each page by its path.

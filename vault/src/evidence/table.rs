@@ -1,5 +1,9 @@
 //! The tables of a bundle: each made once, shown on a page and filed as CSV.
 
+mod filed;
+
+pub(super) use filed::{access_changes, proofs, psp_register, review_standings, reviews, rotations};
+
 use strongroom_domain::Timestamp;
 
 use super::csv::Csv;
@@ -54,6 +58,12 @@ pub(super) fn all(facts: &Facts) -> Vec<Table> {
         flows(facts),
         psps(facts),
         not_recorded(facts),
+        reviews(facts),
+        review_standings(facts),
+        access_changes(facts),
+        proofs(facts),
+        rotations(facts),
+        psp_register(facts),
     ]
 }
 
@@ -61,7 +71,7 @@ fn time(time: Timestamp) -> String {
     time.to_string()
 }
 
-fn maybe(time: Option<Timestamp>) -> String {
+pub(super) fn maybe(time: Option<Timestamp>) -> String {
     time.map_or_else(|| "-".to_owned(), |time| time.to_string())
 }
 

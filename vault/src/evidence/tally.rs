@@ -5,9 +5,13 @@
 //! Does not promise: that entries are authentic: `audit check` needs the vault's key for that.
 
 mod boots;
+mod filed;
+mod rotations;
 mod rows;
 
 pub(super) use boots::{Boot, Boots};
+pub(super) use filed::{BundleEntry, Filed, ReviewEntry};
+pub(super) use rotations::{Rotated, Rotation, Rotations};
 pub(super) use rows::{
     CertificateUse, Counted, EventCount, ForwardCount, GrantUse, Refusal, Span, TlsSession,
 };
@@ -61,6 +65,10 @@ pub struct Tally {
     pub changes_not_itemised: u64,
     /// Starts of instances.
     pub boots: Boots,
+    /// Reviews, and which bundle this one is compared with.
+    pub filed: Filed,
+    /// Keys that came into use.
+    pub rotations: Rotations,
 }
 
 /// Forwards that asked for a verification code, by outcome.
@@ -120,6 +128,8 @@ impl Tally {
             changes: Vec::new(),
             changes_not_itemised: 0,
             boots: Boots::default(),
+            filed: Filed::default(),
+            rotations: Rotations::default(),
         }
     }
 
@@ -135,6 +145,8 @@ impl Tally {
         self.newest = Some(self.newest.map_or(entry.ts, |newest| newest.max(entry.ts)));
         let within = self.period.holds(entry.ts);
         self.lasting(within, entry);
+        self.filed.take(index, entry, self.period);
+        self.rotations.take(index, entry, within);
         if within {
             self.entries += 1;
             self.of_period(index, entry);
@@ -232,6 +244,8 @@ fn is_change(event: &str) -> bool {
         Event::WorkloadSuspend,
         Event::WorkloadResume,
         Event::EvidenceMake,
+        Event::ReviewAccess,
+        Event::ReviewLog,
     ];
     CHANGES.iter().any(|change| change.as_str() == event)
 }

@@ -2,6 +2,7 @@
 //!
 //! Promises: every file is the one that was signed and none is there besides; each sampled entry stands once, is of its requirement
 //! and of the period, has the score it says, and is in the tree of the signed checkpoint that is in the bundle.
+//! Each review in it is signed by the key of the certificate beside it; that this is the one the log names takes the log.
 //! Does not promise: that no other entry has a lesser score, nor the populations: whoever has the log counts both again. Nor that
 //! the bundle is the only one of its period: the log names every bundle that was made.
 //! Upholds: C-62, C-63.
@@ -15,12 +16,15 @@ use sha2::{Digest as _, Sha256};
 
 use super::Period;
 use super::bundle::{MANIFEST, Manifest};
+use super::facts::ReviewFile;
 use super::sample::Sample;
 use crate::audit::{BadCheckpoint, Checkpoint, LogKey};
 
 /// Where the checkpoint and the samples stand in a bundle.
 pub(super) const CHECKPOINT: &str = "log/checkpoint";
 pub(super) const SAMPLES: &str = "samples/";
+/// Where reviews stand.
+const REVIEWS: &str = "reviews/";
 /// Largest file that is read.
 const BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Folders in folders that are looked into.
@@ -37,6 +41,8 @@ pub struct VerifiedBundle {
     pub checkpoint: Checkpoint,
     /// Samples whose proofs hold.
     pub samples: u64,
+    /// Reviews whose signatures hold.
+    pub reviews: u64,
 }
 
 /// What is wrong with a bundle.
@@ -65,6 +71,9 @@ pub enum Unsound {
     /// The checkpoint in it is not this log's.
     #[error("the checkpoint in the bundle does not open: {0}")]
     Checkpoint(BadCheckpoint),
+    /// A review whose signature does not hold, or that is not one.
+    #[error("{0} was not signed by the key of the certificate in it")]
+    Review(String),
     /// A sampled entry is not in the log, not of its requirement or of the period, stands twice, or has another score.
     #[error(
         "entry {index} of {file} is not in the tree of the checkpoint, not of that requirement or of the period, \
@@ -98,7 +107,15 @@ pub fn verify(folder: &Path, key: &LogKey) -> Result<VerifiedBundle, Unsound> {
     for file in manifest.files.keys().filter(|path| path.starts_with(SAMPLES)) {
         samples += sample(folder, file, manifest.period, &checkpoint)?;
     }
-    Ok(VerifiedBundle { manifest, sha256: Sha256::digest(&note).into(), checkpoint, samples })
+    let mut reviews = 0;
+    for file in manifest.files.keys().filter(|path| path.starts_with(REVIEWS)) {
+        let review: Option<ReviewFile> = serde_json::from_str(&text(folder, file)?).ok();
+        if !review.is_some_and(|review| review.holds()) {
+            return Err(Unsound::Review(file.clone()));
+        }
+        reviews += 1;
+    }
+    Ok(VerifiedBundle { manifest, sha256: Sha256::digest(&note).into(), checkpoint, samples, reviews })
 }
 
 fn sample(folder: &Path, file: &str, period: Period, checkpoint: &Checkpoint) -> Result<u64, Unsound> {
@@ -221,5 +238,44 @@ mod tests {
             assert!(matches!(told, Err(Unsound::Sample { index, .. }) if index == wrong), "{leaf}: {told:?}");
         }
         assert!(matches!(verified([&first, &second], &[0], "samples/other.json"), Err(Unsound::File(_))));
+    }
+
+    /// The manifest names the file and its signature is good: the review in it still has to hold by itself.
+    #[test]
+    fn a_review_nobody_signed_does_not_hold_however_the_bundle_is_signed() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap();
+        let record = r#"{"access":{"access_sha256":"a","bundle_sha256":"b","bundle_version":1,"grants":1},"decision":"approved","environment":"test","kind":"access","log":"vault.example.com/test","number":1,"person":"one","remarks":"","reviewer":"spiffe://strongroom.test/reviewer","v":1}"#;
+        let private = rustls_pki_types::PrivatePkcs8KeyDer::from(key.serialize_der());
+        let signature = crate::review::sign(record, private.into()).unwrap();
+        let file = |record: &str| ReviewFile {
+            index: 1,
+            record: record.to_owned(),
+            signature: STANDARD.encode(&signature),
+            certificate: STANDARD.encode(certificate.der()),
+        };
+        assert!(file(record).holds());
+        assert!(!file(&record.replace("approved", "follow-up")).holds());
+        assert!(!file(&record.replace("\"grants\":1", "\"grants\":2")).holds());
+        let held = |review: &ReviewFile| {
+            let origin = Origin::parse("vault.example.com/test").unwrap();
+            let signer = LogSigner::derive(&DataKey::take(&mut [9; 32]), origin.as_str());
+            let mut bundle = Bundle::default();
+            let empty = Checkpoint { origin: origin.clone(), size: 0, root: Hash::EMPTY };
+            bundle.add(CHECKPOINT, empty.sign(&signer));
+            bundle.add("reviews/access-1.json", serde_json::to_vec(review).unwrap());
+            let period = Period { from: time("2026-07-01T00:00:00Z"), until: time("2026-10-01T00:00:00Z") };
+            bundle.seal(&origin, period, &signer);
+            let folder = tempfile::tempdir().unwrap();
+            for (path, bytes) in bundle.files() {
+                let at = folder.path().join(path);
+                fs::create_dir_all(at.parent().unwrap()).unwrap();
+                fs::write(at, bytes).unwrap();
+            }
+            verify(folder.path(), &LogKey::of(&signer, &origin))
+        };
+        assert_eq!(held(&file(record)).unwrap().reviews, 1);
+        let wrong = held(&file(&record.replace("\"grants\":1", "\"grants\":2")));
+        assert!(matches!(wrong, Err(Unsound::Review(file)) if file == "reviews/access-1.json"));
     }
 }

@@ -1,6 +1,8 @@
 //! Making evidence: who may, one at a time, and the word of it on the log before it leaves.
 //!
-//! Promises: a bundle leaves only after an entry with its manifest's hash is durable; each making is an entry, also one that failed.
+//! Promises: a bundle leaves only after an entry with its manifest's hash is durable; each making is an entry, also one that failed, and one
+//! whose caller went away: the making is a task of its own, and keeps its place until its entry is written.
+//! Does not promise: an entry of a making that the end of the process cut off.
 //! Upholds: C-62.
 
 use std::sync::Arc;
@@ -8,8 +10,11 @@ use std::sync::Arc;
 use super::{Asking, OperationError, Vault};
 use crate::audit::{Event, Object};
 use crate::authz::{Permit, ReadEvidence};
-use crate::evidence::{CollectError, Kept, Sources, Wanted, assemble, collect};
+use crate::evidence::{Assembled, CollectError, Kept, PolicyProofs, Sources, Wanted, assemble, collect};
+use crate::store::{BundleRow, Change, Committed, Filed};
 
+/// What a making that came to nothing is about.
+pub const OBJECT: Object = Object::Operation("GET /v1/evidence");
 /// Tenants read at once.
 const TENANTS_AT_ONCE: u32 = 100;
 
@@ -22,36 +27,69 @@ pub struct MadeEvidence {
 }
 
 impl Vault {
-    /// Makes a bundle.
+    /// Makes a bundle. What goes wrong is on the log when this returns.
     pub async fn make_evidence(
+        self: &Arc<Self>,
+        asking: &Asking,
+        permit: Permit<ReadEvidence>,
+        wanted: Wanted,
+        proofs: Option<PolicyProofs>,
+    ) -> Result<MadeEvidence, OperationError> {
+        let (vault, asking) = (Arc::clone(self), asking.clone());
+        let making = tokio::spawn(async move {
+            match vault.make(&asking, permit, wanted, proofs).await {
+                Ok(made) => Ok(made),
+                Err(error) => {
+                    let (event, object) = (error.event(Event::EvidenceMake), OBJECT);
+                    Err(vault.refuse(&asking, event, object, error).await)
+                }
+            }
+        });
+        making.await.unwrap_or(Err(OperationError::Defect("the making of a bundle ended with a defect")))
+    }
+
+    async fn make(
         &self,
         asking: &Asking,
         permit: Permit<ReadEvidence>,
         wanted: Wanted,
+        proofs: Option<PolicyProofs>,
     ) -> Result<MadeEvidence, OperationError> {
         let _one = self.evidence.begin().ok_or(OperationError::RateLimited)?;
+        let authorizer = self.authorizer.load_full();
+        let in_force = hex::encode(authorizer.bundle_sha256());
+        if proofs.as_ref().is_some_and(|proofs| proofs.bundle.sha256 != in_force) {
+            return Err(OperationError::Conflict); // another came into force since they were read
+        }
         let sources = Sources {
             store: &self.store,
-            authorizer: self.authorizer.load_full(),
+            authorizer,
             ground: &self.evidence,
             retention: self.kept_by_each(asking).await?,
             made_at: asking.at,
             made_by: asking.caller.workload.as_str(),
+            proofs,
         };
         let collected = collect(sources, wanted).await.map_err(refusal)?;
         let entries = collected.facts.log.entries;
+        let access = collected.facts.access.matrix.clone();
         let ground = Arc::clone(&self.evidence);
         let assembled =
             tokio::task::spawn_blocking(move || assemble(&collected, wanted.period, &ground)).await;
-        let Ok(Ok(assembled)) = assembled else {
+        let Ok(Ok(Assembled { zip, manifest_sha256, manifest })) = assembled else {
             return Err(OperationError::Defect("a bundle could not be put together"));
         };
-        let object = Object::Evidence(assembled.manifest_sha256);
-        let entry = Self::allowed(asking, Event::EvidenceMake, permit.decision(), object);
-        self.record(entry.counting(entries)).await?;
+        let object = Object::Evidence(manifest_sha256);
+        let entry = Self::allowed(asking, Event::EvidenceMake, permit.decision(), object).counting(entries);
+        // What the next bundle is compared with; the entry names it by its manifest.
+        let row = BundleRow { sha256: manifest_sha256, made_at: asking.at, manifest, access };
+        let filed = Box::new(Filed::Bundle(row));
+        if self.committer.commit(Change::File { filed, entry }).await? != Committed::Done {
+            return Err(OperationError::Defect("two bundles had one manifest"));
+        }
         metrics::counter!("strongroom_evidence_made_total").increment(1);
         tracing::info!(entries, by = %asking.caller.workload, "evidence was made");
-        Ok(MadeEvidence { zip: assembled.zip, manifest_sha256: assembled.manifest_sha256 })
+        Ok(MadeEvidence { zip, manifest_sha256 })
     }
 
     async fn kept_by_each(&self, asking: &Asking) -> Result<Vec<Kept>, OperationError> {

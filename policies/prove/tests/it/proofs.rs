@@ -6,6 +6,7 @@ use std::path::Path;
 use strongroom_domain::Environment;
 use strongroom_policy::{Invariants, Prover, first_refuted};
 use strongroom_vault::authz::{Authorizer, PolicySource};
+use strongroom_vault::evidence::{BadProofs, PolicyProofs};
 
 use crate::{Changed, prove, run, shipped};
 
@@ -137,4 +138,43 @@ async fn a_proof_can_be_filed() {
     assert_eq!(proof["invariants_sha256"].as_str().unwrap().len(), 64);
     assert!(proof["solver"].as_str().unwrap().contains("cvc5"));
     assert!(proof["findings"].as_array().unwrap().iter().all(|finding| finding["outcome"] == "holds"));
+}
+
+/// What `--out` writes is what the vault takes into evidence: solver, policies, schema, invariants and what came of each.
+#[tokio::test]
+async fn what_is_filed_is_what_was_proved_and_a_vault_takes_it_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("proofs.json");
+    let (bundle, to) = (shipped().display().to_string(), file.display().to_string());
+    let (code, out) = run(&["prove", &bundle, "--environment", "test", "--out", &to]).await;
+    assert_eq!(code.unwrap(), 0, "{out}");
+    let in_force = Authorizer::for_review(&PolicySource::Folder(shipped()), Environment::Test).unwrap();
+    let bytes = fs::read(&file).unwrap();
+    let proofs = PolicyProofs::read(&bytes, in_force.bundle()).unwrap();
+    assert!(proofs.solver.contains("cvc5") && proofs.tool.starts_with("strongroom-policy "), "{proofs:?}");
+    assert_eq!((proofs.refuted(), proofs.hold()), (0, out.matches("holds    ").count() as u64));
+    assert!(
+        proofs
+            .findings
+            .iter()
+            .any(|finding| finding.id == "reviews-are-people-s" && finding.kinds_permitted == 2)
+    );
+    assert!(proofs.inputs.contains_key("schema.cedarschema") && proofs.invariants.text.contains("@says"));
+    // Another bundle's it is not.
+    let changed = Changed::new();
+    changed.replace("bundle.toml", "version = ", "version = 1");
+    let another =
+        Authorizer::for_review(&PolicySource::Folder(changed.path().into()), Environment::Test).unwrap();
+    assert_eq!(PolicyProofs::read(&bytes, another.bundle()), Err(BadProofs::AnotherBundle));
+    // What is refuted is filed too.
+    changed.without("only-people-review");
+    let (bundle, to) = (changed.path().display().to_string(), file.display().to_string());
+    let (code, _) = run(&["prove", &bundle, "--environment", "test", "--out", &to]).await;
+    assert_eq!(code.unwrap(), 1);
+    let widened =
+        Authorizer::for_review(&PolicySource::Folder(changed.path().into()), Environment::Test).unwrap();
+    let proofs = PolicyProofs::read(&fs::read(&file).unwrap(), widened.bundle()).unwrap();
+    let refuted: Vec<_> = proofs.findings.iter().filter(|finding| finding.outcome == "refuted").collect();
+    assert_eq!((refuted.len(), refuted[0].id.as_str()), (1, "reviews-are-people-s"));
+    assert!(refuted[0].example.is_some(), "with the request that shows it");
 }

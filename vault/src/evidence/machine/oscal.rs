@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::requirements::{SUPPORTED, Supported};
 use super::{derived_id, of_bundle};
 use crate::evidence::facts::Facts;
+use crate::review::ReviewKind;
 
 const OSCAL: &str = "1.2.1";
 
@@ -94,6 +95,11 @@ fn counted(facts: &Facts, supported: &Supported) -> String {
     match supported.number {
         "3.2.1" => format!("{} cards kept past their time", facts.past_due()),
         "3.6.1.1" | "3.7.4" => format!("{} data keys", facts.keys.len()),
+        "3.7.5" => format!("{} keys that came into use", facts.log.rotations.rows.len()),
+        "7.2.4" | "10.4.1" => {
+            let reviews = facts.reviews.iter().filter(|one| one.kind == kind_of(supported.number));
+            reviews.map(|one| format!("{} reviews, overdue: {}", one.filed.len(), one.overdue)).collect()
+        }
         "7.2.1" | "7.2.5" => format!("{} grants", facts.access.grants.len()),
         "10.2.1" => format!("{} entries", events(|requirement| requirement.starts_with("10.2.1"))),
         "10.2.1.4" => format!("{} refusals and failures", facts.log.refusals.sum(|_| true)),
@@ -101,4 +107,8 @@ fn counted(facts: &Facts, supported: &Supported) -> String {
         "10.3.4" => format!("{} entries under one signed root", facts.about.checkpoint_size),
         _ => "see the file".to_owned(),
     }
+}
+
+fn kind_of(number: &str) -> ReviewKind {
+    if number == "10.4.1" { ReviewKind::Log } else { ReviewKind::Access }
 }

@@ -21,7 +21,7 @@ const fn supports(number: &'static str, how: &'static str, file: &'static str) -
     Supported { number, how, file }
 }
 
-pub(super) const SUPPORTED: [Supported; 20] = [
+pub(super) const SUPPORTED: [Supported; 25] = [
     supports("1.2.4", "Data flows are drawn from the configuration in force.", "csv/flows.csv"),
     supports("1.3.2", "Card data leaves to the hosts of registered routes only.", "csv/forwards.csv"),
     supports(
@@ -32,6 +32,7 @@ pub(super) const SUPPORTED: [Supported; 20] = [
     supports("3.3.1", "Verification codes stay in memory, for one payment attempt.", "evidence.json"),
     supports("3.6.1.1", "Keys are inventoried with purpose, state and period.", "csv/keys.csv"),
     supports("3.7.4", "A data key stops to seal at the end of its period.", "csv/keys.csv"),
+    supports("3.7.5", "Keys that took over from others are told by the log.", "csv/rotations.csv"),
     supports(
         "4.2.1",
         "Callers speak TLS 1.3 with client certificates; what was negotiated is counted.",
@@ -45,7 +46,17 @@ pub(super) const SUPPORTED: [Supported; 20] = [
         "Every grant is listed as policy answers it; what is not listed is denied.",
         "csv/access.csv",
     ),
+    supports(
+        "7.2.4",
+        "People sign that they reviewed access; what changed since the bundle before is listed.",
+        "csv/reviews.csv",
+    ),
     supports("7.2.5", "The last use of each grant is known; unused ones are named.", "csv/access.csv"),
+    supports(
+        "7.2.5.1",
+        "Grants of services are in the matrix that is reviewed; changes are listed.",
+        "csv/access-changes.csv",
+    ),
     supports(
         "8.2.1",
         "Each identity is one certificate subject; who showed which is counted.",
@@ -59,7 +70,17 @@ pub(super) const SUPPORTED: [Supported; 20] = [
         "csv/instances.csv",
     ),
     supports("10.3.4", "Entries are in a signed tree; samples carry their proofs.", "log/checkpoint"),
+    supports(
+        "10.4.1",
+        "People sign that they reviewed the log, each time since the last.",
+        "csv/reviews.csv",
+    ),
     supports("11.5.2", "Program, configuration and policy files are measured.", "csv/policy-files.csv"),
     supports("12.3.3", "Algorithms, protocols, keys and certificates are listed.", "machine/cbom.cdx.json"),
     supports("12.8.1", "PSPs that card data can go to are listed.", "csv/psps.csv"),
+    supports(
+        "12.8.4",
+        "Attestations in a register are held against the routes in force.",
+        "csv/psp-register.csv",
+    ),
 ];

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
-use super::{count, must_be_zero, not_recorded, show, svg};
+use super::{count, filed, must_be_zero, not_recorded, show, svg};
 use crate::evidence::facts::{Facts, Standing};
 use crate::evidence::sample::Sample;
 use crate::evidence::table::{self, Table};
+use crate::review::ReviewKind;
 
 /// One family.
 pub(super) struct Family {
@@ -47,6 +48,7 @@ pub(super) fn index(facts: &Facts, samples: &[Sample]) -> Markup {
         (must_be_zero(log.boots.missing(), "entries missing from the numbers of instances"))
         (must_be_zero(log.unreadable, "entries that cannot be read"))
         (count(facts.grants_that_are(Standing::Unused).count() as u64, "grants unused for 90 days or longer"))
+        (must_be_zero(facts.reviews_missing(), "reviews that are overdue or have no record that holds"))
         (how_to_check(facts, sampled))
         h2 { "Pages" }
         ul { @for family in ALL { li { a href=(family.path()) { "Requirement " (family.number) ": " (family.title) } } } }
@@ -144,6 +146,7 @@ fn keys(facts: &Facts) -> Markup {
         (count(made("dek.destroy"), "data keys destroyed in the period"))
         (svg::cryptoperiods(facts))
         (show(&table::keys(facts)))
+        (filed::rotations(facts))
     }
 }
 
@@ -199,6 +202,9 @@ fn access(facts: &Facts) -> Markup {
         (count(facts.grants_that_are(Standing::LogTooYoung).count() as u64, "not used, while the log is younger than 90 days"))
         (count(facts.grants_that_are(Standing::NotRecorded).count() as u64, "whose use no entry tells"))
         (count(facts.suspended_grants(), "of workloads that are suspended now"))
+        (filed::difference(facts))
+        (filed::proofs(facts))
+        (filed::reviews(facts, ReviewKind::Access))
         h2 { "Unused for 90 days or longer" }
         (show(&unused))
         h2 { "All grants" }
@@ -247,6 +253,7 @@ fn log(facts: &Facts, samples: &[Sample]) -> Markup {
         (show(&table::refusals(facts)))
         h2 { "10.2.1.6 Starts and ends" }
         (show(&table::boots(facts)))
+        (filed::reviews(facts, ReviewKind::Log))
         h2 { "Samples" }
         p { "Supports 10.3.2 and 10.3.4: each entry with the proof that it is in the signed log. Chosen by the checkpoint." }
         ul {
@@ -270,6 +277,7 @@ fn scope(facts: &Facts) -> Markup {
         p { "The flows on the page of " a href="requirement-1.html" { "requirement 1" } " are those of the configuration in force." }
         h2 { "12.8.1 PSPs that card data can go to" }
         (show(&table::psps(facts)))
+        (filed::register(facts))
         (not_recorded(facts, "12"))
     }
 }

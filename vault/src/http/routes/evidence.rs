@@ -1,19 +1,21 @@
-//! `GET /v1/evidence`: the evidence bundle of a period, as a zip.
+//! `GET /v1/evidence`, `POST /v1/evidence`: the evidence bundle of a period, as a zip; with proofs of the policies where they are given.
 
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
-use http::{HeaderName, HeaderValue, header};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use strongroom_domain::{Problem, ProblemKind, Timestamp};
 
-use crate::audit::{Event, Object};
-use crate::authz::ReadEvidence;
-use crate::evidence::{Period, SAMPLE_MAX, Wanted};
+use crate::audit::Event;
+use crate::authz::{Permit, ReadEvidence};
+use crate::evidence::{BadProofs, Period, PolicyProofs, SAMPLE_MAX, Wanted};
 use crate::http::problem::{Denial, Refused};
-use crate::http::query;
-use crate::operation::evidence::MadeEvidence;
+use crate::http::{body, query};
+use crate::operation::evidence::{MadeEvidence, OBJECT};
 use crate::operation::{Asking, OperationError, Vault};
 
 /// Names the manifest: the log has it too.
@@ -46,25 +48,99 @@ pub async fn make(
     asking: Asking,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refused> {
-    match try_make(&vault, &asking, query.as_deref()).await {
-        Ok(made) => Ok(answer(made)),
+    let asked = admitted(&vault, &asking, query.as_deref());
+    made(&vault, &asking, asked.map(|(permit, wanted)| (permit, wanted, None))).await
+}
+
+/// Make evidence, with proofs of the policies in it.
+///
+/// The body is what `strongroom-policy prove --out` wrote of the very policy bundle that is in force; `conflict` if it is of another.
+#[utoipa::path(
+    post,
+    path = "/v1/evidence",
+    tag = "evidence",
+    operation_id = "makeEvidenceWithProofs",
+    params(
+        ("from" = String, Query, description = "the first moment of the period", format = DateTime),
+        ("to" = String, Query, description = "the first moment after it, which has passed", format = DateTime),
+        ("sample" = Option<u32>, Query, description = "entries of each requirement to show with their proofs, 25 unless said", minimum = 0, maximum = 500),
+    ),
+    request_body(content = Object, description = "the file of proofs, at most 512 KiB", content_type = "application/json"),
+    responses(
+        (status = 200, description = "a zip", body = Vec<u8>, content_type = "application/zip",
+            headers(("strongroom-evidence-manifest" = String, description = "SHA-256 of its manifest, in hex; the log names it too"))),
+        (status = "default", description = "a problem", body = crate::http::problem::ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn make_with_proofs(
+    State(vault): State<Arc<Vault>>,
+    asking: Asking,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Refused> {
+    let asked = admitted(&vault, &asking, query.as_deref()).and_then(|(permit, wanted)| {
+        let proofs = proofs(&vault, &headers, body).map_err(OperationError::Request)?;
+        Ok((permit, wanted, Some(proofs)))
+    });
+    made(&vault, &asking, asked).await
+}
+
+type Asked = (Permit<ReadEvidence>, Wanted, Option<PolicyProofs>);
+
+async fn made(
+    vault: &Arc<Vault>,
+    asking: &Asking,
+    asked: Result<Asked, OperationError>,
+) -> Result<Response, Refused> {
+    let (permit, wanted, proofs) = match asked {
+        Ok(asked) => asked,
         Err(error) => {
-            let object = Object::Operation("GET /v1/evidence");
-            Err(Refused::new(&vault, &asking, Event::EvidenceMake, object, Denial::Forbidden, error).await)
+            let event = Event::EvidenceMake;
+            return Err(Refused::new(vault, asking, event, OBJECT, Denial::Forbidden, error).await);
         }
+    };
+    match vault.make_evidence(asking, permit, wanted, proofs).await {
+        Ok(made) => Ok(answer(made)),
+        Err(error) => Err(Refused::telling(&error, Denial::Forbidden, Some(asking.request.id))),
     }
 }
 
-async fn try_make(
+fn admitted(
     vault: &Vault,
     asking: &Asking,
     query: Option<&str>,
-) -> Result<MadeEvidence, OperationError> {
+) -> Result<(Permit<ReadEvidence>, Wanted), OperationError> {
     let authorizer = vault.authorizer.load_full();
     authorizer.admit::<ReadEvidence>(&asking.caller.workload)?;
     let permit = authorizer.decide::<ReadEvidence>(&asking.caller.workload, (), &())?;
-    let wanted = wanted(query, asking.at).map_err(OperationError::Request)?;
-    vault.make_evidence(asking, permit, wanted).await
+    Ok((permit, wanted(query, asking.at).map_err(OperationError::Request)?))
+}
+
+fn proofs(
+    vault: &Vault,
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<PolicyProofs, Problem> {
+    let bytes = body::bytes(body)?;
+    body::parse::<serde::de::IgnoredAny>(headers, &bytes, &[])?;
+    PolicyProofs::read(&bytes, vault.authorizer.load().bundle()).map_err(|error| match error {
+        BadProofs::Malformed => {
+            Problem::because(ProblemKind::InvalidRequest, "not a file of strongroom-policy prove --out")
+        }
+        BadProofs::Inputs => Problem::because(
+            ProblemKind::InvalidRequest,
+            "the proofs are not of the policies, schema and statements they name",
+        )
+        .at("/inputs"),
+        BadProofs::AnotherBundle => {
+            Problem::because(ProblemKind::Conflict, "the proofs are not of the policy bundle in force")
+                .at("/bundle")
+        }
+        BadProofs::CardData => {
+            Problem::because(ProblemKind::PanInRequest, "the proofs hold a card number; nothing was made")
+        }
+    })
 }
 
 fn wanted(query: Option<&str>, now: Timestamp) -> Result<Wanted, Problem> {

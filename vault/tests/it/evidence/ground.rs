@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use strongroom_domain::{BootId, Clock, TenantId, Timestamp, WorkloadId};
 use strongroom_perimeter::chance::SystemRandom;
 use strongroom_perimeter::clock::SystemClock;
@@ -58,8 +58,26 @@ pub(super) async fn started_after(ago: Duration) -> Service {
     let config = VaultConfig::parse(Path::new("vault.toml"), &text).unwrap();
     app::migrate(&config).await.unwrap();
     began(&config, ago).await;
-    Service::start_on(folder, &store).await
+    let register = folder.path().join("psps.toml");
+    std::fs::write(&register, REGISTER).unwrap();
+    let settings = format!("[evidence]\npsp_register_file = {register:?}\n");
+    Service::start_granting_on(folder, &store, &json!([]), &settings).await
 }
+
+/// What attests to PSPs: one of a day that is long enough ago to be over.
+const REGISTER: &str = r#"
+[[psp]]
+routes = ["psp"]
+name = "A PSP of the tests"
+attestation = "PCI DSS 4.0.1 AOC, level 1"
+attested_on = "2026-01-31"
+valid_until = "2099-01-31"
+[[psp]]
+routes = ["stripe"]
+name = "Another"
+attestation = "PCI DSS 3.2.1 AOC"
+attested_on = "2020-01-31"
+"#;
 
 /// Asks for the bundle of a period.
 pub(super) async fn ask(

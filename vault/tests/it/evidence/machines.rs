@@ -7,6 +7,7 @@ use strongroom_domain::Clock;
 use strongroom_perimeter::clock::SystemClock;
 
 use super::ground::{DAY, bundle, json as read_json, python};
+use crate::reviews::review;
 use crate::service::{Service, VISA};
 
 async fn made() -> (Service, tempfile::TempDir) {
@@ -14,6 +15,9 @@ async fn made() -> (Service, tempfile::TempDir) {
     vault.onboard("acme").await;
     let token = vault.tokenize("acme", &json!({ "number": VISA, "cvc": "123" })).await;
     assert_eq!(vault.forward(&token, &["number", "cvc"]).await.status(), 201);
+    for kind in ["access", "log"] {
+        review(&vault, "reviewer", kind, "follow-up", "one grant is to be asked for").await;
+    }
     let folder = bundle(&vault, SystemClock.now().minus(DAY), SystemClock.now(), 2).await;
     (vault, folder)
 }

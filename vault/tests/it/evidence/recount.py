@@ -2,10 +2,12 @@
 """Count everything in an evidence bundle again: LOG-FOLDER BUNDLE-FOLDER VKEY-FILE DATABASE.
 
 Reads the exported log with the functions of vault/verify/verify_log.py, written apart from the vault, and compares: evidence.json,
-every CSV counted from the log, every number on every page, every sample with its proof. Ends with 1 and the first difference.
+every CSV counted from the log, every number on every page, every sample with its proof, every review with its signature and what it is of,
+and what access is compared with. Ends with 1 and the first difference.
 """
-import base64, collections, csv, datetime, html.parser, json, pathlib, re, sqlite3, sys  # noqa: E401
+import base64, collections, csv, datetime, hashlib, html.parser, json, pathlib, re, sqlite3, sys  # noqa: E401
 
+import reviews as signed
 import verify_log as log
 
 folder, bundle, vkey, database = map(pathlib.Path, sys.argv[1:5])
@@ -89,7 +91,7 @@ codes = collections.Counter(e["out"] for _, e in now if e["evt"] == "pan.forward
 same("codes", {"released": codes["success"], "denied": codes["denied"], "failed": codes["failure"]}, facts["log"]["codes"])
 changes = {"policy.activate", "config.reload", "tenant.create", "tenant.change", "dek.create", "dek.destroy", "db.migrate", "audit.start",
            "audit.stop", "export.request", "export.approve", "export.run", "workload.suspend",
-           "workload.resume", "evidence.make"}
+           "workload.resume", "evidence.make", "review.access", "review.log"}
 same("changes", [at for at, e in now if e["evt"] in changes], [row["index"] for row in facts["log"]["changes"]])
 same("csv/changes.csv", [str(at) for at, e in now if e["evt"] in changes], [row[0] for row in file("changes", "entry")])
 
@@ -111,6 +113,7 @@ uses = {"Tokenize": ["pan.tokenize"], "Import": ["pan.tokenize"], "ReadCard": ["
         "ReadForward": ["forward.read"], "ExportCards": ["pan.export", "export.request", "export.approve", "export.run", "export.read"],
         "EraseCard": ["record.shred"], "UpdateCard": ["record.update"], "RestoreCard": ["record.restore"],
         "ManageEvents": ["events.read", "events.replay"], "ManageTenant": ["tenant.create", "tenant.change", "tenant.read"],
+        "ReviewAccess": ["review.access", "review.read"], "ReviewLog": ["review.log", "audit.read"],
         "ReadEvidence": ["retention.read", "evidence.make", "suspension.read"],
         "SuspendWorkload": ["workload.suspend"], "ResumeWorkload": ["workload.resume"], "ReadAudit": READING, "ReadReceipt": READING, "ReadTenantAudit": READING}
 # Who is suspended, by the whole log.
@@ -125,6 +128,8 @@ long_ago = until - datetime.timedelta(days=90)
 for grant in facts["access"]["grants"]:
     def used(e):
         if e["out"] != "success" or e["evt"] not in uses.get(grant["action"], []):
+            return False
+        if e["evt"] == "audit.read" and (e.get("rsn") == "digest") != (grant["action"] == "ReviewLog"):
             return False
         who = e.get("asserted_by", e["actor"]["id"]) if grant["action"] in ("OpenForward", "RecordOutcome") else e["actor"]["id"]
         if who != grant["workload"] or (e["evt"] == "record.shred" and e.get("rsn") != "hidden"):
@@ -147,6 +152,81 @@ for grant in facts["access"]["grants"]:
 same("csv/access.csv: suspended", [grant["suspended_since"] or "-" for grant in facts["access"]["grants"]],
      [row[0] for row in file("access", "suspended since")])
 same("csv/access.csv", [str(grant["uses"]) for grant in facts["access"]["grants"]], [row[0] for row in file("access", "uses")])
+
+# Keys: each with the one of its tenant and purpose that it took over from.
+newest, rotations = {}, []
+for at, e in enumerate(entries):
+    if e["evt"] not in ("dek.create", "audit.start") or e["out"] != "success" or time(e["ts"]) >= until:
+        continue
+    start = e["evt"] == "audit.start"
+    name = ("-", "audit-signing") if start else (e["obj"].get("tenant", "-"), e["obj"]["purpose"])
+    is_now, was = (e["key"]["dek_id"], e["key"].get("kek_ref", "")), newest.get(name)
+    if was and was[0] == is_now[0]:
+        continue
+    newest[name] = is_now
+    what = "first" if not was else "log-key" if start else "data-key" if was[1] == is_now[1] else "kms-key"
+    if time(e["ts"]) >= since:
+        rotations.append((at, *name, is_now[0], is_now[1], was[0] if was else "", what))
+members = ["index", "scope", "purpose", "key", "kms_key", "follows", "what"]
+same("rotations", rotations, [tuple(row[member] for member in members) for row in facts["log"]["rotations"]["rows"]])
+same("csv/rotations.csv", [str(row[0]) for row in rotations], [row[0] for row in file("rotations", "entry")])
+rotated = collections.Counter(row[-1] for row in rotations)
+
+# Reviews: those of the log, each with a record that its entry names; and whether they came in time.
+store = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+overdue, wrong, came_late, reviewed = {}, {}, {}, {}
+for told in facts["reviews"]:
+    kind, before, last = told["kind"], min(time(e["ts"]) for e in entries), None
+    same(f"days of {kind}", {"access": 180, "log": 1}[kind], told["days"])
+    came_late[kind], wrong[kind], numbers = 0, 0, []
+    for at, e in enumerate(entries):
+        if e["evt"] != f"review.{kind}" or e["out"] != "success" or e["rsn"] == "unchanged" or time(e["ts"]) >= until:
+            continue
+        if time(e["ts"]) >= since:
+            came_late[kind] += time(e["ts"]) >= signed.due(before, told["days"])
+            record = json.loads(signed.verified(bundle / f"reviews/{kind}-{e['n']}.json", at, e))
+            same(f"what review {e['n']} of {kind} is of", signed.subject(record, entries, leaves, log), True)
+            numbers.append((at, e["n"], record["person"], record["remarks"], e["rsn"]))
+        before = last = time(e["ts"])
+    members = ["index", "number", "person", "remarks", "decision"]
+    same(f"reviews of {kind}", numbers, [tuple(row[member] for member in members) for row in told["filed"]])
+    same(f"records of {kind}", [], [row for row in told["filed"] if row["wrong"]])
+    overdue[kind] = signed.due(before, told["days"]) <= until
+    same(f"in time {kind}", (came_late[kind], overdue[kind], last), (told["late"], told["overdue"], last and time(told["last"])))
+    reviewed[kind] = len(numbers)
+same("csv/reviews.csv", sum(reviewed.values()), len(file("reviews", "entry")))
+
+# What access is compared with: the first bundle made in the period, or else the newest before it.
+matrix = (bundle / "access.json").read_bytes()
+same("access.json", hashlib.sha256(b"strongroom/access/v1\0" + matrix).hexdigest(), facts["access"]["access_sha256"])
+canonical = signed.canonical
+granted = [{name: value for name, value in row.items() if name not in ("last_use", "uses", "standing")} for row in facts["access"]["grants"]]
+same("grants", [canonical(row) for row in json.loads(matrix)["rows"]], [canonical(row) for row in granted])
+made = [(at, e) for at, e in enumerate(entries) if e["evt"] == "evidence.make" and e["out"] == "success"]
+first = [row for row in made if since <= time(row[1]["ts"]) < until][:1] or [row for row in made if time(row[1]["ts"]) < since][-1:]
+difference = facts["access"]["difference"]
+added = removed = alike = 0
+if first:
+    (at, e), = first
+    same("compared with", (at, e["obj"]["ref"]), (difference["since"]["index"], difference["since"]["manifest_sha256"]))
+    (manifest, access), = store.execute("SELECT manifest, access FROM evidence_bundles WHERE sha256 = ?", (bytes.fromhex(e["obj"]["ref"]),))
+    same("manifest before", hashlib.sha256(manifest.encode()).hexdigest(), e["obj"]["ref"])
+    same("matrix before", True, f"{hashlib.sha256(access.encode()).hexdigest()}  access.json\n" in manifest)
+    were, are = ({canonical(row) for row in json.loads(text)["rows"]} for text in (access, matrix))
+    added, removed, alike = len(are - were), len(were - are), len(are & were)
+    same("added", sorted(are - were), sorted(map(canonical, difference["added"])))
+    same("removed", sorted(were - are), sorted(map(canonical, difference["removed"])))
+    same("csv/access-changes.csv", added + removed, len(file("access-changes", "change")))
+else:
+    same("compared with nothing", "first-bundle", difference["state"])
+
+# The register of PSPs, by its days.
+register = facts["psp_register"]["rows"] if facts["psp_register"] else []
+same("csv/psp-register.csv", [row["route"] for row in register], [route for route, in file("psp-register", "route")])
+same("routes of the register", [psp["route"] for psp in facts["psps"]], [row["route"] for row in register] or [psp["route"] for psp in facts["psps"]])
+for row in register:
+    ends = row["valid_until"] and time(row["valid_until"] + "T00:00:00Z") + datetime.timedelta(days=1)
+    same(f"attestation of {row['route']}", "none" if not ends else "stands" if ends >= until else "over", row["standing"])
 
 # Samples: the least scores of each requirement, and the proof of each.
 def within(leaf, index, proof):  # RFC 9162 2.1.3.2
@@ -181,7 +261,6 @@ for name, scores in strata.items():
     sampled[name] = (len(picked), len(scores))
 
 # What the store says, asked of it directly.
-store = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
 keys = store.execute("SELECT count(*) FROM data_keys").fetchone()[0]
 states = dict(store.execute("SELECT state, count(*) FROM data_keys GROUP BY state"))
 same("keys", keys, len(facts["keys"]))
@@ -242,6 +321,15 @@ expected = {
     "data keys made in the period": outcome("dek.create", "success"), "data keys destroyed in the period": outcome("dek.destroy", "success"),
     "handshakes refused": outcome("tls.reject"), "identities seen in the period": len({who for who, _ in certificates if who != "-"}),
     **{state: n for state, n in states.items()},
+    **{f"reviews of {kind} in the period": n for kind, n in reviewed.items()},
+    **{f"reviews of {kind} that came late": n for kind, n in came_late.items()},
+    **{f"reviews of {kind} without a record that holds": n for kind, n in wrong.items()},
+    "reviews that are overdue or have no record that holds": sum(overdue.values()) + sum(wrong.values()),
+    "grants that are new or not as they were": added, "grants that are gone or not as they were": removed, "grants that are as they were": alike,
+    "data keys that took over from another": rotated["data-key"], "keys of the log that took over from another": rotated["log-key"],
+    "data keys that took over and are wrapped by another KMS key": rotated["kms-key"],
+    "first keys of a tenant and purpose": rotated["first"],
+    "PSPs without an attestation that is in date": sum(row["standing"] != "stands" for row in register),
 }
 by_requirement = collections.Counter()
 for (name, _, _), n in events.items():
