@@ -228,7 +228,7 @@ pub(super) fn requirement(event: &str) -> &'static str {
 
 /// What changes what is in force, and is told one by one: never what happens with every payment.
 fn is_change(event: &str) -> bool {
-    const CHANGES: [Event; 15] = [
+    const CHANGES: [Event; 17] = [
         Event::PolicyActivate,
         Event::ConfigReload,
         Event::TenantCreate,
