@@ -1,5 +1,5 @@
 """The parts of deploy/check.py."""
 
-from . import containers, kubernetes, systemd
+from . import containers, kubernetes, systemd, terraform
 
-PARTS = [systemd, containers, kubernetes]
+PARTS = [systemd, containers, kubernetes, terraform]

@@ -9,7 +9,7 @@ from pathlib import Path
 from . import common
 
 # What the check reads beside deploy/ itself.
-READ = ["Cargo.toml", "vault/src/cli.rs", "vault/perimeter/src/drain.rs", "vault/perimeter/src/ops.rs", "proxy/src/app.rs"]
+READ = ["vault/sealing/src/key.rs", "vault/sealing/src/kms/aws.rs", "vault/docs/audit-log.md", "Cargo.toml", "vault/src/cli.rs", "vault/perimeter/src/drain.rs", "vault/perimeter/src/ops.rs", "proxy/src/app.rs"]
 
 # Part, file, what stands there, what is put in its place.
 MISTAKES = [
@@ -32,6 +32,17 @@ MISTAKES = [
     ("kubernetes", "deploy/kubernetes/overlays/live/config/strongroom-vault-2.toml", "days = 400", "days = 40"),
     ("kubernetes", "deploy/kubernetes/overlays/live/config/proxy.toml", "host_suffix", "host_sufix"),
     ("kubernetes", "deploy/kubernetes/overlays/test/config/proxy.toml", '"test"', '"live"'),
+    ("terraform", "deploy/terraform/aws/keys.tf", '"kms:Decrypt"]\n        Resource  = "*"\n        Condition = local.in_context', '"kms:Decrypt"]\n        Resource  = "*"'),
+    ("terraform", "deploy/terraform/aws/keys.tf", '"kms:GenerateDataKey", ', '"kms:GenerateDataKey", "kms:Encrypt", '),
+    ("terraform", "deploy/terraform/aws/keys.tf", '"tenant"]', "]"),
+    ("terraform", "deploy/terraform/aws/keys.tf", '"kms:CreateAlias", ', '"kms:CreateGrant", '),
+    ("terraform", "deploy/terraform/aws/roles.tf", '"s3:PutObject", ', '"s3:PutObject", "s3:DeleteObject", '),
+    ("terraform", "deploy/terraform/aws/roles.tf", '["vault", "vault-secrets"', '["vault", "proxy", "vault-secrets"'),
+    ("terraform", "deploy/terraform/aws/variables.tf", "days = 400", "days = 40"),
+    ("terraform", "deploy/terraform/aws/variables.tf", "10.41.0.0/16", "10.42.0.0/16"),
+    ("terraform", "deploy/terraform/aws/network.tf", "port = 7400", "port = 7401"),
+    ("terraform", "vault/sealing/src/key.rs", '("purpose", ', '("use", '),
+    ("terraform", "vault/sealing/src/kms/aws.rs", ".generate_data_key()", ".re_encrypt()"),
 ]
 
 # The same for what kustomize made.

@@ -1,5 +1,6 @@
 """The units: what they allow is what the programs need and what the shipped configuration names."""
 
+import functools
 import shutil
 import subprocess
 from pathlib import Path
@@ -101,15 +102,14 @@ def check_calls(report: common.Report, program: str, unit: dict[str, list[str]])
 
 
 def expand(names: list[str]) -> set[str]:
-    found: set[str] = set()
-    for name in names:
-        if not name.startswith("@"):
-            found.add(name)
-            continue
-        shown = subprocess.run(["systemd-analyze", "--no-pager", "syscall-filter", name], capture_output=True, text=True, check=True)
-        lines = [line.strip() for line in shown.stdout.splitlines()[1:]]
-        found |= expand([line for line in lines if line and not line.startswith("#")])
-    return found
+    return set().union(*(members(name) if name.startswith("@") else {name} for name in names))
+
+
+@functools.cache
+def members(group: str) -> frozenset[str]:
+    shown = subprocess.run(["systemd-analyze", "--no-pager", "syscall-filter", group], capture_output=True, text=True, check=True)
+    lines = [line.strip() for line in shown.stdout.splitlines()[1:]]
+    return frozenset(expand([line for line in lines if line and not line.startswith("#")]))
 
 
 def check_exposure(report: common.Report, path: Path) -> None:
