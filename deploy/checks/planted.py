@@ -66,7 +66,7 @@ def run(rendered: Path | None) -> int:
     missed, mistakes = 0, list(MISTAKES)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "tree"
-        leave = shutil.ignore_patterns("sandbox", "__pycache__", ".terraform")
+        leave = shutil.ignore_patterns("sandbox", "__pycache__", ".terraform", "target")
         for tree in ("deploy", "policies"):
             shutil.copytree(common.ROOT / tree, copy / tree, ignore=leave)
         for path in READ:
