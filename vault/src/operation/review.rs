@@ -11,7 +11,7 @@ use strongroom_domain::{Problem, ProblemKind, Timestamp};
 
 use super::{Asking, OperationError, Vault};
 use crate::audit::{Event, Object};
-use crate::authz::{AccessReview, Action, Permit, ReviewAccess, ReviewLog};
+use crate::authz::{AccessReview, Action, Authorizer, Permit, ReviewAccess, ReviewLog};
 use crate::review::{
     AccessSubject, DigestError, InvalidRecord, LogDigest, LogSubject, ReviewKind, ReviewRecord, Says,
     Standing, Unsigned, Until, access_sha256, digest, record_sha256, verify,
@@ -199,36 +199,42 @@ impl Vault {
             entries: None,
         };
         match kind {
-            ReviewKind::Access => {
-                // Asking policy for every grant takes its time: not on a thread that serves.
-                let asked = Arc::clone(&authorizer);
-                let matrix = tokio::task::spawn_blocking(move || asked.access()).await;
-                let matrix =
-                    matrix.map_err(|_| OperationError::Defect("the access matrix could not be made"))?;
-                let access = Some(subject(&matrix)?);
-                let record = ReviewRecord { access, ..record };
-                Ok(Drawn { record, matrix: Some(matrix), digest: None, next: None })
-            }
-            ReviewKind::Log => {
-                let _one = ground.begin().ok_or(OperationError::RateLimited)?;
-                let before = last.map(end_of).transpose()?;
-                let from = before.as_ref().map_or((0, None), |(size, root)| (*size, Some(root.as_str())));
-                let (digest, next) =
-                    digest(&*self.store, ground.key(), from, until).await.map_err(refusal)?;
-                let sha256 = digest.sha256().ok_or(OperationError::Defect("counts have a canonical form"))?;
-                let entries = LogSubject {
-                    from: digest.from,
-                    size: digest.size,
-                    root: digest.root.clone(),
-                    digest_sha256: hex::encode(sha256),
-                    refused: digest.refused(),
-                    findings: digest.findings(),
-                };
-                let record = ReviewRecord { entries: Some(entries), ..record };
-                Ok(Drawn { record, matrix: None, digest: Some(digest), next })
-            }
+            ReviewKind::Access => draw_access(record, authorizer).await,
+            ReviewKind::Log => self.draw_log(record, last, until).await,
         }
     }
+
+    async fn draw_log(
+        &self,
+        record: ReviewRecord,
+        last: Option<&ReviewRow>,
+        until: Until,
+    ) -> Result<Drawn, OperationError> {
+        let ground = &self.evidence;
+        let _one = ground.begin().ok_or(OperationError::RateLimited)?;
+        let before = last.map(end_of).transpose()?;
+        let from = before.as_ref().map_or((0, None), |(size, root)| (*size, Some(root.as_str())));
+        let (digest, next) = digest(&*self.store, ground.key(), from, until).await.map_err(refusal)?;
+        let sha256 = digest.sha256().ok_or(OperationError::Defect("counts have a canonical form"))?;
+        let entries = LogSubject {
+            from: digest.from,
+            size: digest.size,
+            root: digest.root.clone(),
+            digest_sha256: hex::encode(sha256),
+            refused: digest.refused(),
+            findings: digest.findings(),
+        };
+        let record = ReviewRecord { entries: Some(entries), ..record };
+        Ok(Drawn { record, matrix: None, digest: Some(digest), next })
+    }
+}
+
+async fn draw_access(record: ReviewRecord, authorizer: Arc<Authorizer>) -> Result<Drawn, OperationError> {
+    // Asking policy for every grant takes its time: not on a thread that serves.
+    let matrix = tokio::task::spawn_blocking(move || authorizer.access()).await;
+    let matrix = matrix.map_err(|_| OperationError::Defect("the access matrix could not be made"))?;
+    let record = ReviewRecord { access: Some(subject(&matrix)?), ..record };
+    Ok(Drawn { record, matrix: Some(matrix), digest: None, next: None })
 }
 
 /// When a log began whose instances started then.

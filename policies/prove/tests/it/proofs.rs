@@ -169,8 +169,9 @@ async fn what_is_filed_is_what_was_proved_and_a_vault_takes_it_in() {
     // What is refuted is filed too.
     changed.without("only-people-review");
     let (bundle, to) = (changed.path().display().to_string(), file.display().to_string());
-    let (code, _) = run(&["prove", &bundle, "--environment", "test", "--out", &to]).await;
-    assert_eq!(code.unwrap(), 1);
+    let invariants = shipped().join("prove/invariants.cedar").display().to_string();
+    let words = ["prove", &bundle, "--environment", "test", "--invariants", &invariants, "--out", &to];
+    assert_eq!(run(&words).await.0.unwrap(), 1);
     let widened =
         Authorizer::for_review(&PolicySource::Folder(changed.path().into()), Environment::Test).unwrap();
     let proofs = PolicyProofs::read(&fs::read(&file).unwrap(), widened.bundle()).unwrap();
