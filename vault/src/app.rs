@@ -146,10 +146,10 @@ impl App {
         let events = Events::open(config.events.clone())?;
         let kms = open::open_kms(&config, &random).await?;
         let store = open_store(&config.store).await?;
-        let (committer, log, sequencer, bucket) =
+        let log::Begun { committer, task: log, sequencer, bucket, signers } =
             log::begin(&config, &kms, &store, &clock, &random, events.outbox()).await?;
         let followers = follow::Followers::open(&config, &committer, &clock, sequencer.holder()).await?;
-        let evidence = log::evidence(&config, &kms, &store, &clock, &random).await?;
+        let evidence = log::evidence(&config, signers)?;
         let audited = AuditedKeys::new(Arc::clone(&store), committer.clone(), Arc::clone(&clock));
         let ring = config.keys.ring().map_err(StartError::Config)?;
         let keys = KeyRing::new(

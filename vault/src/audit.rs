@@ -5,7 +5,7 @@
 //! Does not promise: that nobody can remove the newest entries *and* the row that counts them within the second before they
 //! are in the signed tree and its checkpoint is exported.
 //! Trusts: the committer to number, and the store to keep; [`check`] and [`verify`] find what either did wrong.
-//! Upholds: C-03, C-04, C-07, C-44, C-55.
+//! Upholds: C-03, C-04, C-07, C-44, C-55, C-57.
 
 mod check;
 mod checkpoint;
@@ -13,6 +13,7 @@ mod entry;
 mod event;
 mod export;
 mod finding;
+mod hand_over;
 mod index;
 mod label;
 mod layout;
@@ -24,6 +25,7 @@ mod sequencer;
 mod serve;
 mod show;
 mod suspension;
+mod signing;
 pub mod tree;
 mod verify;
 mod wire;
@@ -39,13 +41,14 @@ pub use export::{
     BucketError, BucketExport, BucketExportError, ExportError, LogBucket, LogFolder, Published,
 };
 pub use finding::FindingRef;
+pub use hand_over::{BadKeys, HandOver, LogKeys};
 pub use index::{Indexer, row_of};
 pub use label::{InvalidLabel, Label};
-pub use layout::{LogFile, bundle_path, history_path, tile_path};
+pub use layout::{LogFile, bundle_path, hand_over_path, history_path, tile_path};
 pub use leaf::{EntryId, EntryMac, InvalidLeaf, Leaf, ReadLeaf};
 pub use proven::{
     BadReceipt, ProveError, Proven, ProvenEntry, ProvenState, VerifiedEntry, VerifiedReceipt, prove,
-    verify_receipt,
+    verify_receipt, verify_receipt_in,
 };
 pub use receipt::{ReceiptId, Receipts};
 pub use seen::Seen;
@@ -53,6 +56,8 @@ pub use sequencer::{Refusal, Sequencer, StepError, Stepped};
 pub use serve::{Served, serve};
 pub use show::{show, tail};
 pub use suspension::{InvalidReason, Reason, SuspensionRef};
-pub use verify::{Damage, LogFiles, Verified, VerifyError, verify, verify_from};
+pub use signing::{LogSigners, SigningError};
+pub(crate) use signing::{Signing, made_at};
+pub use verify::{Damage, LogFiles, Verified, VerifyError, hand_overs_in, verify, verify_from};
 
 pub use crate::follow::Followed as Indexed;

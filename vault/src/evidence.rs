@@ -35,7 +35,7 @@ pub use proofs::{
     is_input,
 };
 pub use sample::SAMPLE_MAX;
-pub use verify::{Unsound, VerifiedBundle, verify};
+pub use verify::{Unsound, VerifiedBundle, verify, verify_in};
 
 use strongroom_domain::Timestamp;
 

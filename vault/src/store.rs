@@ -16,6 +16,7 @@ mod events;
 mod exports;
 mod filed;
 pub mod find;
+mod hand_over;
 pub mod inventory;
 pub mod keys;
 mod list;

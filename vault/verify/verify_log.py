@@ -1,16 +1,15 @@
 #!/usr/bin/env python3
 """Verify an exported Strongroom audit log without Strongroom.
 
-    pip install cryptography
     python3 verify_log.py FOLDER --vkey 'ORIGIN+ID+KEY'
 
 Reads every entry, tile and checkpoint (C2SP tlog-tiles) and recomputes all of it from the entries: RFC 6962 hashes and roots,
-Ed25519 signatures, the numbers of every instance's entries. Ends with 1 and the first thing that is wrong if anything is.
-Written apart from the vault's own verifier, from the specifications: read it before you trust it.
+Ed25519 signatures, hand-overs from key to key, the numbers of every instance's entries. Ends with 1 and the first thing that is
+wrong if anything is. Written apart from the vault's own verifier, from the specifications: read it before you trust it.
 """
-import argparse, base64, hashlib, json, pathlib, sys  # noqa: E401
+import argparse, base64, contextlib, hashlib, itertools, json, pathlib, sys  # noqa: E401
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature  # pip install cryptography
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 WIDTH = 256
@@ -24,47 +23,36 @@ def sha256(*parts):
     return hashlib.sha256(b"".join(parts)).digest()
 
 
-def perfect(hashes):  # of a power of two of them
-    while len(hashes) > 1:
-        hashes = [sha256(b"\x01", hashes[i], hashes[i + 1]) for i in range(0, len(hashes), 2)]
-    return hashes[0]
+def root_of(hashes):  # RFC 6962 section 2.1, from hashes of entries or of full tiles and what follows them
+    half = 1 << ((len(hashes) - 1).bit_length() - 1) if len(hashes) > 1 else 0
+    return sha256(b"\x01", root_of(hashes[:half]), root_of(hashes[half:])) if half else hashes[0]
 
 
-class Tree:
-    """RFC 6962 over everything appended; keeps the unfinished tile of each level."""
-
+class Tree:  # RFC 6962 over everything appended; keeps the unfinished tile of each level
     def __init__(self):
-        self.size, self.levels = 0, []
+        self.size, self.levels = 0, [[] for _ in range(8)]
 
     def append(self, leaf):  # gives the tiles that are full now, as (level, number, hashes)
         self.size, full, level, value = self.size + 1, [], 0, leaf
         while True:
-            if level == len(self.levels):
-                self.levels.append([])
             self.levels[level].append(value)
             if len(self.levels[level]) < WIDTH:
                 return full
             hashes, self.levels[level] = self.levels[level], []
             full.append((level, self.size // WIDTH ** (level + 1) - 1, hashes))
-            level, value = level + 1, perfect(hashes)
+            level, value = level + 1, root_of(hashes)
 
     def root(self):
-        peaks = []
-        for hashes in reversed(self.levels):
-            at = 0
-            while at < len(hashes):
-                width = 1 << ((len(hashes) - at).bit_length() - 1)
-                peaks.append(perfect(hashes[at:at + width]))
-                at += width
-        root = peaks.pop() if peaks else sha256()
-        while peaks:
-            root = sha256(b"\x01", peaks.pop(), root)
-        return root
+        below = []
+        for hashes in self.levels:
+            below = [root_of(hashes + below)] if hashes + below else []
+        return below[0] if below else sha256()
 
 
 class Key:
     def __init__(self, vkey):
-        self.name, key_id, key = vkey.strip().split("+", 2)
+        self.vkey = vkey.strip()
+        self.name, key_id, key = self.vkey.split("+", 2)
         key = base64.b64decode(key, validate=True)
         self.id = sha256(self.name.encode(), b"\n", key)[:4]
         if key[0] != 1 or len(key) != 33 or self.id.hex() != key_id:
@@ -73,29 +61,44 @@ class Key:
 
     def open(self, note):
         text, _, signatures = note.partition("\n\n")
-        text += "\n"
-        lines = text.split("\n")
+        lines, ours = text.split("\n"), f"— {self.name} "
         if lines[0] != self.name:
             raise ValueError("another log's")
         for line in signatures.splitlines():
-            dash, name, value = (line.split(" ") + ["", "", ""])[:3]
-            signature = base64.b64decode(value) if dash == "—" and name == self.name else b""
+            signature = base64.b64decode(line[len(ours):]) if line.startswith(ours) else b""
             if signature[:4] == self.id:
-                try:
-                    self.public.verify(signature[4:], text.encode())
+                with contextlib.suppress(InvalidSignature):
+                    self.public.verify(signature[4:], text.encode() + b"\n")
                     return int(lines[1]), base64.b64decode(lines[2], validate=True)
-                except InvalidSignature:
-                    break
         raise ValueError("not signed by the log's key")
 
 
-def path(folder, kind, number, width):
-    groups = ["%03d" % (number % 1000)]
+class Keys:  # of the log in their order, by hand-overs that the key before and its successor signed; one of them is known
+    def __init__(self, known, notes):
+        self.notes, self.made, chain = notes, [], []
+        for number, note in enumerate(notes):
+            with contextlib.suppress(ValueError, IndexError):
+                label, before, after = note.partition("\n\n")[0].split("\n", 3)[3].split(" ")
+                made, chain = Key(before).open(note), chain or [before]
+                follows = before == chain[-1] and after not in chain and [made[0]] > [at for at, _ in self.made[-1:]]
+                if follows and label == "strongroom/hand-over/v1" and made == Key(after).open(note):
+                    self.made, chain = self.made + [made], chain + [after]
+            if len(self.made) == number:
+                raise Damage(f"hand-over {number} is malformed, not signed by both of its keys, or does not follow the one before")
+        self.keys = [Key(vkey) for vkey in chain] or [known]
+        if known.vkey not in [key.vkey for key in self.keys]:
+            raise Damage("the key given is none of the log's: a hand-over is missing, or it is another log's key")
+
+    def open(self, note):  # by the key of its time: up to a hand-over and with it the one before
+        size = int((note.split("\n") + [""])[1])
+        return self.keys[sum(at < size for at, _ in self.made)].open(note)
+
+
+def path(folder, kind, number, width=WIDTH):
+    name = "%03d" % (number % 1000)
     while number >= 1000:
-        number //= 1000
-        groups.insert(0, "x%03d" % (number % 1000))
-    at = folder / kind / "/".join(groups)
-    return at if width == WIDTH else at.with_name(at.name + ".p") / str(width)
+        number, name = number // 1000, "x%03d/" % (number // 1000 % 1000) + name
+    return folder / kind / (name if width == WIDTH else f"{name}.p/{width}")
 
 
 def read(file):
@@ -103,52 +106,51 @@ def read(file):
 
 
 def bundle(folder, number, width):
-    data, entries, at = read(path(folder, "tile/entries", number, width)), [], 0
-    while data is not None and at < len(data):
-        length = int.from_bytes(data[at:at + 2], "big")
-        entries.append(data[at + 2:at + 2 + length])
-        at += 2 + length
-    if data is None or len(entries) != width or at != len(data):
+    data, entries, at = read(path(folder, "tile/entries", number, width)) or b"", [], 0
+    while at < len(data):
+        start, at = at + 2, at + 2 + int.from_bytes(data[at:at + 2], "big")
+        entries.append(data[start:at])
+    if len(entries) != width or at != len(data):
         raise Damage(f"entries from {number * WIDTH} on are missing or cut")
     return entries
 
 
-def tile(folder, level, number, width):
-    data = read(path(folder, f"tile/{level}", number, width))
-    if data is None or len(data) != 32 * width:
-        raise Damage(f"the tile over entries from {number * WIDTH ** (level + 1)} on is missing or malformed")
-    return [data[at:at + 32] for at in range(0, len(data), 32)]
-
-
-def compare(folder, level, number, hashes):
-    for at, (made, stored) in enumerate(zip(hashes, tile(folder, level, number, len(hashes)))):
-        if made != stored:
-            where = (number * WIDTH + at) * WIDTH ** level
+def compare(folder, level, number, hashes):  # with the tile that is there
+    data, where = read(path(folder, f"tile/{level}", number, len(hashes))) or b"", number * WIDTH ** (level + 1)
+    if len(data) != 32 * len(hashes):
+        raise Damage(f"the tile over entries from {where} on is missing or malformed")
+    for at, made in enumerate(hashes):
+        if made != data[32 * at:32 * at + 32]:
+            where += at * WIDTH ** level
             raise Damage(f"entry {where} is not the one in the tree" if level == 0 else
                          f"the tile over entries from {where} on is not that of its entries")
 
 
-def history(folder, key, number, good):
-    data = read(path(folder, "history", number, WIDTH)) or b""
-    blocks = data.decode().split("\n\n")
-    if blocks.pop() != "" or len(blocks) % 2:
+def history(folder, keys, number, good, size):
+    data = read(path(folder, "history", number))
+    *blocks, end = (data or b"").decode().split("\n\n")
+    if end != "" or len(blocks) % 2:
         raise Damage(f"a checkpoint after that of {good} entries is malformed")
-    for text, signatures in zip(blocks[::2], blocks[1::2]):
-        try:
-            yield key.open(text + "\n\n" + signatures + "\n")
-        except ValueError as error:
-            raise Damage(f"a checkpoint after that of {good} entries is {error}") from None
+    notes = [text + "\n\n" + signatures + "\n" for text, signatures in zip(blocks[::2], blocks[1::2])]
+    for note, (at, _) in zip(keys.notes, keys.made):
+        if data is not None and at >> 16 == number and at < size and note not in notes:
+            raise Damage(f"the hand-over at {at} entries is not in the history")
+    try:
+        return [keys.open(note) for note in notes]
+    except ValueError as error:
+        raise Damage(f"a checkpoint after that of {good} entries is {error}") from None
 
 
 def verify(folder, key, grows=False):  # grows: a log that goes on while it is read
-    note = read(folder / "checkpoint")
-    if note is None:
-        sys.exit(f"there is no checkpoint in {folder}")
+    note = read(folder / "checkpoint") or sys.exit(f"there is no checkpoint in {folder}")
+    hand_overs = itertools.takewhile(bool, (read(path(folder, "handover", number)) for number in itertools.count()))
+    keys = Keys(key, [note.decode() for note in hand_overs])
     try:
-        size, root = key.open(note.decode())
+        size, root = keys.open(note.decode())
     except ValueError as error:
         raise Damage(f"the newest checkpoint is {error}") from None
-    tree, boots, good, held, due = Tree(), {}, 0, 0, {size: [root]}
+    tree, boots, good, held, due = Tree(), {}, 0, 0, {at: [expected] for at, expected in keys.made}
+    due[size] = due.get(size, []) + [root]
 
     def hold():
         nonlocal good, held
@@ -159,15 +161,12 @@ def verify(folder, key, grows=False):  # grows: a log that goes on while it is r
 
     for first in range(0, max(size, 1), WIDTH):
         if first % 65536 == 0:
-            for at, expected in history(folder, key, first >> 16, good):
+            for at, expected in history(folder, keys, first >> 16, good, size):
                 if at > size and not grows:
                     raise Damage(f"entries {size} to {at} are not those of the checkpoint of {at} entries")
                 due.setdefault(at, []).append(expected)
         hold()
-        width = min(WIDTH, size - first)
-        if width == 0:
-            break
-        entries = bundle(folder, first // WIDTH, width)
+        entries = bundle(folder, first // WIDTH, min(WIDTH, size - first))
         compare(folder, 0, first // WIDTH, [sha256(b"\x00", entry) for entry in entries])
         for entry in entries:
             fields = json.loads(entry)
@@ -181,9 +180,9 @@ def verify(folder, key, grows=False):  # grows: a log that goes on while it is r
     for level, hashes in enumerate(tree.levels):
         if level and hashes:
             compare(folder, level, tree.size // WIDTH ** (level + 1), hashes)
-    later = (size >> 16) + 1
-    if not grows and read(path(folder, "history", later, WIDTH)) is not None:
-        raise Damage(f"entries {size} to {later << 16} are not those of the checkpoint of {later << 16} entries")
+    if not grows and read(path(folder, "history", (size >> 16) + 1)) is not None:
+        at = (size >> 16) + 1 << 16
+        raise Damage(f"entries {size} to {at} are not those of the checkpoint of {at} entries")
     return f"{tree.size} entries of {len(boots)} boots and {held} checkpoints hold; root {root.hex()}"
 
 

@@ -2,16 +2,17 @@
 """Verify an answered receipt of a Strongroom audit log without Strongroom.
 
     pip install cryptography
-    python3 verify_receipt.py RECEIPT.json --vkey 'ORIGIN+ID+KEY' [--hash-only]
+    python3 verify_receipt.py RECEIPT.json --vkey 'ORIGIN+ID+KEY' [--log FOLDER] [--hash-only]
 
 RECEIPT.json is the body of `GET /v1/audit/receipts/{id}`. Checks the checkpoint's signature, that the entries are those the
 receipt names, and that each is in the tree (RFC 9162 §2.1.3.2). Ends with 1 and the first thing that is wrong if anything is. What binds
 an entry to a receipt is in the entry's bytes: without them any entry of the tree would do, so it ends with 1 unless --hash-only.
+FOLDER is an exported log: its hand-overs lead from a key that came after the answer.
 Written apart from the vault's own verifier, from the specifications: read it before you trust it.
 """
-import argparse, json, pathlib, sys  # noqa: E401
+import argparse, itertools, json, pathlib, sys  # noqa: E401
 
-from verify_log import Damage, Key, sha256
+from verify_log import Damage, Key, Keys, path, read, sha256
 
 
 def included(leaf, index, size, proof, root):
@@ -31,11 +32,11 @@ def included(leaf, index, size, proof, root):
     return last == 0 and value == root
 
 
-def verify(receipt, key):
+def verify(receipt, key, notes=()):
     if receipt.get("state") != "sequenced":
         raise Damage("the receipt holds no proof: ask for it again")
     try:
-        size, root = key.open(receipt["checkpoint"])
+        size, root = Keys(key, notes or receipt.get("hand_overs", [])).open(receipt["checkpoint"])
     except ValueError as error:
         raise Damage(f"the checkpoint is {error}") from None
     boot, first, count = (receipt["id"] + ".1").split(".")[:3]
@@ -63,10 +64,13 @@ if __name__ == "__main__":
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     asked.add_argument("receipt", type=pathlib.Path)
     asked.add_argument("--vkey", required=True)
+    asked.add_argument("--log", type=pathlib.Path, help="an exported log, for its hand-overs")
     asked.add_argument("--hash-only", action="store_true", help="take the vault's word for entries that are not shown")
     arguments = asked.parse_args()
     try:
-        said, is_shown = verify(json.loads(arguments.receipt.read_text()), Key(arguments.vkey))
+        files = (read(path(arguments.log, "handover", number)) for number in itertools.count()) if arguments.log else []
+        notes = [note.decode() for note in itertools.takewhile(bool, files)]
+        said, is_shown = verify(json.loads(arguments.receipt.read_text()), Key(arguments.vkey), notes)
         print(said)
         sys.exit(0 if is_shown or arguments.hash_only else 1)
     except Damage as damage:

@@ -1,21 +1,37 @@
-//! Beginning the audit log: its MAC, its committer, its sequencer.
+//! Beginning the audit log: its MAC, its committer, its sequencer, and the keys it is signed with.
+//!
+//! Promises: a successor of the signing key is made with an entry of its own, but for the one a start needs before there is a log.
+//! Upholds: C-57.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use async_trait::async_trait;
 use strongroom_domain::ids::BootId;
-use strongroom_domain::{Clock, Random};
+use strongroom_domain::{Clock, DataKeyId, Random};
 use strongroom_perimeter::chance::SystemRandom;
 use strongroom_perimeter::clock::SystemClock;
-use strongroom_sealing::{InstanceMac, KeyRing, KeyScope, Kms, LogSigner, Purpose};
+use strongroom_sealing::{InstanceMac, KeyRing, KeyScope, Kms, LogSigner, Purpose, SEALS_FOR};
 
 use tokio_util::sync::CancellationToken;
 
 use super::apart::{Apart, Urgency};
 use super::{StartError, open};
-use crate::audit::{BucketExport, EntryMac, InstanceId, LogBucket, LogFolder, LogKey, Sequencer};
+use crate::audit::{
+    BucketExport, EntryMac, InstanceId, LogBucket, LogFolder, LogKey, LogSigners, Origin, Sequencer,
+    SigningError, made_at,
+};
 use crate::config::VaultConfig;
 use crate::evidence::EvidenceGround;
-use crate::store::{Committer, CommitterTask, LogIdentity, Outbox, Store};
+use crate::store::{AuditedKeys, Committer, CommitterTask, LogIdentity, Outbox, Store, StoreError};
+
+/// A log that began.
+pub(super) struct Begun {
+    pub(super) committer: Committer,
+    pub(super) task: CommitterTask,
+    pub(super) sequencer: Sequencer,
+    pub(super) bucket: Option<BucketExport>,
+    pub(super) signers: Arc<dyn LogSigners>,
+}
 
 /// The audit log begins with a key of its own, which cannot be announced on it before it exists.
 pub(super) async fn begin(
@@ -25,7 +41,7 @@ pub(super) async fn begin(
     clock: &Arc<dyn Clock>,
     random: &Arc<dyn Random>,
     outbox: Outbox,
-) -> Result<(Committer, CommitterTask, Sequencer, Option<BucketExport>), StartError> {
+) -> Result<Begun, StartError> {
     let instance =
         InstanceId::parse(&config.instance).map_err(|error| StartError::Config(error.to_string()))?;
     let boot = BootId::generate(&**clock, &**random)?;
@@ -42,34 +58,83 @@ pub(super) async fn begin(
     let held = ring.active(&KeyScope::Service, Purpose::AuditSigning).await?;
     let mac = InstanceMac::derive(&held.key, instance.as_str(), boot);
     let mac = EntryMac::new(move |leaf| mac.mac(leaf));
-    let signer = signer(config, &ring, store).await?;
+    let (signing, signer) = signer(config, &ring, store).await?;
     let origin = config.origin().map_err(StartError::Config)?;
+    tracing::info!(
+        log_key = %LogKey::of(&signer, &origin),
+        "checkpoints of the audit log are verified with this key, or by the hand-overs that lead to it"
+    );
     let identity = LogIdentity { instance, boot, mac, mac_key: held.id };
     let (committer, task) =
         Committer::start_telling(Arc::clone(store), Arc::clone(clock), identity, outbox).await?;
     let apart = open::open_store_apart(&config.store).await?;
-    let sequencer = Sequencer::new(apart, Arc::clone(clock), boot, signer, &origin, folder);
-    tracing::info!(log_key = %sequencer.key(), "checkpoints of the audit log are verified with this key");
-    Ok(match bucket {
-        None => (committer, task, sequencer, None),
+    let audited = AuditedKeys::new(Arc::clone(store), committer.clone(), Arc::clone(clock));
+    let (kms, random) = (Arc::clone(kms), Arc::clone(random));
+    let ring = config.keys.ring().map_err(StartError::Config)?;
+    let ring = KeyRing::new(kms, Arc::new(audited), Arc::clone(clock), random, config.environment, ring);
+    let held = Mutex::new((signing, Arc::new(signer)));
+    let (of_store, of_clock) = (Arc::clone(store), Arc::clone(clock));
+    let signers: Arc<dyn LogSigners> =
+        Arc::new(RingSigners { ring, store: of_store, clock: of_clock, origin: origin.clone(), held });
+    let sequencer =
+        Sequencer::new(apart, Arc::clone(clock), boot, Arc::clone(&signers), &origin, folder);
+    let (sequencer, bucket) = match bucket {
+        None => (sequencer, None),
         Some(bucket) => {
             let (sequencer, export) = sequencer.exporting_to(Arc::new(bucket));
-            (committer, task, sequencer, Some(export))
+            (sequencer, Some(export))
         }
-    })
+    };
+    Ok(Begun { committer, task, sequencer, bucket, signers })
 }
 
 /// What evidence is made with: the log's own key signs it.
-pub(super) async fn evidence(
+pub(super) fn evidence(
     config: &VaultConfig,
-    kms: &Arc<dyn Kms>,
-    store: &Arc<dyn Store>,
-    clock: &Arc<dyn Clock>,
-    random: &Arc<dyn Random>,
+    signers: Arc<dyn LogSigners>,
 ) -> Result<EvidenceGround, StartError> {
-    let ring = open::service_keys(config, kms, store, clock, random)?;
-    let signer = signer(config, &ring, store).await?;
-    Ok(EvidenceGround::new(signer, &config.origin().map_err(StartError::Config)?, config.clone()))
+    Ok(EvidenceGround::new(signers, config.origin().map_err(StartError::Config)?, config.clone()))
+}
+
+/// Signers from the service's own keys.
+struct RingSigners {
+    ring: KeyRing,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    origin: Origin,
+    /// The one that was asked for last.
+    held: Mutex<(DataKeyId, Arc<LogSigner>)>,
+}
+
+#[async_trait]
+impl LogSigners for RingSigners {
+    async fn due(&self) -> Result<DataKeyId, SigningError> {
+        // What the store says now: the ring says what it was minutes ago.
+        let active = self.store.active_key(&KeyScope::Service, Purpose::AuditSigning).await;
+        let active = active.map_err(|_| StoreError::Away("the store gave no data key"))?;
+        match active {
+            Some(row) if self.clock.now() < row.seals_until.min(made_at(row.id).plus(SEALS_FOR)) => {
+                Ok(row.id)
+            }
+            // Its period is over. As long as no successor can be made, it goes on.
+            Some(row) => {
+                let made = self.ring.active(&KeyScope::Service, Purpose::AuditSigning).await;
+                Ok(made.map_or(row.id, |held| held.id))
+            }
+            None => Ok(self.ring.active(&KeyScope::Service, Purpose::AuditSigning).await?.id),
+        }
+    }
+
+    async fn signer(&self, key: DataKeyId) -> Result<Arc<LogSigner>, SigningError> {
+        let known = |held: &(DataKeyId, Arc<LogSigner>)| (held.0 == key).then(|| Arc::clone(&held.1));
+        if let Some(signer) = known(&self.held.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(signer);
+        }
+        let held = self.ring.by_id(&KeyScope::Service, Purpose::AuditSigning, key).await?;
+        let signer = Arc::new(LogSigner::derive(&held.key, self.origin.as_str()));
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = (key, Arc::clone(&signer));
+        Ok(signer)
+    }
 }
 
 /// Runs the sequencer until `stop`, and then the export to its end. That either ends by a defect is told at once, not at the end
@@ -105,18 +170,24 @@ pub async fn log_key(config: &VaultConfig) -> Result<LogKey, StartError> {
     let store = open::open_store(&config.store).await?;
     let ring = open::service_keys(config, &kms, &store, &clock, &random)?;
     let origin = config.origin().map_err(StartError::Config)?;
-    Ok(LogKey::of(&signer(config, &ring, &store).await?, &origin))
+    Ok(LogKey::of(&signer(config, &ring, &store).await?.1, &origin))
 }
 
-/// The log keeps the key it began with: every later `audit-signing` key signs entries, not checkpoints.
+/// The key that signs the log: the newest successor, or the first one.
 async fn signer(
     config: &VaultConfig,
     ring: &KeyRing,
     store: &Arc<dyn Store>,
-) -> Result<LogSigner, StartError> {
-    let active = ring.active(&KeyScope::Service, Purpose::AuditSigning).await?;
-    let first = store.log_signer(active.id).await?;
-    let held = ring.by_id(&KeyScope::Service, Purpose::AuditSigning, first).await?;
+) -> Result<(DataKeyId, LogSigner), StartError> {
+    // Whoever only asks makes no successor.
+    let active = store.active_key(&KeyScope::Service, Purpose::AuditSigning).await;
+    let active = active.map_err(|_| StoreError::Away("the store gave no data key"))?;
+    let proposed = match active {
+        Some(row) => row.id,
+        None => ring.active(&KeyScope::Service, Purpose::AuditSigning).await?.id,
+    };
+    let signing = store.log_signer(proposed).await?;
+    let held = ring.by_id(&KeyScope::Service, Purpose::AuditSigning, signing).await?;
     let origin = config.origin().map_err(StartError::Config)?;
-    Ok(LogSigner::derive(&held.key, origin.as_str()))
+    Ok((signing, LogSigner::derive(&held.key, origin.as_str())))
 }

@@ -16,7 +16,7 @@ use super::tree::Hash;
 /// Type of a key in signed-note: Ed25519.
 const ED25519: u8 = 1;
 /// Longest note that is read: a checkpoint has three lines and few signatures.
-const NOTE_BYTES_MAX: usize = 4_096;
+pub(super) const NOTE_BYTES_MAX: usize = 4_096;
 
 /// The name of a log: a URL without scheme, unique to one vault deployment.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -163,9 +163,14 @@ impl LogKey {
 
     /// A signed note of this text, which ends with a line break.
     pub(crate) fn sign_note(signer: &LogSigner, origin: &Origin, text: &str) -> String {
+        format!("{text}\n{}", Self::signature_line(signer, origin, text))
+    }
+
+    /// A signature of this text, as a line of a note.
+    pub(super) fn signature_line(signer: &LogSigner, origin: &Origin, text: &str) -> String {
         let mut signature = Self::of(signer, origin).id().to_vec();
         signature.extend(signer.sign(text.as_bytes()));
-        format!("{text}\n— {} {}\n", origin.as_str(), STANDARD.encode(signature))
+        format!("— {} {}\n", origin.as_str(), STANDARD.encode(signature))
     }
 }
 
@@ -187,10 +192,7 @@ impl Checkpoint {
     /// The signed note.
     #[must_use]
     pub fn sign(&self, signer: &LogSigner) -> String {
-        let text = self.text();
-        let mut signature = LogKey::of(signer, &self.origin).id().to_vec();
-        signature.extend(signer.sign(text.as_bytes()));
-        format!("{text}\n— {} {}\n", self.origin.as_str(), STANDARD.encode(signature))
+        LogKey::sign_note(signer, &self.origin, &self.text())
     }
 
     /// What a note says, whoever signed it: for whoever hands it on to be verified.

@@ -1,12 +1,14 @@
 //! The log outside the database: a folder of tiles, entry bundles and checkpoints that anybody can verify.
 //!
 //! Promises: a checkpoint is there only when everything it covers is, on disk and read back; nothing that is full is written again.
+//! The history gets every checkpoint that was kept, whoever signed it, also those an export that was interrupted left out.
 //! Does not promise: that the folder is kept from its administrator. Put it on storage that others administer.
 //! Trusts: the folder for nothing: what is in it is verified by whoever reads it, this program first.
-//! Upholds: C-44.
+//! Upholds: C-44, C-57.
 
 mod bucket;
 mod continuous;
+mod history;
 mod request;
 
 pub use bucket::{BucketError, LogBucket};
@@ -15,10 +17,11 @@ pub use continuous::{BucketExport, BucketExportError, Published};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use super::checkpoint::{BadCheckpoint, Checkpoint, LogKey};
-use super::layout::{self, CHECKPOINT, bundle_path, history_path, tile_path};
+use super::checkpoint::Checkpoint;
+use super::hand_over::{HandOver, LogKeys};
+use super::layout::{self, CHECKPOINT, bundle_path, hand_over_path, tile_path};
 use super::leaf::Leaf;
 use super::tree::{TILE_WIDTH, Tile, TileId, Tiles, Tree};
 use crate::store::{Store, StoreError};
@@ -46,12 +49,17 @@ pub enum ExportError {
     /// The database does not have what its head counts.
     #[error("the database lacks a part of the log that its head counts")]
     Incomplete,
+    /// Another hand-over stands in the place of one.
+    #[error("another hand-over of the log's key was exported before than the one in the database")]
+    HandOver,
 }
 
 /// The folder. One process at a time: two that write a checkpoint there could put a newer one back.
 #[derive(Clone, Debug)]
 pub struct LogFolder {
     path: PathBuf,
+    /// The size of the last checkpoint of the history, once it is known.
+    remembered: Arc<Mutex<Option<u64>>>,
     _lock: Arc<File>,
 }
 
@@ -64,17 +72,14 @@ impl LogFolder {
             TryLockError::WouldBlock => io::Error::other("another vault exports its log there"),
             TryLockError::Error(error) => error,
         })?;
-        Ok(Self { path: path.to_owned(), _lock: Arc::new(lock) })
+        Ok(Self { path: path.to_owned(), remembered: Arc::default(), _lock: Arc::new(lock) })
     }
 
-    /// The newest checkpoint exported here, if there is one and it is this log's.
-    pub fn newest(&self, key: &LogKey) -> io::Result<Option<Result<Checkpoint, BadCheckpoint>>> {
-        match fs::read_to_string(self.path.join(CHECKPOINT)) {
-            Ok(note) => Ok(Some(key.open(&note))),
+    /// The newest checkpoint exported here, if there is one: nobody's word until a key opens it.
+    pub fn newest(&self) -> io::Result<Option<String>> {
+        match fs::read(self.path.join(CHECKPOINT)) {
+            Ok(note) => Ok(Some(String::from_utf8_lossy(&note).into_owned())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                Ok(Some(Err(BadCheckpoint::Malformed)))
-            }
             Err(error) => Err(error),
         }
     }
@@ -86,6 +91,7 @@ impl LogFolder {
         from: u64,
         checkpoint: &Checkpoint,
         note: &str,
+        keys: &LogKeys,
     ) -> Result<(), ExportError> {
         let width = TILE_WIDTH as u64;
         let mut at = from - from % width;
@@ -97,12 +103,24 @@ impl LogFolder {
         for (id, hashes) in changed_tiles(from, checkpoint.size) {
             self.keep(vec![tile(store, id, hashes).await?]).await?;
         }
-        let (folder, size, note) = (self.clone(), checkpoint.size, note.to_owned());
+        let (folder, note) = (self.clone(), note.to_owned());
+        let made = made_since(keys, from, checkpoint.size);
         blocking(move || {
-            folder.write(Path::new(CHECKPOINT), note.as_bytes())?;
-            folder.remember(size, &note)
+            made.iter().try_for_each(|(path, hand_over)| folder.keep_hand_over(path, hand_over))?;
+            folder.write(Path::new(CHECKPOINT), note.as_bytes())
         })
-        .await
+        .await?;
+        self.remember(store, checkpoint.size).await
+    }
+
+    /// Before the checkpoint: whoever verifies that one needs its key, and passes over a hand-over that is ahead.
+    fn keep_hand_over(&self, path: &Path, note: &str) -> Result<(), ExportError> {
+        match fs::read(self.path.join(path)) {
+            Ok(kept) if kept == note.as_bytes() => Ok(()),
+            Ok(_) => Err(ExportError::HandOver),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.write(path, note.as_bytes()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn keep(&self, files: Vec<NewFile>) -> Result<(), ExportError> {
@@ -120,15 +138,6 @@ impl LogFolder {
         .await
     }
 
-    /// Adds a checkpoint to the history, after it is the newest: a history that is ahead means that the newest was put back.
-    fn remember(&self, size: u64, note: &str) -> Result<(), ExportError> {
-        let path = self.path.join(history_path(size));
-        make_parent(&path)?;
-        let mut file = OpenOptions::new().append(true).create(true).open(path)?;
-        file.write_all(format!("{note}\n").as_bytes())?;
-        Ok(file.sync_all()?)
-    }
-
     /// Writes a file as a whole or not at all, and reads it back.
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
         let path = self.path.join(path);
@@ -142,6 +151,13 @@ impl LogFolder {
         File::open(folder)?.sync_all()?;
         if fs::read(&path)? == bytes { Ok(()) } else { Err(ExportError::ReadBack) }
     }
+}
+
+/// The hand-overs beyond a tree of `from` entries and up to one of `size`, and where they stand.
+fn made_since(keys: &LogKeys, from: u64, size: u64) -> Vec<(PathBuf, String)> {
+    let all = (0..).zip(keys.hand_overs());
+    let new = all.filter(|(_, made)| from < made.checkpoint.size && made.checkpoint.size <= size);
+    new.map(|(number, made): (u64, &HandOver)| (hand_over_path(number), made.note().to_owned())).collect()
 }
 
 /// A tile or a bundle to be written.

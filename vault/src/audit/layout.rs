@@ -6,6 +6,7 @@
 //! tile/0/x001/235.p/17                17 hashes of tile 1,235, which is not full
 //! tile/entries/x001/234               256 entries, each u16be(length) ‖ bytes
 //! history/000                         every checkpoint of trees below 65,536 entries, one after the other
+//! handover/000                        the first hand-over of the signing key
 //! ```
 //!
 //! Over HTTP the same paths stand below a prefix.
@@ -32,6 +33,8 @@ pub enum LogFile {
     Bundle(u64, usize),
     /// Checkpoints of trees of `65,536 n` entries and more.
     History(u64),
+    /// A hand-over of the signing key, counted from 0.
+    HandOver(u64),
 }
 
 impl LogFile {
@@ -41,6 +44,7 @@ impl LogFile {
         let file = match text.split_once('/') {
             None => Self::Checkpoint,
             Some(("history", rest)) => Self::History(numbers(rest)?),
+            Some(("handover", rest)) => Self::HandOver(numbers(rest)?),
             Some(("tile", rest)) => {
                 let (kind, rest) = rest.split_once('/')?;
                 let (full, width) = match rest.split_once(".p/") {
@@ -66,6 +70,7 @@ impl LogFile {
             Self::Tile(id, width) => tile_path(id, width),
             Self::Bundle(number, width) => bundle_path(number, width),
             Self::History(number) => numbered(PathBuf::from("history"), number, TILE_WIDTH),
+            Self::HandOver(number) => hand_over_path(number),
         }
     }
 }
@@ -109,6 +114,12 @@ pub fn history_path(size: u64) -> PathBuf {
     numbered(PathBuf::from("history"), size >> HISTORY_BITS, TILE_WIDTH)
 }
 
+/// The file of a hand-over.
+#[must_use]
+pub fn hand_over_path(number: u64) -> PathBuf {
+    numbered(PathBuf::from("handover"), number, TILE_WIDTH)
+}
+
 fn numbered(mut path: PathBuf, number: u64, width: usize) -> PathBuf {
     let mut groups = vec![format!("{:03}", number % 1_000)];
     let mut rest = number / 1_000;
@@ -148,15 +159,25 @@ pub(super) fn entries_of(mut bytes: &[u8]) -> Option<Vec<Leaf>> {
 /// The notes of a file of the history. None if it is not whole notes.
 #[must_use]
 pub(super) fn notes_of(text: &str) -> Option<Vec<String>> {
+    let (notes, rest) = whole_notes(text);
+    rest.is_empty().then_some(notes)
+}
+
+/// The whole notes a file of the history begins with, and what follows them.
+#[must_use]
+pub(super) fn whole_notes(text: &str) -> (Vec<String>, &str) {
     let mut notes = Vec::new();
     let mut rest = text;
-    while !rest.is_empty() {
-        let body = rest.find("\n\n")? + 2;
-        let end = body + rest[body..].find("\n\n")? + 1;
+    while let Some(end) = note_end(rest) {
         notes.push(rest[..end].to_owned());
         rest = &rest[end + 1..];
     }
-    Some(notes)
+    (notes, rest)
+}
+
+fn note_end(text: &str) -> Option<usize> {
+    let body = text.find("\n\n")? + 2;
+    Some(body + text[body..].find("\n\n")? + 1)
 }
 
 #[cfg(test)]
@@ -184,6 +205,7 @@ mod tests {
             ("tile/0/x001/x234/067", tile(0, 1_234_067, 256)),
             ("tile/entries/x001/x234/067.p/1", LogFile::Bundle(1_234_067, 1)),
             ("history/x001/000", LogFile::History(1_000)),
+            ("handover/000", LogFile::HandOver(0)),
         ] {
             assert_eq!((LogFile::parse(text), file.to_string().as_str()), (Some(file), text));
         }
@@ -205,6 +227,7 @@ mod tests {
             "tile/0/../000",
             "tile/entries/000.p/",
             "history/000.p/1",
+            "handover/0",
             "other/000",
             "tile/0/x999/x999/x999/x999/x999/x999/x999/999",
         ] {

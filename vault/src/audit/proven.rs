@@ -5,12 +5,13 @@
 //! Does not promise: that an entry was written by its instance: its MAC needs the vault's key (`audit check`). That an entry is
 //! the receipt's if its bytes are not shown: what binds it to the receipt is in them; verification says which were shown.
 //! Trusts: the database for availability only: a proof from altered tiles does not hold and is not given out.
-//! Upholds: C-55.
+//! Upholds: C-55, C-57.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::checkpoint::{BadCheckpoint, Checkpoint, LogKey};
+use super::hand_over::{BadKeys, LogKeys};
 use super::leaf::{EntryId, Leaf};
 use super::receipt::ReceiptId;
 use super::tree::{self, Hash, Range, Tiles};
@@ -32,6 +33,10 @@ pub struct Proven {
     /// The signed checkpoint the proofs are of (C2SP tlog-checkpoint); none while `pending`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<String>,
+    /// The hand-overs of the log's signing key before that checkpoint, in their order: they lead from a key of before to the one
+    /// that signed it. None if the log never had another key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hand_overs: Vec<String>,
     /// The entries in their order; none while `pending`.
     pub entries: Vec<ProvenEntry>,
 }
@@ -67,7 +72,13 @@ impl Proven {
     /// Entries that no checkpoint covers yet.
     #[must_use]
     pub fn pending(id: ReceiptId) -> Self {
-        Self { id: id.to_string(), state: ProvenState::Pending, checkpoint: None, entries: Vec::new() }
+        Self {
+            id: id.to_string(),
+            state: ProvenState::Pending,
+            checkpoint: None,
+            hand_overs: Vec::new(),
+            entries: Vec::new(),
+        }
     }
 
     /// The same without the entries' bytes: their hashes prove that they are there, and tell nothing, not even whose they are.
@@ -105,10 +116,12 @@ pub async fn prove(store: &dyn Store, id: ReceiptId, leaves: &[Leaf]) -> Result<
     let tiles = tiles_for(store, &places, checkpoint.size).await?;
     let entry = |(place, leaf): (&u64, &Leaf)| entry(*place, leaf, &checkpoint, &tiles);
     let entries = places.iter().zip(leaves).map(entry).collect::<Option<Vec<_>>>();
+    let hand_overs = store.hand_overs().await?.into_iter().filter(|made| made.size <= checkpoint.size);
     Ok(Proven {
         id: id.to_string(),
         state: ProvenState::Sequenced,
         checkpoint: Some(kept.note),
+        hand_overs: hand_overs.map(|made| made.note).collect(),
         entries: entries.ok_or(ProveError::Damaged)?,
     })
 }
@@ -147,6 +160,9 @@ pub enum BadReceipt {
     /// No proof was made yet.
     #[error("this receipt holds no proof: it was asked for before a checkpoint covered it; ask again")]
     Pending,
+    /// The hand-overs in it, or given with it, do not lead from the key.
+    #[error(transparent)]
+    Keys(#[from] BadKeys),
     /// Its checkpoint is not the log's.
     #[error(transparent)]
     Checkpoint(#[from] BadCheckpoint),
@@ -185,12 +201,23 @@ impl VerifiedReceipt {
     }
 }
 
-/// Verifies an answered receipt by the log's key alone.
+/// Verifies an answered receipt by one of the log's keys alone.
 pub fn verify_receipt(document: &[u8], key: &LogKey) -> Result<VerifiedReceipt, BadReceipt> {
+    verify_receipt_in(document, key, &[])
+}
+
+/// The same with the hand-overs of an exported log: for a key that came after the answer.
+pub fn verify_receipt_in(
+    document: &[u8],
+    key: &LogKey,
+    hand_overs: &[String],
+) -> Result<VerifiedReceipt, BadReceipt> {
     let proven: Proven = serde_json::from_slice(document).map_err(|_| BadReceipt::Malformed)?;
     let id = ReceiptId::parse(&proven.id).ok_or(BadReceipt::Malformed)?;
     let note = proven.checkpoint.as_deref().filter(|_| proven.state == ProvenState::Sequenced);
-    let checkpoint = key.open(note.ok_or(BadReceipt::Pending)?)?;
+    let note = note.ok_or(BadReceipt::Pending)?;
+    let told = if hand_overs.is_empty() { proven.hand_overs.as_slice() } else { hand_overs };
+    let checkpoint = LogKeys::follow(key, told)?.open(note)?;
     if proven.entries.len() != id.count() as usize {
         return Err(BadReceipt::Malformed);
     }

@@ -10,15 +10,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use strongroom_domain::{BootId, Clock, Timestamp};
-use strongroom_sealing::LogSigner;
+use strongroom_domain::{BootId, Clock, DataKeyId, Timestamp};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::checkpoint::{BadCheckpoint, Checkpoint, LogKey, Origin};
+use super::checkpoint::{BadCheckpoint, Checkpoint, Origin};
 use super::export::{BucketExport, ExportError, LogBucket, LogFolder, Published, tree_of};
+use super::hand_over::BadKeys;
 use super::leaf::Leaf;
+use super::signing::{LogSigners, Signing, SigningError};
 use super::tree::{Hash, Tree};
 use crate::store::log::{Extension, KeptCheckpoint, Lease, LogHead, Run};
 use crate::store::{Store, StoreError, StoredEntry};
@@ -29,6 +30,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const LEASE: Duration = Duration::from_secs(5);
 /// Most entries of one extension: about 10 MiB.
 const ENTRIES_MAX: u32 = 8_192;
+/// How long a successor whose key cannot be had is left alone. The key before signs meanwhile.
+const SUCCESSOR_PAUSE: Duration = Duration::from_secs(15);
 
 /// Why this sequencer signs nothing more until it is started anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +55,9 @@ pub enum Refusal {
         "the exported checkpoint is not this log's: {0}; the folder, the bucket, the origin or the signing key is another"
     )]
     Foreign(BadCheckpoint),
+    /// The hand-overs of the signing key are not this log's.
+    #[error("the hand-overs of the log's key in the database do not lead to the key that signs: {0}")]
+    Keys(BadKeys),
 }
 
 /// What one step did.
@@ -79,6 +85,9 @@ pub enum StepError {
     /// The folder.
     #[error(transparent)]
     Export(#[from] ExportError),
+    /// The key.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
 }
 
 /// One replica's sequencer.
@@ -86,8 +95,8 @@ pub struct Sequencer {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     holder: BootId,
-    signer: LogSigner,
-    key: LogKey,
+    signers: Arc<dyn LogSigners>,
+    origin: Origin,
     folder: Option<LogFolder>,
     /// What the log is exported to besides, and whoever is told of what was published.
     bucket: Option<(Arc<LogBucket>, watch::Sender<Option<Published>>)>,
@@ -95,20 +104,23 @@ pub struct Sequencer {
     refused: Option<Refusal>,
     /// When everything was last taken in and published, or another replica had the lease.
     current_at: Timestamp,
+    /// Until when no successor is looked for.
+    no_successor_until: Timestamp,
 }
 
 /// What a sequencer with the lease knows.
 struct Held {
     lease: Lease,
     tree: Tree,
+    signing: Signing,
     /// Size of the newest checkpoint that was kept and exported.
     published: u64,
 }
 
-/// The newest checkpoints outside the database.
+/// The newest checkpoints outside the database, as they stand there: which key they are of is known once the lease is held.
 struct Exported {
-    in_folder: Option<Result<Checkpoint, BadCheckpoint>>,
-    in_bucket: Option<Result<Checkpoint, BadCheckpoint>>,
+    in_folder: Option<String>,
+    in_bucket: Option<String>,
 }
 
 impl Sequencer {
@@ -118,22 +130,23 @@ impl Sequencer {
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         holder: BootId,
-        signer: LogSigner,
+        signers: Arc<dyn LogSigners>,
         origin: &Origin,
         folder: Option<LogFolder>,
     ) -> Self {
-        let (key, current_at) = (LogKey::of(&signer, origin), clock.now());
+        let current_at = clock.now();
         Self {
             store,
             clock,
             holder,
-            signer,
-            key,
+            signers,
+            origin: origin.clone(),
             folder,
             bucket: None,
             held: None,
             refused: None,
             current_at,
+            no_successor_until: Timestamp::from_unix_micros(0),
         }
     }
 
@@ -142,15 +155,9 @@ impl Sequencer {
     pub fn exporting_to(mut self, bucket: Arc<LogBucket>) -> (Self, BucketExport) {
         let (tell, published) = watch::channel(None);
         let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
-        let export = BucketExport::new(store, clock, self.key.clone(), Arc::clone(&bucket), published);
+        let export = BucketExport::new(store, clock, Arc::clone(&bucket), published);
         self.bucket = Some((bucket, tell));
         (self, export)
-    }
-
-    /// The key its checkpoints are verified with.
-    #[must_use]
-    pub const fn key(&self) -> &LogKey {
-        &self.key
     }
 
     /// Who it is.
@@ -182,8 +189,10 @@ impl Sequencer {
                 );
             }
         }
-        let lag = self.clock.now().since(self.current_at);
-        metrics::gauge!("strongroom_log_lag_seconds").set(lag.as_secs_f64());
+        let now = self.clock.now();
+        metrics::gauge!("strongroom_log_lag_seconds").set(now.since(self.current_at).as_secs_f64());
+        let age = self.held.as_ref().map_or(Duration::ZERO, |held| held.signing.age(now));
+        metrics::gauge!("strongroom_log_key_age_seconds").set(age.as_secs_f64());
     }
 
     /// Takes in what waits and publishes a checkpoint. After an error it begins from what the database holds.
@@ -213,6 +222,8 @@ impl Sequencer {
                 Err(refusal) => return Ok(Stepped::Refused(refusal)),
             }
         }
+        // Before entries are read: the one that says who asked for a successor is then in the tree it is handed over at.
+        let successor = self.successor().await?;
         let mut entries = 0;
         loop {
             let waiting = self.store.unsequenced(ENTRIES_MAX).await?;
@@ -229,7 +240,7 @@ impl Sequencer {
                 break;
             }
         }
-        let size = self.publish().await?;
+        let size = self.publish(successor).await?;
         Ok(Stepped::Sequenced { entries, size })
     }
 
@@ -261,13 +272,13 @@ impl Sequencer {
 
     /// Storage that does not answer is no reason to sign: what it holds is not known.
     async fn exported(&self) -> Result<Exported, StepError> {
-        let in_folder = self.folder.as_ref().map(|folder| folder.newest(&self.key)).transpose();
+        let in_folder = self.folder.as_ref().map(LogFolder::newest).transpose();
         let in_folder = in_folder.map_err(ExportError::from)?.flatten();
         let in_bucket = match &self.bucket {
-            Some((bucket, _)) => bucket.newest(&self.key).await.map_err(ExportError::from)?,
+            Some((bucket, _)) => bucket.newest().await.map_err(ExportError::from)?,
             None => None,
         };
-        Ok(Exported { in_folder, in_bucket: in_bucket.map(|newest| newest.checkpoint) })
+        Ok(Exported { in_folder, in_bucket: in_bucket.map(|newest| newest.note) })
     }
 
     /// Proves that the tree continues what was published.
@@ -275,10 +286,15 @@ impl Sequencer {
         let head = self.store.log_head().await?;
         let tree = tree_of(&*self.store, head.size).await?.filter(|tree| tree.root() == head.root);
         let Some(tree) = tree else { return Ok(Err(Refusal::Tiles)) };
-        let kept = self.store.newest_checkpoint().await?;
-        let kept = kept.map(|kept| self.key.open(&kept.note)).transpose();
-        let (in_folder, in_bucket) = (exported.in_folder.transpose(), exported.in_bucket.transpose());
-        let (kept, in_folder, in_bucket) = match (kept, in_folder, in_bucket) {
+        let signing = match Signing::now(&*self.store, &*self.signers, &self.origin).await {
+            Ok(signing) => signing,
+            Err(SigningError::Keys(bad)) => return Ok(Err(Refusal::Keys(bad))),
+            Err(error) => return Err(error.into()),
+        };
+        let kept = self.store.newest_checkpoint().await?.map(|kept| kept.note);
+        let opened = |note: Option<String>| note.map(|note| signing.keys.open(&note)).transpose();
+        let notes = (opened(kept), opened(exported.in_folder), opened(exported.in_bucket));
+        let (kept, in_folder, in_bucket) = match notes {
             (Ok(kept), Ok(in_folder), Ok(in_bucket)) => (kept, in_folder, in_bucket),
             (Err(bad), _, _) | (_, Err(bad), _) | (_, _, Err(bad)) => return Ok(Err(Refusal::Foreign(bad))),
         };
@@ -291,7 +307,7 @@ impl Sequencer {
             Some(_) => in_folder.map_or(0, |checkpoint| checkpoint.size),
             None => kept.map_or(0, |checkpoint| checkpoint.size),
         };
-        Ok(Ok(Held { lease, tree, published }))
+        Ok(Ok(Held { lease, tree, signing, published }))
     }
 
     /// How the database's tree contradicts a checkpoint that was published, if it does.
@@ -326,25 +342,69 @@ impl Sequencer {
         Ok(Some(waiting.len() as u64))
     }
 
-    /// Signs the tree as it is, keeps the checkpoint and exports it, unless that was done.
-    async fn publish(&mut self) -> Result<u64, StepError> {
-        let Some(held) = &mut self.held else { return Ok(0) };
+    /// The data key to hand over to, if there is one.
+    async fn successor(&self) -> Result<Option<DataKeyId>, StepError> {
+        let Some(held) = &self.held else { return Ok(None) };
+        if self.clock.now() < self.no_successor_until {
+            return Ok(None);
+        }
+        let due = self.signers.due().await?;
+        Ok(held.signing.gives_way_to(due).then_some(due))
+    }
+
+    /// Signs the tree as it is, keeps the checkpoint and exports it, unless that was done. What is exported is what is kept:
+    /// there is one checkpoint of each size, whoever signed it.
+    async fn publish(&mut self, successor: Option<DataKeyId>) -> Result<u64, StepError> {
+        let Some(held) = &self.held else { return Ok(0) };
         let size = held.tree.size();
         if size == held.published {
             return Ok(size);
         }
-        let checkpoint = Checkpoint { origin: self.key.origin().clone(), size, root: held.tree.root() };
-        let note = checkpoint.sign(&self.signer);
+        let checkpoint = Checkpoint { origin: self.origin.clone(), size, root: held.tree.root() };
+        if let Some(successor) = successor {
+            self.hand_over(&checkpoint, successor).await?;
+        }
+        let Some(held) = &mut self.held else { return Ok(0) };
+        let note = checkpoint.sign(&held.signing.signer);
         let kept = KeptCheckpoint { size, note, signed_at: self.clock.now() };
-        self.store.keep_checkpoint(&kept).await?;
+        let note = self.store.keep_checkpoint(&kept).await?;
+        let keys = &held.signing.keys;
         if let Some(folder) = &self.folder {
-            folder.bring_up(&*self.store, held.published, &checkpoint, &kept.note).await?;
+            folder.bring_up(&*self.store, held.published, &checkpoint, &note, keys).await?;
         }
         if let Some((_, tell)) = &self.bucket {
-            tell.send_replace(Some(Published { checkpoint, note: kept.note }));
+            let key = keys.newest().clone();
+            tell.send_replace(Some(Published { checkpoint, note, key }));
         }
         held.published = size;
         Ok(size)
+    }
+
+    /// Makes a successor the key that signs after this checkpoint, which both sign. If that cannot be, the key before signs it.
+    async fn hand_over(&mut self, checkpoint: &Checkpoint, successor: DataKeyId) -> Result<(), StepError> {
+        let signer = match self.signers.signer(successor).await {
+            Ok(signer) => signer,
+            Err(error) => {
+                self.no_successor_until = self.clock.now().plus(SUCCESSOR_PAUSE);
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the log's key was not handed over: its successor cannot be had; the key before signs meanwhile"
+                );
+                return Ok(());
+            }
+        };
+        let Some(held) = self.held.take() else { return Ok(()) };
+        let now = self.clock.now();
+        let made = held.signing.hand_over(checkpoint, successor, &signer, now);
+        let is_made = self.store.hand_over(held.lease, &made, now.plus(LEASE)).await?;
+        let signing = if is_made { held.signing.handed_over(&made, signer)? } else { held.signing };
+        if is_made {
+            metrics::counter!("strongroom_log_hand_overs_total").increment(1);
+            let (log_key, size) = (signing.keys.newest(), made.size);
+            tracing::info!(%log_key, size, "the log's key was handed over: later checkpoints are signed with this one");
+        }
+        self.held = Some(Held { signing, ..held });
+        Ok(())
     }
 
     /// Lets another replica take the lease at once.

@@ -3,7 +3,7 @@
 //! Promises: only what the newest checkpoint covers; a tile or bundle of a width has the same bytes for ever.
 //! Does not promise: that the bytes were not altered in the database. Whoever reads verifies, and holds the checkpoint against
 //! one that was exported.
-//! Upholds: C-56.
+//! Upholds: C-56, C-57.
 
 use super::checkpoint::Checkpoint;
 use super::layout::{self, HISTORY_BITS, LogFile};
@@ -34,6 +34,7 @@ pub async fn serve(store: &dyn Store, file: LogFile) -> Result<Option<Served>, S
         LogFile::Tile(id, width) => tile(store, id, width, size).await?,
         LogFile::Bundle(number, width) => bundle(store, number, width, size).await?,
         LogFile::History(number) => history(store, number, size).await?,
+        LogFile::HandOver(number) => hand_over(store, number, size).await?,
     })
 }
 
@@ -82,4 +83,10 @@ async fn history(store: &dyn Store, number: u64, size: u64) -> Result<Option<Ser
     }
     let bytes = notes.iter().flat_map(|note| [note.as_bytes(), b"\n"].concat()).collect();
     Ok(Some(Served { bytes, entries: 0, is_final: until <= size }))
+}
+
+async fn hand_over(store: &dyn Store, number: u64, size: u64) -> Result<Option<Served>, StoreError> {
+    let mut all = store.hand_overs().await?.into_iter();
+    let found = all.find(|found| found.number == number && found.size <= size);
+    Ok(found.map(|found| Served { bytes: found.note.into_bytes(), entries: 0, is_final: true }))
 }

@@ -1,10 +1,11 @@
-//! Verifying an exported or served log: every entry, tile and checkpoint, by the log's public key alone.
+//! Verifying an exported or served log: every entry, tile and checkpoint, by one of the log's public keys alone.
 //!
 //! Promises: finds an entry or tile that was altered, removed or moved, a log that was cut or forked, a checkpoint that is not
-//! signed or does not continue the one before, and numbers of an instance that are missing; names the first place.
+//! signed or does not continue the one before, and numbers of an instance that are missing; names the first place. Where the log's
+//! key was handed over it follows to the newest, and each key vouches for its own time alone.
 //! Does not promise: that entries were written by their instances: their MACs need the vault's key (`audit check`).
 //! Holds one bundle, the unfinished tiles, one file of the history and one number for each boot, however long the log is.
-//! Upholds: C-44.
+//! Upholds: C-44, C-57.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -14,7 +15,8 @@ use std::path::{Path, PathBuf};
 use strongroom_domain::BootId;
 
 use super::checkpoint::{BadCheckpoint, Checkpoint, LogKey};
-use super::layout::{self, CHECKPOINT, bundle_path, history_path, tile_path};
+use super::hand_over::{BadKeys, LogKeys};
+use super::layout::{self, CHECKPOINT, bundle_path, hand_over_path, history_path, tile_path};
 use super::leaf::Leaf;
 use super::tree::{Hash, TILE_WIDTH, Tile, Tree};
 
@@ -35,6 +37,9 @@ pub enum VerifyError {
         /// Why.
         source: io::Error,
     },
+    /// The log's keys do not lead from the one that is known.
+    #[error(transparent)]
+    Keys(#[from] BadKeys),
     /// The newest checkpoint is not this key's: what it covers is anybody's word.
     #[error("the newest checkpoint does not open: {0}")]
     Checkpoint(#[from] BadCheckpoint),
@@ -83,6 +88,9 @@ pub enum Damage {
     /// A checkpoint of the history is not this log's.
     #[error("a checkpoint after that of {0} entries is malformed or not signed by the log's key")]
     History(u64),
+    /// A hand-over of the key is not in the history.
+    #[error("the hand-over at {0} entries is not in the history")]
+    HandOver(u64),
     /// An entry is not one, or not the next of its boot.
     #[error(
         "entry {0} is malformed, or not the next of its boot: entries between were removed before they were sequenced"
@@ -117,13 +125,20 @@ pub fn verify_from(
 ) -> Result<Verified, VerifyError> {
     let files = Files(files);
     let note = files.text(Path::new(CHECKPOINT))?.ok_or_else(|| VerifyError::NoLog(files.0.place()))?;
-    let checkpoint = key.open(&note)?;
+    // After the newest checkpoint: a hand-over of later is none of what is verified.
+    let keys = LogKeys::follow(key, &files.hand_overs()?)?;
+    let checkpoint = keys.open(&note)?;
+    let mut open = BTreeMap::from([(checkpoint.size, vec![checkpoint.clone()])]);
+    let handed_over = keys.hand_overs().iter().map(|made| &made.checkpoint);
+    for made in handed_over.filter(|made| made.size <= checkpoint.size) {
+        open.entry(made.size).or_default().push(made.clone());
+    }
     let mut walk = Walk {
         files,
-        key,
+        keys,
         tree: Tree::default(),
         next: HashMap::new(),
-        open: BTreeMap::from([(checkpoint.size, vec![checkpoint.clone()])]),
+        open,
         history: None,
         last_good: 0,
         found: Verified { checkpoint, entries: 0, tiles: 0, checkpoints: 0, boots: 0, damage: None },
@@ -136,7 +151,7 @@ pub fn verify_from(
 
 struct Walk<'a> {
     files: Files<'a>,
-    key: &'a LogKey,
+    keys: LogKeys,
     tree: Tree,
     /// The number each boot's next entry must have.
     next: HashMap<BootId, u64>,
@@ -263,11 +278,14 @@ impl Walk<'_> {
         if self.history.as_ref() == Some(&path) {
             return Ok(Ok(()));
         }
-        let text = self.files.text(&path)?.unwrap_or_default();
+        let text = self.files.text(&path)?;
         self.history = Some(path);
+        // The last file of a bucket is not there before it is complete.
+        let Some(text) = text else { return Ok(Ok(())) };
         let notes = sound!(layout::notes_of(&text).ok_or(Damage::History(self.last_good)));
+        sound!(self.has_hand_overs(size, &notes));
         for note in notes {
-            let checkpoint = sound!(self.key.open(&note).map_err(|_| Damage::History(self.last_good)));
+            let checkpoint = sound!(self.keys.open(&note).map_err(|_| Damage::History(self.last_good)));
             if checkpoint.size < size {
                 return Ok(Err(Damage::History(self.last_good)));
             }
@@ -284,6 +302,17 @@ impl Walk<'_> {
         Ok(Ok(()))
     }
 
+    /// Every hand-over of these sizes is among the history's notes. The newest checkpoint may not have reached it.
+    fn has_hand_overs(&self, size: u64, notes: &[String]) -> Result<(), Damage> {
+        let number = size >> layout::HISTORY_BITS;
+        let made = self.keys.hand_overs().iter().filter(|made| {
+            let at = made.checkpoint.size;
+            at >> layout::HISTORY_BITS == number && at < self.found.checkpoint.size
+        });
+        let missing = made.into_iter().find(|made| !notes.iter().any(|note| note == made.note()));
+        missing.map_or(Ok(()), |made| Err(Damage::HandOver(made.checkpoint.size)))
+    }
+
     /// Every checkpoint of this size says this root.
     fn hold_against(&mut self, size: u64) -> Result<(), Damage> {
         let Some(checkpoints) = self.open.remove(&size) else { return Ok(()) };
@@ -295,6 +324,11 @@ impl Walk<'_> {
         self.found.checkpoints += checkpoints.len() as u64;
         Ok(())
     }
+}
+
+/// The hand-overs an exported log has: for whoever verifies a receipt or a bundle by a key of before or after.
+pub fn hand_overs_in(folder: &Path) -> Result<Vec<String>, VerifyError> {
+    Files(&Folder(folder)).hand_overs()
 }
 
 /// A folder.
@@ -333,6 +367,15 @@ impl Files<'_> {
     fn text(self, path: &Path) -> Result<Option<String>, VerifyError> {
         let text = self.read(path)?.map(String::from_utf8).transpose();
         text.map_err(|error| self.unreadable(path, io::Error::other(error)))
+    }
+
+    /// Every hand-over, up to the first that is not there.
+    fn hand_overs(self) -> Result<Vec<String>, VerifyError> {
+        let mut notes = Vec::new();
+        while let Some(note) = self.text(&hand_over_path(notes.len() as u64))? {
+            notes.push(note);
+        }
+        Ok(notes)
     }
 
     fn unreadable(self, path: &Path, source: io::Error) -> VerifyError {

@@ -4,7 +4,8 @@ use super::bundle::Bundle;
 use super::facts::ACCESS;
 use super::proofs::PROOFS;
 use super::verify::{CHECKPOINT, SAMPLES};
-use super::{Collected, EvidenceGround, Period, machine, page, table};
+use super::{Collected, Period, machine, page, table};
+use crate::audit::hand_over_path;
 
 /// A bundle as it leaves.
 pub struct Assembled {
@@ -31,12 +32,8 @@ pub enum AssembleError {
 }
 
 /// Every file, signed.
-pub fn assemble(
-    collected: &Collected,
-    period: Period,
-    ground: &EvidenceGround,
-) -> Result<Assembled, AssembleError> {
-    let Collected { facts, samples, checkpoint } = collected;
+pub fn assemble(collected: &Collected, period: Period) -> Result<Assembled, AssembleError> {
+    let Collected { facts, samples, checkpoint, keys } = collected;
     let mut bundle = Bundle::default();
     for (path, text) in page::pages(facts, samples) {
         bundle.add(path, text);
@@ -54,13 +51,16 @@ pub fn assemble(
     }
     bundle.add(ACCESS, facts.access.matrix.as_bytes());
     for review in facts.reviews.iter().flat_map(|reviews| &reviews.filed) {
-        if let Some(file) = &review.file {
+        if for (number, made) in (0..).zip(keys.keys.hand_overs()) {
+        bundle.add(format!("log/{}", hand_over_path(number).display()), made.note().as_bytes());
+    }
+    let Some(file) = &review.file {
             bundle.add(review.path(), serde_json::to_vec_pretty(file)?);
         }
     }
     if let Some(proofs) = &facts.proofs {
         bundle.add(PROOFS, serde_json::to_vec_pretty(proofs)?);
     }
-    let (manifest_sha256, manifest) = bundle.seal(ground.key().origin(), period, ground.signer());
+    let (manifest_sha256, manifest) = bundle.seal(keys.keys.newest().origin(), period, &keys.signer);
     Ok(Assembled { zip: bundle.zip()?, manifest_sha256, manifest })
 }

@@ -13,11 +13,12 @@ use strongroom_domain::Timestamp;
 use super::entry::Entry;
 use super::facts::{About, Facts, Kept, Parts, Previous};
 use super::proofs::PolicyProofs;
+use super::ground::BundleKeys;
 use super::sample::{Picker, Sample};
 use super::tally::{self, Tally};
 use super::{EvidenceGround, Wanted, material};
 use crate::audit::tree::{Hash, Tree};
-use crate::audit::{BadCheckpoint, Checkpoint, Leaf};
+use crate::audit::{BadCheckpoint, Checkpoint, Leaf, SigningError};
 use crate::authz::Authorizer;
 use crate::review::ReviewKind;
 use crate::store::inventory::KeyFacts;
@@ -57,6 +58,8 @@ pub struct Collected {
     pub samples: Vec<Sample>,
     /// The checkpoint, signed.
     pub checkpoint: String,
+    /// The key that signs since.
+    pub keys: BundleKeys,
 }
 
 /// Why there is no bundle.
@@ -82,7 +85,7 @@ pub enum CollectError {
 /// Reads everything.
 pub async fn collect(sources: Sources<'_>, wanted: Wanted) -> Result<Collected, CollectError> {
     let Sources { store, authorizer, ground, retention, made_at, made_by, proofs } = sources;
-    let (checkpoint, note) = covering(&**store, ground, wanted).await?;
+    let (checkpoint, note, signing) = covering(&**store, ground, wanted).await?;
     let reading = Reading {
         tally: Tally::new(wanted.period),
         picker: Picker::new(checkpoint.root, wanted.sample),
@@ -98,7 +101,7 @@ pub async fn collect(sources: Sources<'_>, wanted: Wanted) -> Result<Collected, 
         instance: config.instance.clone(),
         version: env!("CARGO_PKG_VERSION"),
         log: checkpoint.origin.as_str().to_owned(),
-        log_key: ground.key().to_string(),
+        log_key: signing.keys.newest().to_string(),
         period: wanted.period,
         made_at,
         made_by: made_by.to_owned(),
@@ -115,7 +118,7 @@ pub async fn collect(sources: Sources<'_>, wanted: Wanted) -> Result<Collected, 
         Facts::of(parts, &authorizer, &config)
     });
     let facts = facts.await.map_err(|_| CollectError::Defect)?;
-    Ok(Collected { facts, samples, checkpoint: note })
+    Ok(Collected { facts, samples, checkpoint: note, keys: signing })
 }
 
 /// The newest checkpoint, once it covers every entry of the period that is in the store.
@@ -123,7 +126,8 @@ async fn covering(
     store: &dyn Store,
     ground: &EvidenceGround,
     wanted: Wanted,
-) -> Result<(Checkpoint, String), CollectError> {
+) -> Result<(Checkpoint, String, BundleKeys), CollectError> {
+    let mut is_altered = false;
     for look in 0..LOOKS {
         if look > 0 {
             tokio::time::sleep(LOOK_EVERY).await;
@@ -133,13 +137,30 @@ async fn covering(
         let all_later = waiting.len() < WAITING_MAX as usize
             && waiting.iter().all(|entry| entry.leaf.time().is_some_and(|time| time >= wanted.period.until));
         let size = store.log_head().await?.size;
+        let keys = match ground.keys(store).await {
+            Ok(keys) => keys,
+            Err(SigningError::Store(error)) => return Err(error.into()),
+            Err(SigningError::Key(_)) => {
+                return Err(StoreError::Away("the log's signing key cannot be had").into());
+            }
+            // It may have been handed over between two reads.
+            Err(SigningError::Keys(_)) => {
+                is_altered = true;
+                continue;
+            }
+        };
         let Some(kept) = store.newest_checkpoint().await? else { continue };
-        let checkpoint = ground.key().open(&kept.note)?;
+        let checkpoint = match keys.keys.open(&kept.note) {
+            Ok(checkpoint) => checkpoint,
+            Err(_) if look == 0 => continue, // or since they were read
+            Err(bad) => return Err(bad.into()),
+        };
+        is_altered = false;
         if all_later && checkpoint.size >= size {
-            return Ok((checkpoint, kept.note));
+            return Ok((checkpoint, kept.note, keys));
         }
     }
-    Err(CollectError::NotSigned)
+    Err(if is_altered { CollectError::Altered } else { CollectError::NotSigned })
 }
 
 struct Reading {

@@ -5,35 +5,35 @@ use std::sync::Arc;
 use strongroom_sealing::LogSigner;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::audit::{LogKey, Origin};
+use crate::audit::{LogKeys, LogSigners, Origin, Signing, SigningError};
 use crate::config::VaultConfig;
+use crate::store::Store;
 
 /// Held by the vault from its start.
 pub struct EvidenceGround {
-    signer: LogSigner,
-    key: LogKey,
+    signers: Arc<dyn LogSigners>,
+    origin: Origin,
     config: Arc<VaultConfig>,
     one: Arc<Semaphore>,
+}
+
+/// The key a bundle is signed with, and those that lead to it.
+pub struct BundleKeys {
+    pub(super) signer: Arc<LogSigner>,
+    pub(super) keys: LogKeys,
 }
 
 impl EvidenceGround {
     /// Signs with the log's key.
     #[must_use]
-    pub fn new(signer: LogSigner, origin: &Origin, config: VaultConfig) -> Self {
-        let key = LogKey::of(&signer, origin);
-        Self { signer, key, config: Arc::new(config), one: Arc::new(Semaphore::new(1)) }
+    pub fn new(signers: Arc<dyn LogSigners>, origin: Origin, config: VaultConfig) -> Self {
+        Self { signers, origin, config: Arc::new(config), one: Arc::new(Semaphore::new(1)) }
     }
 
-    /// The key that signs.
-    #[must_use]
-    pub const fn signer(&self) -> &LogSigner {
-        &self.signer
-    }
-
-    /// Its public half: what bundles and checkpoints are verified with.
-    #[must_use]
-    pub const fn key(&self) -> &LogKey {
-        &self.key
+    /// The log's key of now.
+    pub(super) async fn keys(&self, store: &dyn Store) -> Result<BundleKeys, SigningError> {
+        let Signing { signer, keys, .. } = Signing::now(store, &*self.signers, &self.origin).await?;
+        Ok(BundleKeys { signer, keys })
     }
 
     /// The running configuration. Secrets are not in it, only the names of their files.

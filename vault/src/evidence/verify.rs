@@ -1,4 +1,4 @@
-//! Holding a bundle against its manifest, offline: by the log's public key alone.
+//! Holding a bundle against its manifest, offline: by one of the log's public keys alone.
 //!
 //! Promises: every file is the one that was signed and none is there besides; each sampled entry stands once, is of its requirement
 //! and of the period, has the score it says, and is in the tree of the signed checkpoint that is in the bundle.
@@ -18,9 +18,11 @@ use super::Period;
 use super::bundle::{MANIFEST, Manifest};
 use super::facts::ReviewFile;
 use super::sample::Sample;
-use crate::audit::{BadCheckpoint, Checkpoint, LogKey};
+use crate::audit::{BadCheckpoint, BadKeys, Checkpoint, LogKey, LogKeys, hand_overs_in};
 
-/// Where the checkpoint and the samples stand in a bundle.
+/// Where what is of the log's own layout stands in a bundle.
+const LOG: &str = "log";
+/// Where the checkpoint and the samples stand.
 pub(super) const CHECKPOINT: &str = "log/checkpoint";
 pub(super) const SAMPLES: &str = "samples/";
 /// Where reviews stand.
@@ -56,6 +58,9 @@ pub enum Unsound {
         /// Why.
         source: io::Error,
     },
+    /// The hand-overs in it, or given with it, do not lead from the key.
+    #[error(transparent)]
+    Keys(BadKeys),
     /// The manifest is not this log's.
     #[error("the manifest does not open: {0}")]
     Manifest(BadCheckpoint),
@@ -89,7 +94,17 @@ pub enum Unsound {
 
 /// Verifies an unpacked bundle.
 pub fn verify(folder: &Path, key: &LogKey) -> Result<VerifiedBundle, Unsound> {
+    verify_in(folder, key, &[])
+}
+
+/// The same with the hand-overs of an exported log: for a key that came after the bundle.
+pub fn verify_in(folder: &Path, key: &LogKey, hand_overs: &[String]) -> Result<VerifiedBundle, Unsound> {
+    let told = if hand_overs.is_empty() { told(folder)? } else { hand_overs.to_vec() };
+    let keys = LogKeys::follow(key, &told).map_err(Unsound::Keys)?;
     let note = text(folder, MANIFEST)?;
+    // The key that signs once this checkpoint is signed: a key of before signs no bundle any more.
+    let newest = text(folder, CHECKPOINT).ok().and_then(|note| Checkpoint::unverified(&note));
+    let key = keys.due(newest.map_or(0, |newest| newest.size).saturating_add(1));
     let manifest = key.open_note(&note).map_err(Unsound::Manifest)?;
     let manifest = Manifest::read(&manifest).filter(|manifest| manifest.log == *key.origin());
     let manifest = manifest.ok_or(Unsound::NoManifest)?;
@@ -102,7 +117,7 @@ pub fn verify(folder: &Path, key: &LogKey) -> Result<VerifiedBundle, Unsound> {
     let known: BTreeSet<&str> =
         manifest.files.keys().map(String::as_str).chain(std::iter::once(MANIFEST)).collect();
     surplus(folder, "", DEPTH_MAX, &known)?;
-    let checkpoint = key.open(&text(folder, CHECKPOINT)?).map_err(Unsound::Checkpoint)?;
+    let checkpoint = keys.open(&text(folder, CHECKPOINT)?).map_err(Unsound::Checkpoint)?;
     let mut samples = 0;
     for file in manifest.files.keys().filter(|path| path.starts_with(SAMPLES)) {
         samples += sample(folder, file, manifest.period, &checkpoint)?;
@@ -116,6 +131,11 @@ pub fn verify(folder: &Path, key: &LogKey) -> Result<VerifiedBundle, Unsound> {
         reviews += 1;
     }
     Ok(VerifiedBundle { manifest, sha256: Sha256::digest(&note).into(), checkpoint, samples, reviews })
+}
+
+/// The hand-overs a bundle brings with it.
+fn told(folder: &Path) -> Result<Vec<String>, Unsound> {
+    hand_overs_in(&folder.join(LOG)).map_err(|_| Unsound::File(format!("{LOG}/handover")))
 }
 
 fn sample(folder: &Path, file: &str, period: Period, checkpoint: &Checkpoint) -> Result<u64, Unsound> {

@@ -5,8 +5,6 @@
 //! Does not promise: an entry of a making that the end of the process cut off.
 //! Upholds: C-62.
 
-use std::sync::Arc;
-
 use super::{Asking, OperationError, Vault};
 use crate::audit::{Event, Object};
 use crate::authz::{Permit, ReadEvidence};
@@ -73,9 +71,7 @@ impl Vault {
         let collected = collect(sources, wanted).await.map_err(refusal)?;
         let entries = collected.facts.log.entries;
         let access = collected.facts.access.matrix.clone();
-        let ground = Arc::clone(&self.evidence);
-        let assembled =
-            tokio::task::spawn_blocking(move || assemble(&collected, wanted.period, &ground)).await;
+        let assembled = tokio::task::spawn_blocking(move || assemble(&collected, wanted.period)).await;
         let Ok(Ok(Assembled { zip, manifest_sha256, manifest })) = assembled else {
             return Err(OperationError::Defect("a bundle could not be put together"));
         };

@@ -98,13 +98,30 @@ pub struct KeptCheckpoint {
     pub signed_at: Timestamp,
 }
 
+/// A hand-over of the signing key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeptHandOver {
+    /// How many there were before.
+    pub number: u64,
+    /// Of a tree of this size.
+    pub size: u64,
+    /// The data key of the key before.
+    pub former: DataKeyId,
+    /// The data key of its successor.
+    pub successor: DataKeyId,
+    /// The note both signed.
+    pub note: String,
+    /// When.
+    pub signed_at: Timestamp,
+}
+
 /// The database side of the signed log.
 #[async_trait]
 pub trait LogStore: Send + Sync {
     /// The tree's size and root.
     async fn log_head(&self) -> Result<LogHead, StoreError>;
 
-    /// The data key the log's signing key derives from: the first one anybody proposed.
+    /// The data key the log's signing key derives from: the newest successor, or the first one anybody proposed.
     async fn log_signer(&self, proposed: DataKeyId) -> Result<DataKeyId, StoreError>;
 
     /// Whether [`Self::take_lease`] would give the right at `now`. Changes nothing.
@@ -137,8 +154,20 @@ pub trait LogStore: Send + Sync {
     /// Where an entry stands in the tree.
     async fn log_place(&self, entry: EntryId) -> Result<Option<u64>, StoreError>;
 
-    /// Keeps a signed checkpoint. One of the same size is there already: nothing is done.
-    async fn keep_checkpoint(&self, checkpoint: &KeptCheckpoint) -> Result<(), StoreError>;
+    /// Keeps a signed checkpoint, unless one of the same size is kept already. Gives the note that is.
+    async fn keep_checkpoint(&self, checkpoint: &KeptCheckpoint) -> Result<String, StoreError>;
+
+    /// Makes a successor the log's signing key, and keeps the hand-over as the checkpoint of its size. `false`, and nothing
+    /// changed: the lease is somebody else's, the tree has another size, another key signs, or a checkpoint of this size is kept.
+    async fn hand_over(
+        &self,
+        lease: Lease,
+        hand_over: &KeptHandOver,
+        until: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// Every hand-over, in their order.
+    async fn hand_overs(&self) -> Result<Vec<KeptHandOver>, StoreError>;
 
     /// The newest checkpoint.
     async fn newest_checkpoint(&self) -> Result<Option<KeptCheckpoint>, StoreError>;
@@ -368,7 +397,7 @@ macro_rules! log_store {
                 place.map(count).transpose()
             }
 
-            async fn keep_checkpoint(&self, checkpoint: &KeptCheckpoint) -> Result<(), StoreError> {
+            async fn keep_checkpoint(&self, checkpoint: &KeptCheckpoint) -> Result<String, StoreError> {
                 sqlx::query(
                     "INSERT INTO log_checkpoints (size, note, signed_at) VALUES ($1, $2, $3) \
                      ON CONFLICT (size) DO NOTHING",
@@ -378,7 +407,34 @@ macro_rules! log_store {
                 .bind(checkpoint.signed_at.unix_micros())
                 .execute(&self.$writers)
                 .await?;
-                Ok(())
+                Ok(sqlx::query_scalar("SELECT note FROM log_checkpoints WHERE size = $1")
+                    .bind(signed(checkpoint.size))
+                    .fetch_one(&self.$readers)
+                    .await?)
+            }
+
+            async fn hand_over(
+                &self,
+                lease: Lease,
+                hand_over: &KeptHandOver,
+                until: Timestamp,
+            ) -> Result<bool, StoreError> {
+                let mut transaction = self.$writers.begin_with($begin).await?;
+                if hand_over::write(&mut transaction, lease, hand_over, until).await? {
+                    transaction.commit().await?;
+                    return Ok(true);
+                }
+                transaction.rollback().await?;
+                Ok(false)
+            }
+
+            async fn hand_overs(&self) -> Result<Vec<KeptHandOver>, StoreError> {
+                let rows = sqlx::query(
+                    "SELECT number, size, former, successor, note, signed_at FROM log_hand_overs ORDER BY number",
+                )
+                .fetch_all(&self.$readers)
+                .await?;
+                rows.iter().map(hand_over::read).collect()
             }
 
             async fn newest_checkpoint(&self) -> Result<Option<KeptCheckpoint>, StoreError> {

@@ -89,6 +89,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../../../migrations/sqlite/0014_evidence.sql"),
         postgres: include_str!("../../../migrations/postgres/0014_evidence.sql"),
     },
+    Migration {
+        version: 13,
+        sqlite: include_str!("../../../migrations/sqlite/0015_hand_overs.sql"),
+        postgres: include_str!("../../../migrations/postgres/0015_hand_overs.sql"),
+    },
 ];
 
 /// The schema this program knows.

@@ -4,7 +4,7 @@
 //! storage for the time configured; the newest checkpoint is only ever replaced by one that was held against it.
 //! Does not promise: that whoever administers the bucket's account in `GOVERNANCE` mode cannot lift the lock; `COMPLIANCE` does.
 //! Trusts: the storage to keep its lock. What is in it is verified by whoever reads it.
-//! Upholds: C-56.
+//! Upholds: C-56, C-57.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,8 +24,9 @@ use strongroom_sealing::AwsSigningKey;
 use tokio::time::Instant;
 
 use super::request::Account;
-use super::{BUNDLES_AT_ONCE, ExportError, NewFile, bundles, changed_tiles, tile};
-use crate::audit::checkpoint::{BadCheckpoint, Checkpoint, LogKey};
+use super::{BUNDLES_AT_ONCE, ExportError, NewFile, bundles, changed_tiles, made_since, tile};
+use crate::audit::checkpoint::Checkpoint;
+use crate::audit::hand_over::LogKeys;
 use crate::audit::layout::{CHECKPOINT, HISTORY_BITS, history_path};
 use crate::audit::tree::TILE_WIDTH;
 use crate::config::{BucketConfig, LockMode};
@@ -78,8 +79,8 @@ pub struct LogBucket {
 
 /// The newest checkpoint of a bucket, and what names that version of it.
 pub(in crate::audit) struct Newest {
-    /// What it says, if it is this log's.
-    pub(in crate::audit) checkpoint: Result<Checkpoint, BadCheckpoint>,
+    /// As it stands there: nobody's word until a key opens it.
+    pub(in crate::audit) note: String,
     version: HeaderValue,
 }
 
@@ -119,14 +120,13 @@ impl LogBucket {
     }
 
     /// The newest checkpoint there, if there is one.
-    pub(in crate::audit) async fn newest(&self, key: &LogKey) -> Result<Option<Newest>, BucketError> {
+    pub(in crate::audit) async fn newest(&self) -> Result<Option<Newest>, BucketError> {
         let answer = self.ask(&Method::GET, Path::new(CHECKPOINT), HeaderMap::new(), Bytes::new()).await?;
         match answer.status {
             StatusCode::NOT_FOUND => Ok(None),
             StatusCode::OK => {
                 let version = answer.headers.get(ETAG).cloned().ok_or(BucketError::ReadBack)?;
-                let note = std::str::from_utf8(&answer.body).map_err(|_| BadCheckpoint::Malformed);
-                Ok(Some(Newest { checkpoint: note.and_then(|note| key.open(note)), version }))
+                Ok(Some(Newest { note: String::from_utf8_lossy(&answer.body).into_owned(), version }))
             }
             status => Err(BucketError::Refused(status)),
         }
@@ -140,6 +140,7 @@ impl LogBucket {
         from: u64,
         checkpoint: &Checkpoint,
         note: &str,
+        keys: &LogKeys,
     ) -> Result<(), ExportError> {
         let width = TILE_WIDTH as u64;
         let mut at = from - from % width;
@@ -150,6 +151,9 @@ impl LogBucket {
         }
         for (id, hashes) in changed_tiles(from, checkpoint.size) {
             self.keep(vec![tile(store, id, hashes).await?]).await?;
+        }
+        for (path, hand_over) in made_since(keys, from, checkpoint.size) {
+            self.put(&path, hand_over.into(), self.kept_for, HeaderMap::new()).await?;
         }
         let mut condition = HeaderMap::new();
         match newest {

@@ -2,7 +2,7 @@
 //!
 //! Promises: whatever the sequencer published is exported as soon as the storage takes it; how far behind that is is a metric.
 //! Nothing is written over a checkpoint that the database's tree does not continue.
-//! Upholds: C-56.
+//! Upholds: C-56, C-57.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::bucket::{BucketError, LogBucket};
 use super::{ExportError, tree_of};
 use crate::audit::checkpoint::{Checkpoint, LogKey};
+use crate::audit::hand_over::LogKeys;
 use crate::store::Store;
 
 /// How often storage that failed is tried again, and how far behind it is told.
@@ -30,6 +31,8 @@ pub struct Published {
     pub checkpoint: Checkpoint,
     /// The signed note.
     pub note: String,
+    /// The key that signs since, or that signed it.
+    pub key: LogKey,
 }
 
 /// Why an export to a bucket did not come to its end.
@@ -47,7 +50,6 @@ pub enum BucketExportError {
 pub struct BucketExport {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    key: LogKey,
     bucket: Arc<LogBucket>,
     published: watch::Receiver<Option<Published>>,
     /// Size of the newest checkpoint known to be in the bucket.
@@ -64,20 +66,10 @@ impl BucketExport {
     pub fn new(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
-        key: LogKey,
         bucket: Arc<LogBucket>,
         published: watch::Receiver<Option<Published>>,
     ) -> Self {
-        Self {
-            store,
-            clock,
-            key,
-            bucket,
-            published,
-            exported: 0,
-            history: AtomicU64::new(0),
-            behind_since: None,
-        }
+        Self { store, clock, bucket, published, exported: 0, history: AtomicU64::new(0), behind_since: None }
     }
 
     /// What was published last.
@@ -146,10 +138,14 @@ impl BucketExport {
     /// Brings the bucket up to a checkpoint. Gives the size of the one published, which is then there or overtaken.
     pub async fn export(&self, published: &Published) -> Result<u64, BucketExportError> {
         let size = published.checkpoint.size;
-        let newest = self.bucket.newest(&self.key).await.map_err(ExportError::from)?;
+        let newest = self.bucket.newest().await.map_err(ExportError::from)?;
+        // After the bucket: another replica may have handed the key over meanwhile.
+        let kept = self.store.hand_overs().await.map_err(ExportError::from)?;
+        let notes: Vec<&str> = kept.iter().map(|made| made.note.as_str()).collect();
+        let keys = LogKeys::follow(&published.key, &notes).map_err(|_| BucketExportError::Contradicted)?;
         let mut from = 0;
         if let Some(newest) = &newest {
-            let known = newest.checkpoint.as_ref().map_err(|_| BucketExportError::Contradicted)?;
+            let known = keys.open(&newest.note).map_err(|_| BucketExportError::Contradicted)?;
             let then = tree_of(&*self.store, known.size).await.map_err(ExportError::from)?;
             if then.map(|tree| tree.root()) != Some(known.root) {
                 return Err(BucketExportError::Contradicted);
@@ -161,7 +157,7 @@ impl BucketExport {
             from = known.size;
         }
         let (checkpoint, note) = (&published.checkpoint, &published.note);
-        match self.bucket.bring_up(&*self.store, newest.as_ref(), from, checkpoint, note).await {
+        match self.bucket.bring_up(&*self.store, newest.as_ref(), from, checkpoint, note, &keys).await {
             // Another replica took over and was faster: what it wrote is judged at the next look.
             Err(ExportError::Bucket(BucketError::Overtaken)) => Ok(from),
             Err(error) => Err(error.into()),

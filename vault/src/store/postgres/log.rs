@@ -10,8 +10,9 @@ use crate::audit::{EntryId, Leaf};
 use crate::store::decode::{bytes32, count, postgres as read};
 use crate::store::encode::signed;
 use crate::store::error::StoreError;
+use crate::store::hand_over::postgres as hand_over;
 use crate::store::log::{
-    Extension, KeptCheckpoint, Lease, LogHead, LogStore, Run, TILES_READ_MAX, joined, log_store,
+    Extension, KeptCheckpoint, KeptHandOver, Lease, LogHead, LogStore, Run, TILES_READ_MAX, joined, log_store,
 };
 use crate::store::rows::StoredEntry;
 

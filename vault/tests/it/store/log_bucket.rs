@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use strongroom_domain::BootId;
-use strongroom_sealing::{DataKey, LogSigner};
 use strongroom_vault::audit::{
-    BucketError, BucketExport, BucketExportError, ExportError, LogBucket, LogKey, Origin, Refusal, Sequencer,
+    BucketError, BucketExport, BucketExportError, ExportError, LogBucket, LogSigners, Refusal, Sequencer,
     Stepped, verify,
 };
 use strongroom_vault::config::BucketConfig;
@@ -23,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 use super::both;
 use super::faults::{Fault, FaultyStore};
 use super::ground::Ground;
+use super::signed_log::second_opinion_by;
+use super::signers::{One, Successive, log_key, origin};
 use crate::aws::emulator::{self, Emulator};
 use crate::events::ground::Certificate;
 
@@ -32,6 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(25);
 
 both! {
     what_is_signed_is_exported_locked_and_verifies;
+    a_key_is_handed_over_in_a_bucket_and_every_key_leads_to_the_newest;
 }
 
 /// The storage, and a bucket there.
@@ -110,27 +112,24 @@ impl Storage {
     }
 }
 
-fn origin() -> Origin {
-    Origin::parse("strongroom.test/log").unwrap()
-}
-
-fn signer() -> LogSigner {
-    LogSigner::derive(&DataKey::take(&mut [7; 32]), origin().as_str())
-}
-
-fn key() -> LogKey {
-    LogKey::of(&signer(), &origin())
-}
-
 /// A replica's sequencer and its export.
 fn replica(ground: &Ground, name: u128, storage: &Storage) -> (Sequencer, BucketExport) {
     replica_with(ground, name, storage.bucket(ground, &storage.settings()))
 }
 
 fn replica_with(ground: &Ground, name: u128, bucket: Arc<LogBucket>) -> (Sequencer, BucketExport) {
+    replica_signing(ground, name, bucket, Arc::new(One(7)))
+}
+
+fn replica_signing(
+    ground: &Ground,
+    name: u128,
+    bucket: Arc<LogBucket>,
+    signers: Arc<dyn LogSigners>,
+) -> (Sequencer, BucketExport) {
     let holder = BootId::from_uuid(uuid::Uuid::from_u128(name));
     let sequencer =
-        Sequencer::new(Arc::clone(&ground.store), ground.clock.clone(), holder, signer(), &origin(), None);
+        Sequencer::new(Arc::clone(&ground.store), ground.clock.clone(), holder, signers, &origin(), None);
     sequencer.exporting_to(bucket)
 }
 
@@ -144,7 +143,7 @@ async fn write(ground: &Ground, entries: u64) {
 }
 
 fn sound(folder: &Path, size: u64) {
-    let found = verify(&folder.join("test"), &key(), |_, _| {}).unwrap();
+    let found = verify(&folder.join("test"), &log_key(7), |_, _| {}).unwrap();
     assert_eq!((found.damage, found.entries), (None, size));
 }
 
@@ -183,6 +182,40 @@ async fn what_is_signed_is_exported_locked_and_verifies(ground: Ground) {
     }
 }
 
+/// Also over a hand-over that was never the newest checkpoint there, and by a replica that knows of no hand-over.
+async fn a_key_is_handed_over_in_a_bucket_and_every_key_leads_to_the_newest(ground: Ground) {
+    let storage = tokio::task::spawn_blocking(|| Storage::start("locked")).await.unwrap();
+    ground.clock.go_on_to_now();
+    let (first_keys, second_keys) = (Successive::from(7), Successive::from(8));
+    let bucket = || storage.bucket(&ground, &storage.settings());
+    let (mut first, export) = replica_signing(&ground, 1, bucket(), first_keys.clone());
+    write(&ground, 300).await;
+    first.step().await.unwrap();
+    let older = export.newest().unwrap();
+    export.export(&older).await.unwrap();
+    first_keys.now(8);
+    for size in [604, 906] {
+        write(&ground, 300).await;
+        assert_eq!(first.step().await.unwrap(), Stepped::Sequenced { entries: 302, size });
+    }
+    ground.clock.go_on(LONG);
+    let (mut second, goes_on) = replica_signing(&ground, 2, bucket(), second_keys);
+    write(&ground, 10).await;
+    assert_eq!(second.step().await.unwrap(), Stepped::Sequenced { entries: 12, size: 918 });
+    assert_eq!(goes_on.export(&goes_on.newest().unwrap()).await.unwrap(), 918);
+    // What the first one published last, before and after the hand-over, is no contradiction to what stands there.
+    assert_eq!(export.export(&older).await.unwrap(), 302);
+    assert_eq!(export.export(&export.newest().unwrap()).await.unwrap(), 906);
+    let copy = storage.fetched();
+    let folder = copy.path().join("test");
+    assert!(folder.join("handover/000").is_file() && !folder.join("handover/001").exists());
+    for number in [7, 8] {
+        let found = verify(&folder, &log_key(number), |_, _| {}).unwrap();
+        assert_eq!((found.damage, found.entries), (None, 918));
+        assert!(second_opinion_by(&folder, &log_key(number)).starts_with("918 entries"));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bucket_that_contradicts_stops_the_signing_and_is_not_written_over() {
     let ground = Ground::sqlite().await;
@@ -201,8 +234,14 @@ async fn a_bucket_that_contradicts_stops_the_signing_and_is_not_written_over() {
     // Longer, and another past.
     write(&before, 50).await;
     let holder = BootId::from_uuid(uuid::Uuid::from_u128(3));
-    let mut alone =
-        Sequencer::new(Arc::clone(&before.store), before.clock.clone(), holder, signer(), &origin(), None);
+    let mut alone = Sequencer::new(
+        Arc::clone(&before.store),
+        before.clock.clone(),
+        holder,
+        Arc::new(One(7)),
+        &origin(),
+        None,
+    );
     assert_eq!(alone.step().await.unwrap(), Stepped::Sequenced { entries: 59, size: 59 });
     before.clock.go_on(LONG);
     let (mut forked, _) = replica(&before, 4, &storage);
@@ -298,7 +337,7 @@ async fn an_export_that_waits_for_the_storage_ends_with_the_process_and_is_made_
     let endpoint = format!("https://localhost:{}", relay.local_addr().unwrap().port());
     let bucket = storage.bucket(&ground, &storage.settings().replace(&storage.endpoint, &endpoint));
     let (_tell, published) = watch::channel(export.newest());
-    let waits = BucketExport::new(Arc::clone(&ground.store), ground.clock.clone(), key(), bucket, published);
+    let waits = BucketExport::new(Arc::clone(&ground.store), ground.clock.clone(), bucket, published);
     let stop = CancellationToken::new();
     let running = tokio::spawn(waits.run(stop.clone()));
     // It asks and gets no answer when the process is told to end: it asks anew, before it would give the answer up.

@@ -3,37 +3,29 @@
 use std::sync::Arc;
 
 use strongroom_domain::BootId;
-use strongroom_sealing::{DataKey, LogSigner};
 use strongroom_vault::audit::{
-    BadReceipt, Event, LogKey, Object, Origin, ProveError, ProvenState, ReceiptId, Receipts, Sequencer,
-    prove, verify_receipt,
+    BadReceipt, Event, LogKey, Object, ProveError, ProvenState, ReceiptId, Receipts, Sequencer, prove,
+    verify_receipt,
 };
 use strongroom_vault::store::{Change, Committed, Store};
 
 use super::both;
 use super::faults::{Fault, FaultyStore};
 use super::ground::Ground;
+use super::signers::{One, log_key, origin};
 
 both! {
     each_request_is_told_its_own_entries_whatever_broke;
     a_receipt_is_proved_by_the_newest_checkpoint_and_by_nothing_altered;
 }
 
-fn signer() -> LogSigner {
-    LogSigner::derive(&DataKey::take(&mut [7; 32]), origin().as_str())
-}
-
-fn origin() -> Origin {
-    Origin::parse("strongroom.test/log").unwrap()
-}
-
 fn key() -> LogKey {
-    LogKey::of(&signer(), &origin())
+    log_key(7)
 }
 
 fn sequencer(ground: &Ground) -> Sequencer {
     let holder = BootId::from_uuid(uuid::Uuid::from_u128(1));
-    Sequencer::new(Arc::clone(&ground.store), ground.clock.clone(), holder, signer(), &origin(), None)
+    Sequencer::new(Arc::clone(&ground.store), ground.clock.clone(), holder, Arc::new(One(7)), &origin(), None)
 }
 
 /// A change of this many entries that tells these receipts.

@@ -7,30 +7,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strongroom_domain::BootId;
-use strongroom_sealing::{DataKey, LogSigner};
 use strongroom_vault::audit::{
-    Damage, EntryId, LogFolder, LogKey, Origin, Refusal, Sequencer, Stepped, Verified, verify,
+    Checkpoint, Damage, EntryId, LogFolder, LogKey, Refusal, Sequencer, Stepped, Verified, verify,
 };
 use strongroom_vault::store::log::{Extension, LogHead};
 
 use super::both;
 use super::faults::{Fault, FaultyStore};
 use super::ground::Ground;
+use super::signers::{One, log_key, origin, signer};
 use crate::aws::emulator;
 
 /// A lease is over by then.
 const LONG: Duration = Duration::from_secs(60);
 
-fn origin() -> Origin {
-    Origin::parse("strongroom.test/log").unwrap()
-}
-
-fn signer(byte: u8) -> LogSigner {
-    LogSigner::derive(&DataKey::take(&mut [byte; 32]), origin().as_str())
-}
-
 fn key() -> LogKey {
-    LogKey::of(&signer(7), &origin())
+    log_key(7)
 }
 
 pub(super) fn sequencer(ground: &Ground, name: u128, folder: Option<&Path>) -> Sequencer {
@@ -44,14 +36,14 @@ fn sequencer_signing(ground: &Ground, name: u128, folder: Option<&Path>, signing
         Arc::clone(&ground.store),
         ground.clock.clone(),
         holder,
-        signer(signing),
+        Arc::new(One(signing)),
         &origin(),
         folder,
     )
 }
 
 /// Writes this many entries as one boot.
-async fn write(ground: &Ground, entries: u64) -> BootId {
+pub(super) async fn write(ground: &Ground, entries: u64) -> BootId {
     let (committer, task, boot) = ground.committer().await;
     let notes = (0..entries).map(|_| committer.commit(ground.note()));
     for done in futures_util::future::join_all(notes).await {
@@ -306,12 +298,16 @@ async fn rows_no_vault_wrote_are_not_signed_and_hide_nothing(ground: Ground) {
 
 /// What the independent verifier says of a folder.
 fn second_opinion(folder: &Path) -> String {
+    second_opinion_by(folder, &key())
+}
+
+pub(super) fn second_opinion_by(folder: &Path, key: &LogKey) -> String {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("verify/verify_log.py");
     let output = Command::new(emulator::environment().join("bin/python3"))
         .arg("-B")
         .arg(program)
         .arg(folder)
-        .args(["--vkey", &key().to_string()])
+        .args(["--vkey", &key.to_string()])
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -319,7 +315,7 @@ fn second_opinion(folder: &Path) -> String {
     text
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -393,6 +389,28 @@ async fn every_kind_of_damage_is_found_by_both_verifiers() {
                 std::fs::write(log.join(bundle("002")), &bytes[..bytes.len() - 40]).unwrap();
             }),
             "entries from 512 on are missing or cut",
+        ),
+        (
+            "two entries change places",
+            Box::new(|log| {
+                let bytes = std::fs::read(log.join(bundle("001"))).unwrap();
+                let end =
+                    |from: usize| from + 2 + usize::from(u16::from_be_bytes([bytes[from], bytes[from + 1]]));
+                let (first, second) = (end(0), end(end(0)));
+                let swapped = [&bytes[first..second], &bytes[..first], &bytes[second..]].concat();
+                std::fs::write(log.join(bundle("001")), swapped).unwrap();
+            }),
+            "entry 256 is not the one",
+        ),
+        (
+            "the log is forked: the key signed another root",
+            Box::new(|log| {
+                let root = strongroom_vault::audit::tree::Hash::of_leaf(b"another past");
+                let other = Checkpoint { origin: origin(), size: 800, root }.sign(&signer(7));
+                let notes = std::fs::read_to_string(log.join("history/000")).unwrap();
+                std::fs::write(log.join("history/000"), format!("{notes}{other}\n")).unwrap();
+            }),
+            "entries 500 to 800 are not those of the checkpoint of 800 entries",
         ),
         (
             "bundles change places",

@@ -49,7 +49,7 @@ async fn try_read(
 
 fn answer(file: LogFile, served: Served) -> Response {
     let kind = match file {
-        LogFile::Checkpoint | LogFile::History(_) => "text/plain; charset=utf-8",
+        LogFile::Checkpoint | LogFile::History(_) | LogFile::HandOver(_) => "text/plain; charset=utf-8",
         LogFile::Tile(..) | LogFile::Bundle(..) => "application/octet-stream",
     };
     let mut response = ([(CONTENT_TYPE, HeaderValue::from_static(kind))], served.bytes).into_response();

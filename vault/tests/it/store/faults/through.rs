@@ -12,7 +12,7 @@ use strongroom_vault::review::ReviewKind;
 use strongroom_vault::store::find::FindStore;
 use strongroom_vault::store::inventory::{KeyFacts, KeyInventory};
 use strongroom_vault::store::keys::{KeyScope, KeyStore, KeyStoreError, Purpose, WrappedKey};
-use strongroom_vault::store::log::{Extension, KeptCheckpoint, Lease, LogHead, LogStore};
+use strongroom_vault::store::log::{Extension, KeptCheckpoint, KeptHandOver, Lease, LogHead, LogStore};
 use strongroom_vault::store::{
     AliasRow, BootRow, BundleRow, CardFilter, CardPage, CardPlace, CardRow, Due, DueCard, EventStore,
     ExportRow, ExportRunRow, FiledStore, ForwardRow, Holder, Kept, Reading, ReviewRow, Store, StoreError,
@@ -111,8 +111,29 @@ impl LogStore for FaultyStore {
         self.inner.log_place(entry).await
     }
 
-    async fn keep_checkpoint(&self, checkpoint: &KeptCheckpoint) -> Result<(), StoreError> {
+    async fn keep_checkpoint(&self, checkpoint: &KeptCheckpoint) -> Result<String, StoreError> {
         self.inner.keep_checkpoint(checkpoint).await
+    }
+
+    async fn hand_over(
+        &self,
+        lease: Lease,
+        hand_over: &KeptHandOver,
+        until: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let fault = self.faults.lock().unwrap().pop_front().unwrap_or(Fault::None);
+        match fault {
+            Fault::None => self.inner.hand_over(lease, hand_over, until).await,
+            Fault::LostAfterCommit => {
+                self.inner.hand_over(lease, hand_over, until).await?;
+                Err(StoreError::Away("a fault of the test"))
+            }
+            _ => Err(StoreError::Away("a fault of the test")),
+        }
+    }
+
+    async fn hand_overs(&self) -> Result<Vec<KeptHandOver>, StoreError> {
+        self.inner.hand_overs().await
     }
 
     async fn newest_checkpoint(&self) -> Result<Option<KeptCheckpoint>, StoreError> {
