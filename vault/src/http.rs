@@ -68,6 +68,7 @@ fn endpoints() -> OpenApiRouter<Arc<Vault>> {
         .routes(routes!(routes::find::entries::find_of_tenant))
         .routes(routes!(routes::find::blast_radius::list))
         .routes(routes!(routes::audit::receipt::receipt))
+        .routes(routes!(routes::keys::succeed::succeed))
         .route(routes::audit::log::PATH, axum::routing::get(routes::audit::log::file))
 }
 

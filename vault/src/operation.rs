@@ -11,6 +11,7 @@ pub mod export;
 pub mod find;
 pub mod forward;
 mod idempotency;
+pub mod keys;
 pub mod limits;
 pub mod log;
 pub mod matching;

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::data_key::DataKey;
-use crate::key::{KeyScope, Purpose};
+use crate::key::{KeyScope, Purpose, WrappedKey};
 use crate::kms::{Kms, KmsError, counted};
 use crate::store::KeyStore;
 
@@ -150,6 +150,13 @@ impl KeyRing {
         id: DataKeyId,
     ) -> Result<HeldKey, KeyError> {
         self.get(Request::ById(scope.clone(), purpose, id)).await
+    }
+
+    /// Makes a key for whoever keeps it: a successor of one whose period is not over. It is in no ring and seals nothing until it
+    /// is the active one in the store.
+    pub async fn generate(&self, scope: &KeyScope, purpose: Purpose) -> Result<WrappedKey, KeyError> {
+        let (_, wrapped) = self.0.generate(scope, purpose).await?;
+        Ok(wrapped)
     }
 
     /// Drops a key: it was rotated, suspended or destroyed.

@@ -1,9 +1,9 @@
-//! `strongroom-vault audit tail|show|check|key|verify|receipt|find|blast-radius`: the log, for people on the vault's machine; `verify` and
-//! `receipt` for anybody; `find` and `blast-radius` for clients of the API.
+//! `strongroom-vault audit tail|show|check|key|verify|receipt|find|blast-radius|rotate-key`: the log, for people on the vault's machine;
+//! `verify` and `receipt` for anybody; `find`, `blast-radius` and `rotate-key` for clients of the API.
 
 mod blast_radius;
 mod find;
-
+mod rotate_key;
 mod served;
 
 use std::io::Write;
@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use self::served::{ServedArgs, ServedLog};
+use super::client::ApiArgs;
 use super::{CliError, ConfigArgs};
 use crate::app;
 use crate::audit::{self, EntryId, LogKey};
@@ -51,10 +52,15 @@ enum Command {
         #[command(flatten)]
         config: ConfigArgs,
     },
-    /// Print the public key that checkpoints of the log are verified with. Hand it to whoever verifies.
+    /// Print the public key that checkpoints of the log are signed with now. Hand it to whoever verifies.
     Key {
         #[command(flatten)]
         config: ConfigArgs,
+    },
+    /// Give the log's signing key a successor: the next checkpoint hands over, and both verifiers follow it.
+    RotateKey {
+        #[command(flatten)]
+        api: ApiArgs,
     },
     /// Verify an exported or served log: every entry, tile and checkpoint. Exit status 1 if anything is wrong.
     ///
@@ -63,7 +69,7 @@ enum Command {
     Verify {
         /// The folder the log was exported to, or https://HOST[:PORT] of a vault that serves it.
         log: String,
-        /// The log's public key, as `audit key` printed it when the log began.
+        /// One of the log's public keys, as `audit key` prints it: the newest, if one of before may be in other hands.
         #[arg(long)]
         vkey: String,
         /// Print no progress.
@@ -79,9 +85,12 @@ enum Command {
     Receipt {
         /// The file the answer was kept in.
         file: PathBuf,
-        /// The log's public key, as `audit key` printed it when the log began.
+        /// One of the log's public keys, as `audit key` prints it.
         #[arg(long)]
         vkey: String,
+        /// An exported log whose hand-overs lead to a key that came after the answer.
+        #[arg(long, value_name = "FOLDER")]
+        log: Option<PathBuf>,
         /// Take the vault's word that entries which are not shown are this receipt's.
         #[arg(long)]
         hash_only: bool,
@@ -100,7 +109,10 @@ pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> Result<Exit
             Ok(ExitCode::SUCCESS)
         }
         Command::Verify { log, vkey, quiet, served } => verify(log, &vkey, quiet, served, out).await,
-        Command::Receipt { file, vkey, hash_only } => receipt(&file, &vkey, hash_only, out),
+        Command::Receipt { file, vkey, log, hash_only } => {
+            receipt(&file, &vkey, log.as_deref(), hash_only, out)
+        }
+        Command::RotateKey { api } => rotate_key::run(&api, out).await,
     }
 }
 
@@ -146,12 +158,14 @@ async fn check(config: &VaultConfig, out: &mut (dyn Write + Send)) -> Result<Exi
 fn receipt(
     file: &Path,
     vkey: &str,
+    log: Option<&Path>,
     hash_only: bool,
     out: &mut (dyn Write + Send),
 ) -> Result<ExitCode, CliError> {
     let key = LogKey::parse(vkey)?;
+    let hand_overs = log.map(audit::hand_overs_in).transpose()?.unwrap_or_default();
     let document = std::fs::read(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
-    Ok(match audit::verify_receipt(&document, &key) {
+    Ok(match audit::verify_receipt_in(&document, &key, &hand_overs) {
         Ok(verified) => {
             let places: Vec<String> = verified.entries.iter().map(|entry| entry.index.to_string()).collect();
             let (size, root) = (verified.checkpoint.size, verified.checkpoint.root);

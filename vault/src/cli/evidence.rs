@@ -16,7 +16,7 @@ use zip::ZipArchive;
 
 use super::CliError;
 use super::client::{Api, ApiArgs, Call};
-use crate::audit::LogKey;
+use crate::audit::{LogKey, hand_overs_in};
 use crate::evidence::{self, PROOFS_BYTES_MAX, VerifiedBundle};
 
 /// Largest bundle that is taken: tables are bounded, so what is larger is none.
@@ -60,9 +60,12 @@ enum Command {
     Verify {
         /// The bundle's folder.
         folder: PathBuf,
-        /// The log's public key, as `audit key` printed it when the log began.
+        /// One of the log's public keys, as `audit key` prints it.
         #[arg(long)]
         vkey: String,
+        /// An exported log whose hand-overs lead to a key that came after the bundle.
+        #[arg(long, value_name = "FOLDER")]
+        log: Option<PathBuf>,
     },
 }
 
@@ -72,7 +75,7 @@ fn parse_time(text: &str) -> Result<Timestamp, String> {
 
 pub(super) async fn run(args: Args, out: &mut (dyn Write + Send)) -> Result<ExitCode, CliError> {
     match (args.command, args.api, args.make) {
-        (Some(Command::Verify { folder, vkey }), ..) => verify(&folder, &vkey, out),
+        (Some(Command::Verify { folder, vkey, log }), ..) => verify(&folder, &vkey, log.as_deref(), out),
         (None, Some(api), Some(make)) => self::make(&api, &make, out).await,
         (None, ..) => Err("say --vault and who asks, --from, --to and --out; or verify".into()),
     }
@@ -136,9 +139,15 @@ fn new_file(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
     Ok(file.sync_all()?)
 }
 
-fn verify(folder: &Path, vkey: &str, out: &mut (dyn Write + Send)) -> Result<ExitCode, CliError> {
+fn verify(
+    folder: &Path,
+    vkey: &str,
+    log: Option<&Path>,
+    out: &mut (dyn Write + Send),
+) -> Result<ExitCode, CliError> {
     let key = LogKey::parse(vkey)?;
-    match evidence::verify(folder, &key) {
+    let hand_overs = log.map(hand_overs_in).transpose()?.unwrap_or_default();
+    match evidence::verify_in(folder, &key, &hand_overs) {
         Ok(VerifiedBundle { manifest, sha256, checkpoint, samples, reviews }) => {
             writeln!(
                 out,

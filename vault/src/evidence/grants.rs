@@ -63,11 +63,12 @@ fn action_of(event: Event, reason: Option<&str>) -> Option<ActionKind> {
         Event::AuditRead | Event::AuditVerify => Some(ActionKind::ReadAudit),
         Event::ReviewAccess | Event::ReviewRead => Some(ActionKind::ReviewAccess),
         Event::ReviewLog => Some(ActionKind::ReviewLog),
+        // By the service itself it is nobody's grant.
+        Event::DekCreate => Some(ActionKind::ManageKeys),
         // A replay tells what was answered before: no grant is used.
         Event::IdempotencyReplay
         | Event::PanUnexpected
         | Event::CardExpiring
-        | Event::DekCreate
         | Event::DekDestroy
         | Event::ConfigReload
         | Event::PolicyActivate
@@ -94,7 +95,7 @@ pub(super) fn key_of(row: &AccessRow) -> Option<super::tally::GrantUse> {
         // That the log was read is told, not by which of its grants.
         ActionKind::ReadReceipt | ActionKind::ReadTenantAudit => ActionKind::ReadAudit,
         // No entry is written for these as such.
-        ActionKind::AttachCvc | ActionKind::OpenCaptureSession | ActionKind::ManageKeys => return None,
+        ActionKind::AttachCvc | ActionKind::OpenCaptureSession => return None,
         other => other,
     };
     Some(super::tally::GrantUse {

@@ -52,6 +52,10 @@ pub mod forwards {
     pub mod show;
     pub mod story;
 }
+pub mod keys {
+    //! Keys: their successors.
+    pub mod succeed;
+}
 pub mod retention;
 pub mod suspensions {
     //! Suspensions: identities that are refused everything for now.

@@ -1,6 +1,6 @@
 //! What can be asked of the committer.
 
-use strongroom_domain::{Expiry, ExportId, ForwardId, TenantId, Timestamp, TokenHash, WorkloadId};
+use strongroom_domain::{DataKeyId, Expiry, ExportId, ForwardId, TenantId, Timestamp, TokenHash, WorkloadId};
 use strongroom_sealing::Fingerprint;
 
 use super::ends::HiddenBy;
@@ -214,6 +214,16 @@ pub enum Change {
         /// `dek.create`.
         entry: Draft,
     },
+    /// Adds a wrapped data key in the place of the active one, which only opens from then on. `Conflict` if that one is not the
+    /// active one any more.
+    ReplaceKey {
+        /// The one that is active.
+        former: DataKeyId,
+        /// Its successor, of the same scope and purpose.
+        key: Box<WrappedKey>,
+        /// `dek.create`.
+        entry: Draft,
+    },
     /// Marks that a card's near ends were told, so that each is told once; the event itself is in the outbox with it.
     /// `Missing` if the card is hidden or ends otherwise by now, or this was told already.
     TellExpiring {
@@ -321,6 +331,7 @@ impl Change {
             | Self::ReconcileForward { entry, .. }
             | Self::PutTenant { entry, .. }
             | Self::InsertKey { entry, .. }
+            | Self::ReplaceKey { entry, .. }
             | Self::TellExpiring { entry, .. }
             | Self::ReplayEvents { entry, .. }
             | Self::RequestExport { entry, .. }
@@ -353,6 +364,7 @@ impl Change {
             | Self::ReconcileForward { .. }
             | Self::PutTenant { .. }
             | Self::InsertKey { .. }
+            | Self::ReplaceKey { .. }
             | Self::TellExpiring { .. }
             | Self::RequestExport { .. }
             | Self::ApproveExport { .. }
@@ -378,6 +390,7 @@ impl Change {
             | Self::ReconcileForward { .. }
             | Self::PutTenant { .. }
             | Self::InsertKey { .. }
+            | Self::ReplaceKey { .. }
             | Self::TellExpiring { .. }
             | Self::ReplayEvents { .. }
             | Self::RequestExport { .. }

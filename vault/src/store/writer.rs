@@ -102,6 +102,8 @@ pub struct Batch<'a> {
     pub(super) findings: Vec<Finding<'a>>,
     pub(super) tenants: Vec<TenantPut<'a>>,
     pub(super) keys: Vec<(usize, &'a WrappedKey)>,
+    /// Keys in the place of others: a few a year, so each by itself.
+    pub(super) successors: Vec<(usize, DataKeyId, &'a WrappedKey)>,
     /// What is written of exports: a few a day, so each by itself.
     pub(super) exports: Vec<(usize, &'a Change)>,
     /// What is written of suspensions: fewer still.
@@ -247,6 +249,7 @@ impl<'a> Batch<'a> {
             findings: Vec::new(),
             tenants: Vec::new(),
             keys: Vec::new(),
+            successors: Vec::new(),
             near_ends: Vec::new(),
             replays: Vec::new(),
             exports: Vec::new(),
@@ -280,6 +283,7 @@ impl<'a> Batch<'a> {
             findings,
             tenants,
             keys,
+            successors,
             exports,
             suspensions,
             filed,
@@ -291,7 +295,7 @@ impl<'a> Batch<'a> {
             && (updates.is_empty() && erasures.is_empty() && restored.is_empty() && destroyed.is_empty())
             && (tenants.is_empty()
                 && keys.is_empty()
-                && exports.is_empty()
+                && successors.is_empty() && exports.is_empty()
                 && suspensions.is_empty()
                 && filed.is_empty())
             && (near_ends.is_empty() && replays.is_empty() && once.is_empty() && findings.is_empty())
@@ -356,6 +360,7 @@ impl<'a> Batch<'a> {
                 self.tenants.push(TenantPut { at, tenant, expected_version: *expected_version });
             }
             Change::InsertKey { key, .. } => self.keys.push((at, key)),
+            Change::ReplaceKey { former, key, .. } => self.successors.push((at, *former, key)),
             Change::TellExpiring { tenant, token, expiry, expires_at, .. } => {
                 let (hash, expiry, expires_at) = (*token, *expiry, *expires_at);
                 self.near_ends.push(NearEnd { at, tenant, hash, expiry, expires_at });

@@ -39,6 +39,8 @@ mod find;
 #[cfg(test)]
 mod forwards;
 #[cfg(test)]
+mod hand_over;
+#[cfg(test)]
 mod imports;
 #[cfg(test)]
 mod leaks;

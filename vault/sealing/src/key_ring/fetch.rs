@@ -6,6 +6,7 @@ use strongroom_domain::{DataKeyId, Timestamp};
 
 use super::cache::Request;
 use super::{HeldKey, Inner, KeyError};
+use crate::data_key::DataKey;
 use crate::key::{KeyContext, KeyScope, KeyState, Purpose, WrappedKey};
 use crate::kms::{KmsError, counted};
 use crate::store::KeyStoreError;
@@ -95,6 +96,29 @@ impl Inner {
     /// Makes the first active key, or the successor of one whose period is over. Of replicas that do so at once the
     /// store lets one win; the others drop theirs.
     async fn make_active(&self, scope: &KeyScope, purpose: Purpose) -> Result<Fetched, KeyError> {
+        let (key, row) = self.generate(scope, purpose).await?;
+        let id = row.id;
+        let winner = self.store.insert_key_if_first(row).await?;
+        if winner.id == id {
+            tracing::info!(%scope, %purpose, key_id = %id, kms_key = winner.kms_key, "made a data key");
+            let held = HeldKey { id, key: Arc::new(key) };
+            return Ok(Fetched { held, from_kms: true, seals_until: Some(period_end(&winner)) });
+        }
+        drop(key);
+        if self.seals_now(&winner) {
+            self.unwrap_active(scope, purpose, &winner).await
+        } else {
+            tracing::error!(%scope, %purpose, key_id = %winner.id, "the store prefers a key that may not seal");
+            Err(KeyError::Unavailable)
+        }
+    }
+
+    /// A new key, as it is used and as it is kept. Nobody has it yet.
+    pub(super) async fn generate(
+        &self,
+        scope: &KeyScope,
+        purpose: Purpose,
+    ) -> Result<(DataKey, WrappedKey), KeyError> {
         let id = DataKeyId::generate(&*self.clock, &*self.random).map_err(|_| KeyError::Unavailable)?;
         let context = self.context(scope, purpose, id);
         let provider = self.kms.provider();
@@ -112,19 +136,7 @@ impl Inner {
             created_at,
             seals_until: created_at.plus(purpose.seals_for()),
         };
-        let winner = self.store.insert_key_if_first(row).await?;
-        if winner.id == id {
-            tracing::info!(%scope, %purpose, key_id = %id, kms_key = winner.kms_key, "made a data key");
-            let held = HeldKey { id, key: Arc::new(key) };
-            return Ok(Fetched { held, from_kms: true, seals_until: Some(period_end(&winner)) });
-        }
-        drop(key);
-        if self.seals_now(&winner) {
-            self.unwrap_active(scope, purpose, &winner).await
-        } else {
-            tracing::error!(%scope, %purpose, key_id = %winner.id, "the store prefers a key that may not seal");
-            Err(KeyError::Unavailable)
-        }
+        Ok((key, row))
     }
 
     /// Unwraps a row as the key the caller asked for. What the row says it is counts for nothing.

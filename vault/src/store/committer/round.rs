@@ -133,6 +133,8 @@ fn touches(change: &Change) -> Vec<Touched> {
         | Change::EndExportRun { id, .. } => Touched::Export(*id),
         Change::SuspendWorkload { .. } | Change::ResumeWorkload { .. } => Touched::Suspensions,
         Change::PutTenant { tenant, .. } => Touched::Tenant(tenant.id.clone()),
-        Change::InsertKey { key, .. } => Touched::Key(key.scope.clone(), key.purpose),
+        Change::InsertKey { key, .. } | Change::ReplaceKey { key, .. } => {
+            Touched::Key(key.scope.clone(), key.purpose)
+        }
     }]
 }

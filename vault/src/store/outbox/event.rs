@@ -102,6 +102,7 @@ impl<'a> CardEvent<'a> {
             | Change::ReconcileForward { .. }
             | Change::PutTenant { .. }
             | Change::InsertKey { .. }
+            | Change::ReplaceKey { .. }
             | Change::ReplayEvents { .. }
             | Change::RequestExport { .. }
             | Change::ApproveExport { .. }

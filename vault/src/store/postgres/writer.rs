@@ -154,6 +154,11 @@ impl PostgresWriter {
                 became[*at] = Committed::Conflict;
             }
         }
+        for (at, former, key) in &batch.successors {
+            if !keys::replace(connection, *former, key).await? {
+                became[*at] = Committed::Conflict;
+            }
+        }
         for put in &batch.tenants {
             became[put.at] = tenants::put(connection, put).await?;
         }

@@ -102,3 +102,21 @@ pub(super) async fn insert_if_first(
     .await?;
     Ok(inserted.rows_affected() == 1)
 }
+
+/// Adds a key in the place of the active one. Whether it was: nothing changed if that one is not active any more.
+pub(super) async fn replace(
+    connection: &mut SqliteConnection,
+    former: DataKeyId,
+    key: &WrappedKey,
+) -> Result<bool, sqlx::Error> {
+    let replaced = sqlx::query(
+        "UPDATE data_keys SET state = 'deactivated' \
+         WHERE id = ?1 AND scope = ?2 AND purpose = ?3 AND state = 'active'",
+    )
+    .bind(former.as_uuid())
+    .bind(key.scope.as_str())
+    .bind(key.purpose.as_str())
+    .execute(&mut *connection)
+    .await?;
+    Ok(replaced.rows_affected() == 1 && insert_if_first(connection, key).await?)
+}

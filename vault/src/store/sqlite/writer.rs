@@ -182,6 +182,11 @@ impl SqliteWriter {
                 became[*at] = Committed::Conflict;
             }
         }
+        for (at, former, key) in &batch.successors {
+            if !keys::replace(connection, *former, key).await? {
+                became[*at] = Committed::Conflict;
+            }
+        }
         for put in &batch.tenants {
             became[put.at] = tenants::put(connection, put).await?;
         }

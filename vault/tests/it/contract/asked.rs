@@ -39,12 +39,17 @@ async fn start(folder: &Path) -> (Service, Receiver) {
     let settings = format!("[export]\nenabled = true\n{hook}");
     let home = tempfile::tempdir().unwrap();
     let store = sqlite(home.path());
-    (Service::start_granting_on(home, &store, &people(), &settings).await, receiver)
+    let mut grants = people();
+    let custodian = json!({
+        "id": "spiffe://strongroom.test/custodian", "about": "looks after the keys", "roles": ["custodian"],
+    });
+    grants.as_array_mut().unwrap().push(custodian);
+    (Service::start_granting_on(home, &store, &grants, &settings).await, receiver)
 }
 
 /// Cards in several states, forwards that are open, exports that are asked for and agreed to.
 async fn furnish(service: &Service, folder: &Path) {
-    for workload in ["updater", "matcher", "reconciler", "security", "auditor"] {
+    for workload in ["updater", "matcher", "reconciler", "security", "auditor", "custodian"] {
         service.pki.client(workload).map(|_| ()).unwrap();
     }
     for tenant in [TENANT, QUIET] {
