@@ -73,3 +73,24 @@ pub(crate) fn configuration(
     std::fs::write(&path, text)?;
     Ok(path)
 }
+
+/// The configuration of a second replica beside the first: files of its own for whatever it writes.
+pub(crate) fn second(
+    folder: &Path,
+    first: &Path,
+    before: [SocketAddr; 2],
+    now: [SocketAddr; 2],
+) -> Result<PathBuf, Failure> {
+    let mut text = std::fs::read_to_string(first)?;
+    for (before, now) in before.iter().zip(now) {
+        text = text.replace(&before.to_string(), &now.to_string());
+    }
+    for (before, now) in
+        [("vault-1", "vault-2"), ("/signed-log", "/signed-log-2"), ("/vault.log", "/vault-2.log")]
+    {
+        text = text.replace(before, now);
+    }
+    let path = folder.join("vault-2.toml");
+    std::fs::write(&path, text)?;
+    Ok(path)
+}

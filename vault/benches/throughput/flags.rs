@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Failure;
 
-const USAGE: &str = "flags: --seconds N (60), --connections 16,64, --store postgres,sqlite, --cards N (100000; filled before, memory is read on the way), --import N (instead: a file of so many cards by `card import`, killed three times, and reads beside them), --import-connections N (the command's own), --find N (instead: an index of so many entries of the log, and how long questions take)";
+const USAGE: &str = "flags: --seconds N (60), --connections 16,64, --store postgres,sqlite, --cards N (100000; filled before, memory is read on the way), --import N (instead: a file of so many cards by `card import`, killed three times, and reads beside them), --import-connections N (the command's own), --log N (instead: a signed log of so many entries by two replicas on one Postgres, whose sequencer is killed three times, and what verifies it), --find N (instead: an index of so many entries of the log, and how long questions take)";
 
 /// Which store the vault runs on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +35,8 @@ pub(crate) struct Flags {
     pub(crate) import_connections: Option<u64>,
     /// Entries of the index that is asked instead.
     pub(crate) find: Option<u64>,
+    /// Entries of the signed log that is written and verified instead.
+    pub(crate) log: Option<u64>,
 }
 
 impl Flags {
@@ -47,6 +49,7 @@ impl Flags {
             import: None,
             import_connections: None,
             find: None,
+            log: None,
         };
         let mut given = std::env::args().skip(1).filter(|flag| flag != "--bench");
         while let Some(flag) = given.next() {
@@ -55,6 +58,7 @@ impl Flags {
                 "--seconds" => flags.time = Duration::from_secs(value.parse()?),
                 "--cards" => flags.cards = value.parse()?,
                 "--import-connections" => flags.import_connections = Some(value.parse()?),
+                "--log" => flags.log = Some(value.parse()?),
                 "--find" => flags.find = Some(value.parse()?),
                 "--import" => flags.import = Some(value.parse()?),
                 "--connections" => {

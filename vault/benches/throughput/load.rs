@@ -3,6 +3,7 @@
 //! Written on the stream by hand, so that what it costs takes little from the two services measured beside it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -35,6 +36,8 @@ pub(crate) enum Call {
     ListLast4,
 }
 
+/// Between two attempts to reach a replica.
+const CONNECT_AGAIN: Duration = Duration::from_millis(50);
 /// Tokens of one look-up.
 const LOOKED_UP: usize = 100;
 
@@ -170,7 +173,10 @@ impl Measured {
 
 struct Plan<'a> {
     connector: TlsConnector,
-    vault: &'a RunningVault,
+    /// The replicas.
+    addresses: Vec<SocketAddr>,
+    /// Whether a connection that breaks is followed by another, to the next replica that answers.
+    survives: bool,
     call: Call,
     cards: &'a Cards,
     wallet: &'a Wallet,
@@ -188,11 +194,32 @@ pub(crate) fn run(
     cards: &Cards,
     wallet: &Wallet,
 ) -> Result<Measured, Failure> {
+    let target = Target { addresses: vec![vault.address], pki: &vault.pki, survives: false };
+    run_at(target, call, connections, load, cards, wallet)
+}
+
+/// What is loaded.
+pub(crate) struct Target<'a> {
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) pki: &'a Pki,
+    pub(crate) survives: bool,
+}
+
+/// Loads replicas.
+pub(crate) fn run_at(
+    target: Target<'_>,
+    call: Call,
+    connections: usize,
+    load: Load,
+    cards: &Cards,
+    wallet: &Wallet,
+) -> Result<Measured, Failure> {
     let route = std::fs::read(files::policies().join("routes/stripe.toml"))?;
     let started = Instant::now();
     let plan = Plan {
-        connector: connector(&vault.pki, call.workload())?,
-        vault,
+        connector: connector(target.pki, call.workload())?,
+        addresses: target.addresses,
+        survives: target.survives,
         call,
         cards,
         wallet,
@@ -207,7 +234,8 @@ pub(crate) fn run(
         }),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let lines = runtime.block_on(futures_util::future::join_all((0..connections).map(|_| plan.line())));
+    let lines =
+        runtime.block_on(futures_util::future::join_all((0..connections).map(|number| plan.line(number))));
     let mut all = Measured { took: started.elapsed(), ..Measured::default() };
     for line in lines {
         let line = line?;
@@ -235,13 +263,22 @@ impl Plan<'_> {
     }
 
     /// One connection until the end.
-    async fn line(&self) -> io::Result<Measured> {
-        let mut measured = Measured::default();
-        let mut line = self.connect().await?;
+    async fn line(&self, number: usize) -> io::Result<Measured> {
+        let (mut measured, mut at) = (Measured::default(), number);
+        let mut line = self.connect(&mut at).await?;
         while self.goes_on() {
             let request = self.request()?;
             let asked = Instant::now();
-            let answer = line.ask(request.as_bytes()).await?;
+            let answer = match line.ask(request.as_bytes()).await {
+                Ok(answer) => answer,
+                Err(_) if self.survives => {
+                    measured.others.push(0);
+                    at += 1;
+                    line = self.connect(&mut at).await?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             if answer.status == self.call.status() {
                 measured.micros.push(u32::try_from(asked.elapsed().as_micros()).unwrap_or(u32::MAX));
                 if self.call == Call::Tokenize {
@@ -251,14 +288,27 @@ impl Plan<'_> {
                 measured.others.push(answer.status);
             }
             if answer.closes {
-                line = self.connect().await?;
+                line = self.connect(&mut at).await?;
             }
         }
         Ok(measured)
     }
 
-    async fn connect(&self) -> io::Result<Line> {
-        let tcp = TcpStream::connect(self.vault.address).await?;
+    /// To this replica, or the next one that answers.
+    async fn connect(&self, at: &mut usize) -> io::Result<Line> {
+        loop {
+            match self.try_connect(self.addresses[*at % self.addresses.len()]).await {
+                Err(_) if self.survives => {
+                    *at += 1;
+                    tokio::time::sleep(CONNECT_AGAIN).await;
+                }
+                connected => return connected,
+            }
+        }
+    }
+
+    async fn try_connect(&self, address: SocketAddr) -> io::Result<Line> {
+        let tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;
         let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
         Ok(Line { stream: self.connector.connect(name, tcp).await?, read: Vec::with_capacity(8 * 1024) })

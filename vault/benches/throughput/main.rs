@@ -7,6 +7,9 @@
 //! `-- --import 1000000` measures a file of so many cards coming in by `card import` instead, killed three times, and then
 //! reads beside few and beside many.
 //!
+//! `-- --log 1000000` writes a signed log of so many entries by two replicas whose sequencer is killed three times instead, and
+//! has both verifiers read it.
+//!
 //! `-- --find 10000000` fills the log's index with so many entries instead, and asks it.
 //!
 //! Promises: what it counts was acknowledged; rows and audit entries are counted afterwards and must agree, or it fails.
@@ -18,6 +21,7 @@ mod find;
 mod flags;
 mod import;
 mod load;
+mod log;
 mod postgres;
 mod reference;
 mod report;
@@ -54,6 +58,12 @@ fn main() -> ExitCode {
 fn run(report: &mut Report) -> Result<(), Failure> {
     let flags = Flags::parse()?;
     report.line(&report::machine());
+    if let Some(entries) = flags.log {
+        let folder = tempfile::Builder::new().prefix("strongroom-bench-").tempdir_in("/tmp")?;
+        let server = postgres::Server::start()?;
+        report.line(&server.settings()?);
+        return log::run(report, entries, folder.path(), &server);
+    }
     for store in &flags.stores {
         let folder = tempfile::Builder::new().prefix("strongroom-bench-").tempdir_in("/tmp")?;
         let server = match store {

@@ -50,13 +50,45 @@ impl RunningVault {
         Ok(vault)
     }
 
+    /// A second replica on the same store: `vault-2`.
+    pub(crate) fn beside(&self) -> Result<Self, Failure> {
+        let [api, ops] = [files::free_address()?, files::free_address()?];
+        let config = files::second(&self.folder, &self.config, [self.address, self.ops], [api, ops])?;
+        let process = serve(&config)?;
+        let (pki, folder) = (self.pki_again()?, self.folder.clone());
+        let mut vault = Self { folder, config, ops, process, spent: 0.0, pki, address: api };
+        vault.await_listener()?;
+        Ok(vault)
+    }
+
     /// `kill -9`, and a new start on the same files.
     pub(crate) fn kill_and_start(&mut self) -> Result<(), Failure> {
+        self.kill()?;
+        self.start_again()
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) -> Result<(), Failure> {
         self.spent = self.cpu_seconds()?;
         self.process.kill()?;
         self.process.wait()?;
+        Ok(())
+    }
+
+    /// A new start on the same files.
+    pub(crate) fn start_again(&mut self) -> Result<(), Failure> {
         self.process = serve(&self.config)?;
         self.await_listener()
+    }
+
+    /// Its authorities and certificates, for a thread of its own.
+    pub(crate) fn pki_again(&self) -> Result<Pki, Failure> {
+        Ok(Pki::open_or_create(self.folder.join("pki"), Arc::new(SystemClock))?)
+    }
+
+    /// Its configuration.
+    pub(crate) fn config(&self) -> &Path {
+        &self.config
     }
 
     fn await_listener(&mut self) -> Result<(), Failure> {
