@@ -154,10 +154,10 @@ def verify(folder, key, grows=False):  # grows: a log that goes on while it is r
 
     def hold():
         nonlocal good, held
-        for expected in due.pop(tree.size, []):
-            if tree.root() != expected:
+        if roots := due.pop(tree.size, []):
+            if set(roots) != {tree.root()}:
                 raise Damage(f"entries {good} to {tree.size} are not those of the checkpoint of {tree.size} entries")
-            good, held = tree.size, held + 1
+            good, held = tree.size, held + len(roots)
 
     for first in range(0, max(size, 1), WIDTH):
         if first % 65536 == 0:
