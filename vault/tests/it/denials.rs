@@ -54,6 +54,7 @@ async fn every_operation_refuses_who_has_no_grant_and_says_so_once_on_the_log() 
                 | "suspendWorkload"
                 | "resumeWorkload"
                 | "makeEvidenceWithProofs"
+                | "readForward"
         );
         let without = if read_by_security { WITHOUT_EVIDENCE } else { WITHOUT_GRANT };
         for who in without {
