@@ -9,6 +9,7 @@
 //! of entries that were changed, and reading the log itself of those that are not in the index.
 //! Upholds: C-58.
 
+mod activity;
 mod driver;
 mod rows;
 mod sql;
@@ -21,6 +22,9 @@ use super::log::Lease;
 use crate::audit::tree::Hash;
 use crate::audit::{EntryId, Leaf};
 
+pub use activity::{ACTIVITY_PLACES_MAX, ActivityRow, ActivityStore};
+
+pub(super) use activity::activity_store;
 pub(super) use driver::{Dialect, FENCED, find_store};
 pub(super) use rows::{Rows, hashes_of, names, token_key};
 pub(super) use sql::{Column, Known, PageSql, bounds_sql};
@@ -184,7 +188,7 @@ pub struct NamedCardRow {
 
 /// The database side of the index.
 #[async_trait]
-pub trait FindStore: Send + Sync {
+pub trait FindStore: ActivityStore + Send + Sync {
     /// The right to follow the log, if nobody else holds it at `now`.
     async fn follow(
         &self,

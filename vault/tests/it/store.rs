@@ -1,5 +1,6 @@
 //! The store: one suite, both drivers.
 
+mod activity;
 mod at_once;
 mod audit;
 mod commits;

@@ -17,6 +17,7 @@ use crate::store::find::{
 use crate::store::log::Lease;
 
 find_store!(PostgresStore, sqlx::PgConnection, sqlx::postgres::PgRow, readers, readers, "BEGIN", POSTGRES);
+crate::store::find::activity_store!(PostgresStore);
 
 /// Two numbers.
 fn use_row(row: &sqlx::postgres::PgRow) -> Result<(i64, i64), StoreError> {

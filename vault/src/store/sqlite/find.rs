@@ -25,6 +25,7 @@ find_store!(
     "BEGIN IMMEDIATE",
     SQLITE
 );
+crate::store::find::activity_store!(SqliteStore);
 
 /// Two numbers.
 fn use_row(row: &sqlx::sqlite::SqliteRow) -> Result<(i64, i64), StoreError> {

@@ -17,13 +17,13 @@ use super::signed_log::sequencer;
 /// A lease is over by then.
 const LONG: Duration = Duration::from_secs(60);
 
-fn indexer(ground: &Ground, name: u128) -> Indexer {
+pub(super) fn indexer(ground: &Ground, name: u128) -> Indexer {
     let holder = BootId::from_uuid(uuid::Uuid::from_u128(name));
     Indexer::new(Arc::clone(&ground.store), ground.clock.clone(), holder)
 }
 
 /// Brings log and index up to date.
-async fn bring_up(ground: &Ground, indexer: &mut Indexer) -> u64 {
+pub(super) async fn bring_up(ground: &Ground, indexer: &mut Indexer) -> u64 {
     ground.clock.go_on(LONG);
     sequencer(ground, 1, None).step().await.unwrap();
     loop {
@@ -63,7 +63,7 @@ pub(super) fn destination(route: &str) -> Destination {
 }
 
 /// Entries of every kind the filters tell apart.
-async fn write(ground: &Ground, rounds: u64) {
+pub(super) async fn write(ground: &Ground, rounds: u64) {
     let (committer, task, _) = ground.committer().await;
     for round in 0..rounds {
         ground.clock.go_on(Duration::from_secs(1));
@@ -82,7 +82,7 @@ async fn write(ground: &Ground, rounds: u64) {
     task.stop().await;
 }
 
-async fn all(ground: &Ground) -> Vec<(u64, Seen)> {
+pub(super) async fn all(ground: &Ground) -> Vec<(u64, Seen)> {
     let entries = ground.store.logged(0, 100_000).await.unwrap();
     entries.into_iter().map(|(place, leaf)| (place, Seen::of(&leaf).unwrap())).collect()
 }
