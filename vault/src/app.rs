@@ -31,6 +31,7 @@ use crate::authz::{Authorizer, BundleError, PolicySource, Suspended};
 use crate::config::VaultConfig;
 use crate::events::{self, DestinationError, Events};
 use crate::http;
+use crate::operation::console::Console;
 use crate::operation::export::Exports;
 use crate::operation::forward::RecentForwards;
 use crate::operation::limits::Limits;
@@ -193,6 +194,7 @@ impl App {
             erase_hold: config.erase_hold(),
             outbox: events.outbox(),
             evidence: Arc::new(evidence),
+            console: Console::default(),
             clock,
             random,
         });

@@ -4,6 +4,7 @@
 //! Upholds: C-04, C-05, C-07.
 
 pub mod card;
+pub mod console;
 pub mod error;
 pub mod events;
 pub mod evidence;
@@ -91,6 +92,8 @@ pub struct Vault {
     pub outbox: Outbox,
     /// What evidence is made with.
     pub evidence: Arc<EvidenceGround>,
+    /// What the console showed a moment ago.
+    pub console: console::Console,
 }
 
 /// Who asks, in which request, when.

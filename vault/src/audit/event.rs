@@ -98,6 +98,8 @@ events! {
     ReviewLog = ("review.log", "10.4.1"),
     /// The access matrix was shown to be reviewed.
     ReviewRead = ("review.read", "10.2.1.2"),
+    /// The access review (`rsn` `access`) or the inventory of keys (`rsn` `keys`) was looked at.
+    EvidenceRead = ("evidence.read", "10.2.1.3"),
     /// Policy refused an identified caller.
     AuthzDeny = ("authz.deny", "10.2.1.4"),
     /// A caller could not be identified.

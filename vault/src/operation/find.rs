@@ -177,7 +177,7 @@ impl Vault {
 }
 
 /// The index finds cards by half of their reference, and it may lie: the entry itself says whether it fits.
-fn fits(leaf: &Leaf, filter: &EntryFilter) -> bool {
+pub(super) fn fits(leaf: &Leaf, filter: &EntryFilter) -> bool {
     let Some(seen) = Seen::of(leaf) else { return filter.token.is_none() && filter.tenant.is_none() };
     let same = |wanted: Option<&str>, is: Option<&str>| wanted.is_none_or(|wanted| Some(wanted) == is);
     same(filter.tenant.as_ref().map(TenantId::as_str), seen.obj.tenant.as_deref())
@@ -218,7 +218,7 @@ fn is_reached(seen: &Seen, reach: &Reach) -> bool {
         && certificate.is_none_or(|wanted| shown == Some(wanted))
 }
 
-fn report_damage(entries: &[LoggedLeaf]) {
+pub(super) fn report_damage(entries: &[LoggedLeaf]) {
     for damaged in entries.iter().filter(|entry| entry.intact().is_none()) {
         metrics::counter!("strongroom_log_damaged_reads_total").increment(1);
         tracing::error!(

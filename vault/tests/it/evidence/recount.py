@@ -115,7 +115,7 @@ uses = {"Tokenize": ["pan.tokenize"], "Import": ["pan.tokenize"], "ReadCard": ["
         "ManageEvents": ["events.read", "events.replay"], "ManageTenant": ["tenant.create", "tenant.change", "tenant.read"],
         "ReviewAccess": ["review.access", "review.read"], "ReviewLog": ["review.log", "audit.read"],
         "ManageKeys": ["dek.create"], "ReadEvidence": ["retention.read", "evidence.make", "suspension.read"],
-        "SuspendWorkload": ["workload.suspend"], "ResumeWorkload": ["workload.resume"], "ReadAudit": READING, "ReadReceipt": READING, "ReadTenantAudit": READING}
+        "SuspendWorkload": ["workload.suspend"], "ResumeWorkload": ["workload.resume", "evidence.read"], "ReadAudit": READING, "ReadReceipt": READING, "ReadTenantAudit": READING}
 # Who is suspended, by the whole log.
 suspended = {}
 for e in entries:
