@@ -3,6 +3,7 @@
 pub mod asking;
 pub mod body;
 mod conditional;
+mod console;
 mod guard;
 mod idempotency;
 pub mod openapi;
@@ -75,10 +76,12 @@ fn endpoints() -> OpenApiRouter<Arc<Vault>> {
 /// The router of the `api` listener.
 pub fn router(vault: Arc<Vault>) -> Router {
     let (router, _) = endpoints().split_for_parts();
-    with_fallbacks(router.with_state(vault))
+    let router = router.merge(console::routes(&vault)).with_state(Arc::clone(&vault));
+    with_fallbacks(router)
         .layer(middleware::from_fn(receipted::name_receipts))
         .layer(middleware::from_fn(guard::refuse_card_data_outside_bodies))
         .layer(DefaultBodyLimit::max(body::BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(vault, console::finish))
 }
 
 /// The contract, as it is committed in `vault/openapi.json`.

@@ -41,7 +41,7 @@ pub mod find {
     //! Questions to the audit log.
     pub mod blast_radius;
     pub mod entries;
-    mod wanted;
+    pub(in crate::http) mod wanted;
 }
 pub mod forwards {
     //! Forwards: the one door out.

@@ -5,6 +5,7 @@
 //! answer the proxy or the vault gave, but for the one answer that is meant to carry card data. It is searched for the numbers that
 //! went in, in every form; and for whatever looks like a card number, as `vault scan` does.
 
+mod console;
 mod ends;
 mod events;
 mod exports;
@@ -52,6 +53,7 @@ async fn campaign(mut ground: Ground) {
     charges_that_end_in_every_way(&mut ground).await;
     find::questions_by_every_door(&mut ground).await;
     receipts::receipts_by_every_door(&mut ground).await;
+    console::pages_by_every_door(&mut ground).await;
     requests_the_proxy_refuses(&mut ground).await;
     ends::evidence_of_it_all(&mut ground).await;
     let metrics = [

@@ -17,6 +17,8 @@ mod cards_read;
 #[cfg(test)]
 mod compat;
 #[cfg(test)]
+mod console;
+#[cfg(test)]
 mod contract;
 #[cfg(test)]
 mod crash;

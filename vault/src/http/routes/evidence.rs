@@ -143,7 +143,7 @@ fn proofs(
     })
 }
 
-fn wanted(query: Option<&str>, now: Timestamp) -> Result<Wanted, Problem> {
+pub(in crate::http) fn wanted(query: Option<&str>, now: Timestamp) -> Result<Wanted, Problem> {
     let parameters = query::parse(query, NAMES)?;
     let invalid = |detail, pointer| Problem::because(ProblemKind::InvalidRequest, detail).at(pointer);
     let time = |name: &str, pointer| {
@@ -165,7 +165,7 @@ fn wanted(query: Option<&str>, now: Timestamp) -> Result<Wanted, Problem> {
     Ok(Wanted { period, sample })
 }
 
-fn answer(made: MadeEvidence) -> Response {
+pub(in crate::http) fn answer(made: MadeEvidence) -> Response {
     let mut response = Response::new(Body::from(made.zip));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/zip"));

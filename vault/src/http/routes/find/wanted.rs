@@ -36,7 +36,7 @@ const LETTERS: &[u8; 16] = b"bcdfghjklmnpqrst";
 
 /// Reads a search. A token or an alias becomes its reference here; one that leads nowhere is found in no entry. To a
 /// `reader` of one tenant, another's alias leads nowhere.
-pub(super) async fn entries(
+pub(in crate::http) async fn entries(
     vault: &Vault,
     parameters: &Parameters,
     reader: Option<&TenantId>,
@@ -81,7 +81,7 @@ fn described(parameters: &Parameters) -> Result<(EntryFilter, EntryRange), Probl
 }
 
 /// Reads a question for a blast radius.
-pub(super) fn reach(parameters: &Parameters) -> Result<(Reach, Option<UsePlace>, u32), Problem> {
+pub(in crate::http) fn reach(parameters: &Parameters) -> Result<(Reach, Option<UsePlace>, u32), Problem> {
     let missing = Problem::because(ProblemKind::InvalidRequest, "whose reach is asked for is not said");
     let workload = read(parameters, "/workload", "not a workload's name", workload)?;
     let reach = Reach {
@@ -103,12 +103,12 @@ pub(super) fn reach(parameters: &Parameters) -> Result<(Reach, Option<UsePlace>,
 }
 
 /// Writes where a page of entries ended.
-pub(super) fn entry_cursor(place: u64) -> String {
+pub(in crate::http) fn entry_cursor(place: u64) -> String {
     spelled(place.to_be_bytes())
 }
 
 /// Writes where a page of uses ended.
-pub(super) fn use_cursor(place: UsePlace) -> String {
+pub(in crate::http) fn use_cursor(place: UsePlace) -> String {
     spelled(place.token.to_be_bytes()) + &spelled(place.place.to_be_bytes())
 }
 

@@ -1,0 +1,152 @@
+//! What is refused, how browsers and programs are told, and the headers of every answer.
+
+use serde_json::json;
+
+use super::{FOLLOWED, FORM, furnished, open, send, text};
+use crate::service::VISA;
+
+const HEADERS: [(&str, &str); 9] = [
+    ("cache-control", "no-store"),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("cross-origin-embedder-policy", "require-corp"),
+    ("vary", "accept, sec-fetch-site"),
+    (
+        "permissions-policy",
+        "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_answer_has_its_headers_and_a_browser_gets_problems_as_pages() {
+    let (vault, token, _) = furnished().await;
+    let number = format!("/console/search?workload={VISA}");
+    let unknown = "/console/receipts/0190a0b0-c0d0-7e0f-8f00-112233445566.1";
+    for (who, path, status, says) in [
+        ("security", "/console", 200, "Overview"),
+        ("security", "/console/live", 200, "As of"),
+        ("checkout", "/console", 403, "Policy does not allow this"),
+        ("security", "/console/nothing", 404, "There is nothing here"),
+        ("security", unknown, 404, "No such receipt"),
+        ("security", "/console/tenants/acme/forwards/x", 404, "No such forward"),
+        ("security", "/console/search?order=random", 400, "order is not newest or oldest"),
+        ("security", "/console/search?unheard=of", 400, "a parameter this call does not know"),
+        ("security", &number, 400, "a card number stands in the path"),
+        ("security", "/console/evidence/bundle", 405, "This path does not take this method"),
+    ] {
+        let page = open(&vault, who, path).await;
+        assert_eq!(page.status(), status, "{path}: {}", text(&page));
+        assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"), "{path}");
+        assert!(text(&page).contains(says), "{path}: {}", text(&page));
+        assert!(!text(&page).contains(&token) && !text(&page).contains(VISA), "{path}");
+        let policy = page.header("content-security-policy").unwrap();
+        for part in [
+            "default-src 'none'",
+            "style-src 'sha256-",
+            "script-src 'sha256-",
+            "frame-ancestors 'none'",
+            "base-uri 'none'",
+        ] {
+            assert!(policy.contains(part), "{policy}");
+        }
+        assert!(!policy.contains("unsafe") && !policy.contains("http"), "{policy}");
+        for (name, value) in HEADERS {
+            assert_eq!(page.header(name), Some(value), "{path}: {name}");
+        }
+        if status >= 400 {
+            let plain = vault.send(who, "GET", path, None).await;
+            assert_eq!(
+                (plain.status(), plain.header("content-type")),
+                (status, Some("application/problem+json")),
+                "{path}"
+            );
+            assert_eq!(plain.json()["status"], status, "{path}");
+            assert_eq!(plain.header("x-frame-options"), Some("DENY"), "{path}");
+        }
+    }
+    let api = vault.send("security", "GET", "/v1/audit/entries?limit=1", None).await;
+    assert_eq!(api.header("content-security-policy"), None, "the API is as it was");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_site_makes_a_browser_send_does_nothing() {
+    let (vault, token, _) = furnished().await;
+    let token = format!("token={token}");
+    let port = vault.address.port();
+    let (here, there) = (format!("https://localhost:{port}"), format!("https://localhost:{}", port ^ 1));
+    let with = |site: &'static str| [FOLLOWED[0], ("sec-fetch-site", site), FOLLOWED[2], FOLLOWED[3], FORM];
+    for (method, path, headers, status) in [
+        ("POST", "/console/search", with("cross-site").to_vec(), 403),
+        ("POST", "/console/search", with("same-site").to_vec(), 403),
+        ("POST", "/console/search", with("none").to_vec(), 403),
+        ("POST", "/console/evidence/bundle", with("cross-site").to_vec(), 403),
+        ("POST", "/console/search", vec![FORM], 403),
+        ("POST", "/console/search", vec![FORM, ("origin", there.as_str())], 403),
+        ("POST", "/console/search", vec![FORM, ("origin", "null")], 403),
+        ("POST", "/console/search", vec![FORM, ("origin", here.as_str())], 200),
+        ("POST", "/console/search", with("same-origin").to_vec(), 200),
+        ("GET", "/console", with("cross-site").to_vec(), 200),
+        (
+            "GET",
+            "/console",
+            vec![
+                ("sec-fetch-site", "cross-site"),
+                ("sec-fetch-mode", "no-cors"),
+                ("sec-fetch-dest", "image"),
+            ],
+            403,
+        ),
+        ("GET", "/console/live", vec![("sec-fetch-site", "same-site"), ("sec-fetch-mode", "cors")], 403),
+        (
+            "GET",
+            "/console/evidence",
+            vec![
+                ("sec-fetch-site", "cross-site"),
+                ("sec-fetch-mode", "navigate"),
+                ("sec-fetch-dest", "iframe"),
+            ],
+            403,
+        ),
+    ] {
+        let body = if method == "POST" { token.as_bytes() } else { &[] };
+        let answer = vault.client("security").send(method, path, &headers, body).await.unwrap();
+        assert_eq!(answer.status(), status, "{method} {path} {headers:?}: {}", text(&answer));
+        let entries = vault.entries().await;
+        let entry = entries.last().unwrap();
+        if status == 403 {
+            assert_eq!(
+                (&entry["out"], &entry["rsn"], &entry["obj"]["ref"]),
+                (&json!("failure"), &json!("forbidden"), &json!("/console"))
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_card_number_in_a_form_is_refused_and_is_nowhere() {
+    let (vault, ..) = furnished().await;
+    for form in [
+        format!("token={VISA}"),
+        format!("workload={VISA}"),
+        format!("token=a&tenant={VISA}"),
+        format!("{VISA}=1"),
+    ] {
+        let answer = send(&vault, "security", "/console/search", &form).await;
+        assert!(answer.status() == 400 && !text(&answer).contains(VISA), "{form}: {}", text(&answer));
+        assert!(answer.header("location").is_none());
+    }
+    let not_found = send(&vault, "security", "/console/search", "token=tok_test_x").await;
+    assert!(not_found.status() == 400 && !text(&not_found).contains("tok_test_x"), "{}", text(&not_found));
+    assert!(!vault.entries().await.iter().any(|entry| entry.to_string().contains(VISA)));
+    let odd = vault
+        .client("security")
+        .send("POST", "/console/search", &[FOLLOWED[1], ("content-type", "text/plain")], b"token=a")
+        .await
+        .unwrap();
+    assert_eq!(odd.status(), 415);
+    let long = format!("token={}", "a".repeat(70_000));
+    assert_eq!(send(&vault, "security", "/console/search", &long).await.status(), 413);
+}
