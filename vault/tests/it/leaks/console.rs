@@ -5,7 +5,7 @@ use serde_json::json;
 use super::ground::{Ground, Request};
 use crate::service::plain_get;
 
-fn page<'a>(path: &'a str) -> Request<'a> {
+fn page(path: &str) -> Request<'_> {
     Request::bare("GET", path).with("accept", "text/html").with("sec-fetch-site", "same-origin")
 }
 
