@@ -76,8 +76,7 @@ pub(super) async fn begin(
     let (of_store, of_clock) = (Arc::clone(store), Arc::clone(clock));
     let signers: Arc<dyn LogSigners> =
         Arc::new(RingSigners { ring, store: of_store, clock: of_clock, origin: origin.clone(), held });
-    let sequencer =
-        Sequencer::new(apart, Arc::clone(clock), boot, Arc::clone(&signers), &origin, folder);
+    let sequencer = Sequencer::new(apart, Arc::clone(clock), boot, Arc::clone(&signers), &origin, folder);
     let (sequencer, bucket) = match bucket {
         None => (sequencer, None),
         Some(bucket) => {

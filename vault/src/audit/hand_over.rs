@@ -148,6 +148,12 @@ impl LogKeys {
         self.due(size).open(note)
     }
 
+    /// The text of a note that is no checkpoint and says no size, if a key of the log signed it.
+    pub(crate) fn open_note(&self, note: &str) -> Result<String, BadCheckpoint> {
+        let opened = self.keys.iter().rev().find_map(|key| key.open_note(note).ok());
+        opened.ok_or(BadCheckpoint::Unsigned)
+    }
+
     /// These and the one that was just made.
     #[must_use]
     pub(super) fn and(mut self, note: &str) -> Option<Self> {

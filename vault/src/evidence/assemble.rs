@@ -51,15 +51,15 @@ pub fn assemble(collected: &Collected, period: Period) -> Result<Assembled, Asse
     }
     bundle.add(ACCESS, facts.access.matrix.as_bytes());
     for review in facts.reviews.iter().flat_map(|reviews| &reviews.filed) {
-        if for (number, made) in (0..).zip(keys.keys.hand_overs()) {
-        bundle.add(format!("log/{}", hand_over_path(number).display()), made.note().as_bytes());
-    }
-    let Some(file) = &review.file {
+        if let Some(file) = &review.file {
             bundle.add(review.path(), serde_json::to_vec_pretty(file)?);
         }
     }
     if let Some(proofs) = &facts.proofs {
         bundle.add(PROOFS, serde_json::to_vec_pretty(proofs)?);
+    }
+    for (number, made) in (0..).zip(keys.keys.hand_overs()) {
+        bundle.add(format!("log/{}", hand_over_path(number).display()), made.note().as_bytes());
     }
     let (manifest_sha256, manifest) = bundle.seal(keys.keys.newest().origin(), period, &keys.signer);
     Ok(Assembled { zip: bundle.zip()?, manifest_sha256, manifest })

@@ -12,13 +12,13 @@ use strongroom_domain::Timestamp;
 
 use super::entry::Entry;
 use super::facts::{About, Facts, Kept, Parts, Previous};
-use super::proofs::PolicyProofs;
 use super::ground::BundleKeys;
+use super::proofs::PolicyProofs;
 use super::sample::{Picker, Sample};
 use super::tally::{self, Tally};
 use super::{EvidenceGround, Wanted, material};
 use crate::audit::tree::{Hash, Tree};
-use crate::audit::{BadCheckpoint, Checkpoint, Leaf, SigningError};
+use crate::audit::{BadCheckpoint, Checkpoint, Leaf, LogKeys, SigningError};
 use crate::authz::Authorizer;
 use crate::review::ReviewKind;
 use crate::store::inventory::KeyFacts;
@@ -92,7 +92,7 @@ pub async fn collect(sources: Sources<'_>, wanted: Wanted) -> Result<Collected, 
         tree: Tree::default(),
     };
     let Reading { tally, picker, .. } = reading.all(&**store, &checkpoint).await?;
-    let previous = previous(&**store, ground, &tally).await?;
+    let previous = previous(&**store, &signing.keys, &tally).await?;
     let reviews = reviews(&**store).await?;
     let samples = picker.prove(&**store, checkpoint.size).await?;
     let config = ground.config();
@@ -204,14 +204,14 @@ impl Reading {
 }
 
 /// The access matrix of the bundle before, as the log names it.
-async fn previous(store: &dyn Store, ground: &EvidenceGround, tally: &Tally) -> Result<Previous, StoreError> {
+async fn previous(store: &dyn Store, keys: &LogKeys, tally: &Tally) -> Result<Previous, StoreError> {
     let Some(entry) = tally.filed.previous() else { return Ok(Previous::None) };
     let mut sha256 = [0; 32];
     let row = match hex::decode_to_slice(&entry.manifest_sha256, &mut sha256) {
         Ok(()) => store.bundle(&sha256).await?,
         Err(_) => None,
     };
-    Ok(Previous::of(entry.clone(), row, ground.key()))
+    Ok(Previous::of(entry.clone(), row, keys))
 }
 
 /// Every review that was filed.

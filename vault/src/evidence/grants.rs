@@ -58,7 +58,9 @@ fn action_of(event: Event, reason: Option<&str>) -> Option<ActionKind> {
         Event::TenantCreate | Event::TenantChange | Event::TenantRead => Some(ActionKind::ManageTenant),
         Event::WorkloadSuspend => Some(ActionKind::SuspendWorkload),
         Event::WorkloadResume => Some(ActionKind::ResumeWorkload),
-        Event::RetentionRead | Event::EvidenceMake | Event::SuspensionRead | Event::EvidenceRead => Some(ActionKind::ReadEvidence),
+        Event::RetentionRead | Event::EvidenceMake | Event::SuspensionRead | Event::EvidenceRead => {
+            Some(ActionKind::ReadEvidence)
+        }
         Event::AuditRead if reason == Some("digest") => Some(ActionKind::ReviewLog),
         Event::AuditRead | Event::AuditVerify => Some(ActionKind::ReadAudit),
         Event::ReviewAccess | Event::ReviewRead => Some(ActionKind::ReviewAccess),

@@ -20,7 +20,7 @@ pub struct EvidenceGround {
 /// The key a bundle is signed with, and those that lead to it.
 pub struct BundleKeys {
     pub(super) signer: Arc<LogSigner>,
-    pub(super) keys: LogKeys,
+    pub(crate) keys: LogKeys,
 }
 
 impl EvidenceGround {
@@ -31,9 +31,15 @@ impl EvidenceGround {
     }
 
     /// The log's key of now.
-    pub(super) async fn keys(&self, store: &dyn Store) -> Result<BundleKeys, SigningError> {
+    pub(crate) async fn keys(&self, store: &dyn Store) -> Result<BundleKeys, SigningError> {
         let Signing { signer, keys, .. } = Signing::now(store, &*self.signers, &self.origin).await?;
         Ok(BundleKeys { signer, keys })
+    }
+
+    /// The log it is of.
+    #[must_use]
+    pub const fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// The running configuration. Secrets are not in it, only the names of their files.

@@ -5,8 +5,10 @@
 //! Does not promise: an entry of a making that the end of the process cut off.
 //! Upholds: C-62.
 
+use std::sync::Arc;
+
 use super::{Asking, OperationError, Vault};
-use crate::audit::{Event, Object};
+use crate::audit::{Event, LogKeys, Object, SigningError};
 use crate::authz::{Permit, ReadEvidence};
 use crate::evidence::{Assembled, CollectError, Kept, PolicyProofs, Sources, Wanted, assemble, collect};
 use crate::store::{BundleRow, Change, Committed, Filed};
@@ -25,6 +27,16 @@ pub struct MadeEvidence {
 }
 
 impl Vault {
+    /// The keys of the log, the one that signs now and those that lead to it.
+    pub(crate) async fn log_keys(&self) -> Result<LogKeys, OperationError> {
+        match self.evidence.keys(&*self.store).await {
+            Ok(keys) => Ok(keys.keys),
+            Err(SigningError::Store(error)) => Err(error.into()),
+            Err(SigningError::Key(error)) => Err(error.into()),
+            Err(SigningError::Keys(_)) => Err(OperationError::LogDamaged),
+        }
+    }
+
     /// Makes a bundle. What goes wrong is on the log when this returns.
     pub async fn make_evidence(
         self: &Arc<Self>,

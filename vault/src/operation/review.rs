@@ -187,7 +187,7 @@ impl Vault {
         let record = ReviewRecord {
             v: ReviewRecord::format(),
             kind,
-            log: ground.key().origin().as_str().to_owned(),
+            log: ground.origin().as_str().to_owned(),
             environment: self.environment,
             number: last.map_or(0, |row| row.number) + 1,
             previous: last.map(|row| hex::encode(row.sha256)),
@@ -214,7 +214,8 @@ impl Vault {
         let _one = ground.begin().ok_or(OperationError::RateLimited)?;
         let before = last.map(end_of).transpose()?;
         let from = before.as_ref().map_or((0, None), |(size, root)| (*size, Some(root.as_str())));
-        let (digest, next) = digest(&*self.store, ground.key(), from, until).await.map_err(refusal)?;
+        let keys = self.log_keys().await?;
+        let (digest, next) = digest(&*self.store, &keys, from, until).await.map_err(refusal)?;
         let sha256 = digest.sha256().ok_or(OperationError::Defect("counts have a canonical form"))?;
         let entries = LogSubject {
             from: digest.from,

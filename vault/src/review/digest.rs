@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use strongroom_domain::Timestamp;
 
 use crate::audit::tree::{Hash, Tiles, Tree};
-use crate::audit::{BadCheckpoint, Event, Leaf, LogKey, Outcome, Seen};
+use crate::audit::{BadCheckpoint, Event, Leaf, LogKeys, Outcome, Seen};
 use crate::store::{Store, StoreError};
 
 /// Entries read at once: about 2 MiB.
@@ -114,12 +114,12 @@ pub enum DigestError {
 /// entry after the last was written, if there is one.
 pub async fn digest(
     store: &dyn Store,
-    key: &LogKey,
+    keys: &LogKeys,
     (from, root): (u64, Option<&str>),
     until: Until,
 ) -> Result<(LogDigest, Option<Timestamp>), DigestError> {
     let kept = store.newest_checkpoint().await?.ok_or(DigestError::NoCheckpoint)?;
-    let checkpoint = key.open(&kept.note)?;
+    let checkpoint = keys.open(&kept.note)?;
     let size = match until {
         Until::Newest => checkpoint.size,
         Until::Size(size) => size,

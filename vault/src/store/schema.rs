@@ -90,7 +90,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("../../../migrations/postgres/0014_evidence.sql"),
     },
     Migration {
-        version: 13,
+        version: 15,
         sqlite: include_str!("../../../migrations/sqlite/0015_hand_overs.sql"),
         postgres: include_str!("../../../migrations/postgres/0015_hand_overs.sql"),
     },

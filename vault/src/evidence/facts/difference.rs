@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::audit::LogKey;
+use crate::audit::LogKeys;
 use crate::authz::AccessRow;
 use crate::evidence::bundle::Manifest;
 use crate::evidence::tally::BundleEntry;
@@ -33,18 +33,18 @@ pub(in crate::evidence) enum Previous {
 
 impl Previous {
     /// Holds a row against the entry that names it.
-    pub(in crate::evidence) fn of(entry: BundleEntry, row: Option<BundleRow>, key: &LogKey) -> Self {
+    pub(in crate::evidence) fn of(entry: BundleEntry, row: Option<BundleRow>, keys: &LogKeys) -> Self {
         let Some(row) = row else { return Self::NotKept(entry) };
-        match grants(&entry, &row, key) {
+        match grants(&entry, &row, keys) {
             Some(grants) => Self::Kept(entry, grants),
             None => Self::Altered(entry),
         }
     }
 }
 
-fn grants(entry: &BundleEntry, row: &BundleRow, key: &LogKey) -> Option<Vec<Value>> {
+fn grants(entry: &BundleEntry, row: &BundleRow, keys: &LogKeys) -> Option<Vec<Value>> {
     let sha256 = |text: &str| <[u8; 32]>::from(Sha256::digest(text));
-    let manifest = Manifest::read(&key.open_note(&row.manifest).ok()?)?;
+    let manifest = Manifest::read(&keys.open_note(&row.manifest).ok()?)?;
     let same = hex::encode(sha256(&row.manifest)) == entry.manifest_sha256
         && manifest.files.get(ACCESS) == Some(&sha256(&row.access));
     let mut matrix: Value = same.then(|| serde_json::from_str(&row.access).ok()).flatten()?;

@@ -86,7 +86,7 @@ async fn look(vault: &Vault, asking: &Asking) -> Result<Option<FoundEntries>, Op
 }
 
 async fn try_make(
-    vault: &Vault,
+    vault: &Arc<Vault>,
     asking: &Asking,
     asked: Result<Parameters, Problem>,
 ) -> Result<Response, OperationError> {
@@ -96,7 +96,7 @@ async fn try_make(
     let asked = asked.map_err(OperationError::Request)?;
     let as_the_api = form::link("", asked.iter().map(|(name, value)| (*name, value.as_str())));
     let wanted = wanted(as_the_api.strip_prefix('?'), asking.at).map_err(OperationError::Request)?;
-    let made = vault.make_evidence(asking, permit, wanted).await?;
+    let made = vault.make_evidence(asking, permit, wanted, None).await?;
     let day = |at: Timestamp| at.to_string().chars().take(10).collect::<String>();
     let name = format!(
         "attachment; filename=\"evidence-{}-to-{}.zip\"",

@@ -25,8 +25,7 @@ pub(super) async fn show(
 ) -> Result<Response, Refused> {
     let id = ReceiptId::parse(&text);
     match look(&vault, &asking, id).await {
-        Ok(proven) => {
-            let key = vault.evidence.key().to_string();
+        Ok((proven, key)) => {
             Ok(Frame::new(&vault, &caller).page(Some(Tab::Search), "Receipt", &shown(&proven, &key)))
         }
         Err(error) => {
@@ -37,13 +36,18 @@ pub(super) async fn show(
     }
 }
 
-async fn look(vault: &Vault, asking: &Asking, id: Option<ReceiptId>) -> Result<Proven, OperationError> {
+async fn look(
+    vault: &Vault,
+    asking: &Asking,
+    id: Option<ReceiptId>,
+) -> Result<(Proven, String), OperationError> {
     let authorizer = vault.authorizer.load_full();
     let caller = &asking.caller.workload;
     authorizer.admit::<ReadAudit>(caller)?;
     let found = vault.find_receipt(id.ok_or(OperationError::UnknownReceipt)?).await?;
     let reader = Reader::Auditor(authorizer.decide::<ReadAudit>(caller, (), &())?);
-    vault.read_receipt(asking, reader, found).await
+    let key = vault.log_keys().await?.newest().to_string();
+    Ok((vault.read_receipt(asking, reader, found).await?, key))
 }
 
 fn shown(proven: &Proven, key: &str) -> Markup {
