@@ -42,10 +42,14 @@ class Code:
 
     def __init__(self):
         self.metrics, self.texts = {}, set()
-        for folder in SOURCES:
-            for file in sorted((ROOT / folder).rglob("*.rs")):
-                if file.name != "tests.rs":
-                    self.read(file.read_text(encoding="utf-8"))
+        files = [file for folder in SOURCES for file in sorted((ROOT / folder).rglob("*.rs")) if file.name != "tests.rs"]
+        texts = [file.read_text(encoding="utf-8") for file in files]
+        # Names that implementations of one trait give, each its own.
+        self.given = {}
+        for name, metric in re.findall(r"const ([A-Z_]+): &'static str = \"(strongroom_[a-z0-9_]+)\"", "\n".join(texts)):
+            self.given.setdefault(name, set()).add(metric)
+        for text in texts:
+            self.read(text)
         self.commands = {
             "strongroom-vault": Commands(ROOT / "vault/src/cli.rs", ROOT / "vault/src/cli"),
             "strongroom-proxy": Commands(ROOT / "proxy/src/cli.rs", ROOT / "proxy/src/explain"),
@@ -60,12 +64,13 @@ class Code:
         constants = dict(re.findall(r'const ([A-Z_]+): &str = "([^"]*)"', text))
         for call in re.finditer(r"\b(counter|gauge|histogram)!\(", text):
             inside = balanced(text, call.end())
-            name = re.match(r'\s*(?:"([a-z0-9_]+)"|([A-Z_]+))', inside)
-            name = name and (name[1] or constants.get(name[2]))
-            if not name:
+            name = re.match(r'\s*(?:"([a-z0-9_]+)"|(?:C|Self)::([A-Z_]+)|([A-Z_]+))', inside)
+            names = name and ([name[1]] if name[1] else self.given.get(name[2]) or [constants.get(name[3])])
+            if not names or None in names:
                 raise SystemExit(f"a metric without a name that can be read: {call[0]}{inside[:60]}")
-            kind, labels = self.metrics.setdefault(name, (call[1], set()))
-            labels.update(re.findall(r'"([a-z_]+)"\s*=>', inside))
+            for one in names:
+                kind, labels = self.metrics.setdefault(one, (call[1], set()))
+                labels.update(re.findall(r'"([a-z_]+)"\s*=>', inside))
 
     def labels(self, name):
         """The labels of a series, or None if nothing makes it."""

@@ -11,6 +11,7 @@ pub mod problem;
 pub mod query;
 mod receipted;
 pub mod routes;
+mod sites;
 
 use std::sync::Arc;
 
@@ -76,8 +77,9 @@ fn endpoints() -> OpenApiRouter<Arc<Vault>> {
 /// The router of the `api` listener.
 pub fn router(vault: Arc<Vault>) -> Router {
     let (router, _) = endpoints().split_for_parts();
-    let router = router.merge(console::routes(&vault)).with_state(Arc::clone(&vault));
+    let router = router.merge(console::routes()).with_state(Arc::clone(&vault));
     with_fallbacks(router)
+        .layer(middleware::from_fn_with_state(Arc::clone(&vault), sites::refuse_other_sites))
         .layer(middleware::from_fn(receipted::name_receipts))
         .layer(middleware::from_fn(guard::refuse_card_data_outside_bodies))
         .layer(DefaultBodyLimit::max(body::BODY_BYTES_MAX))

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use strongroom_domain::{BootId, Clock, Timestamp, WorkloadId};
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::apart::{Apart, Urgency};
@@ -54,13 +56,21 @@ impl Followers {
         let serving = OnServing { vault: Arc::clone(vault), serving: Handle::current() };
         let watcher = watcher.suspending(Arc::new(serving));
         Apart::start("log-followers", Urgency::AfterRequests, move || async move {
-            let sending = async {
-                if let Some(syslog) = syslog {
-                    syslog.run(stop.clone()).await;
-                }
-            };
-            tokio::join!(indexer.run(stop.clone()), watcher.run(stop.clone()), sending);
+            let sending = syslog.map(|syslog| tokio::spawn(syslog.run(stop.clone())));
+            let mut all = vec![
+                ("the log's index", tokio::spawn(indexer.run(stop.clone()))),
+                ("the rules", tokio::spawn(watcher.run(stop))),
+            ];
+            all.extend(sending.map(|sending| ("syslog", sending)));
+            join_all(all.into_iter().map(watched)).await;
         })
+    }
+}
+
+/// One that ends by a defect ends alone, and that is told at once.
+async fn watched((what, following): (&str, JoinHandle<()>)) {
+    if following.await.is_err() {
+        tracing::error!(what, "what follows the log ended with a defect: the vault must be started again");
     }
 }
 

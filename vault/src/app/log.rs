@@ -12,6 +12,7 @@ use strongroom_perimeter::chance::SystemRandom;
 use strongroom_perimeter::clock::SystemClock;
 use strongroom_sealing::{InstanceMac, KeyRing, KeyScope, Kms, LogSigner, Purpose, SEALS_FOR};
 
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::apart::{Apart, Urgency};
@@ -73,10 +74,12 @@ pub(super) async fn begin(
     let ring = config.keys.ring().map_err(StartError::Config)?;
     let ring = KeyRing::new(kms, Arc::new(audited), Arc::clone(clock), random, config.environment, ring);
     let held = Mutex::new((signing, Arc::new(signer)));
-    let (of_store, of_clock) = (Arc::clone(store), Arc::clone(clock));
+    // Requests that take all connections keep nobody from signing.
+    let (of_store, of_clock) = (open::open_store_apart(&config.store).await?, Arc::clone(clock));
     let signers: Arc<dyn LogSigners> =
         Arc::new(RingSigners { ring, store: of_store, clock: of_clock, origin: origin.clone(), held });
-    let sequencer = Sequencer::new(apart, Arc::clone(clock), boot, Arc::clone(&signers), &origin, folder);
+    let here = Arc::new(OnServing { signers: Arc::clone(&signers), serving: Handle::current() });
+    let sequencer = Sequencer::new(apart, Arc::clone(clock), boot, here, &origin, folder);
     let (sequencer, bucket) = match bucket {
         None => (sequencer, None),
         Some(bucket) => {
@@ -134,6 +137,31 @@ impl LogSigners for RingSigners {
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = (key, Arc::clone(&signer));
         Ok(signer)
     }
+}
+
+/// Signers asked for where requests are served: the connections to the KMS live there, and what keeps keys fresh.
+struct OnServing {
+    signers: Arc<dyn LogSigners>,
+    serving: Handle,
+}
+
+#[async_trait]
+impl LogSigners for OnServing {
+    async fn due(&self) -> Result<DataKeyId, SigningError> {
+        let signers = Arc::clone(&self.signers);
+        let asked = self.serving.spawn(async move { signers.due().await }).await;
+        asked.unwrap_or_else(|_| Err(ended_with_a_defect()))
+    }
+
+    async fn signer(&self, key: DataKeyId) -> Result<Arc<LogSigner>, SigningError> {
+        let signers = Arc::clone(&self.signers);
+        let asked = self.serving.spawn(async move { signers.signer(key).await }).await;
+        asked.unwrap_or_else(|_| Err(ended_with_a_defect()))
+    }
+}
+
+fn ended_with_a_defect() -> SigningError {
+    StoreError::Away("asking for the log's key ended with a defect").into()
 }
 
 /// Runs the sequencer until `stop`, and then the export to its end. That either ends by a defect is told at once, not at the end

@@ -18,14 +18,13 @@ mod reach;
 mod receipt;
 mod refusal;
 mod search;
-mod sites;
 mod story;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::middleware::{self, Next};
+use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
 use strongroom_perimeter::Caller;
@@ -33,10 +32,10 @@ use strongroom_perimeter::Caller;
 use crate::operation::Vault;
 
 /// Where the console is.
-const ROOT: &str = "/console";
+pub(super) const ROOT: &str = "/console";
 
 /// Its pages. They are no part of the contract: what they say is for people.
-pub(super) fn routes(vault: &Arc<Vault>) -> Router<Arc<Vault>> {
+pub(super) fn routes() -> Router<Arc<Vault>> {
     Router::new()
         .route(ROOT, get(overview::show))
         .route("/console/", get(|| async { Redirect::permanent(ROOT) }))
@@ -48,13 +47,16 @@ pub(super) fn routes(vault: &Arc<Vault>) -> Router<Arc<Vault>> {
         .route("/console/access", get(access::show))
         .route("/console/evidence", get(evidence::show))
         .route("/console/evidence/bundle", post(evidence::make))
-        .route_layer(middleware::from_fn_with_state(Arc::clone(vault), sites::refuse_other_sites))
+}
+
+/// Whether this path is the console's.
+pub(super) fn is_at(path: &str) -> bool {
+    path == ROOT || path.starts_with("/console/")
 }
 
 /// Gives every answer below the console's root its headers, and a browser a page where others get a problem document.
 pub(super) async fn finish(State(vault): State<Arc<Vault>>, request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    if path != ROOT && !path.starts_with("/console/") {
+    if !is_at(request.uri().path()) {
         return next.run(request).await;
     }
     let wants_page = refusal::wants_page(request.headers());

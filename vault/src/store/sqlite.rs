@@ -52,7 +52,8 @@ use crate::audit::{EntryId, InstanceId, Leaf};
 const BUSY_TIME_MAX: Duration = Duration::from_secs(4);
 /// Connections that read. Each is a thread; on WAL they do not wait for the writer.
 const READERS: u32 = 2;
-/// Connections that read the log: one for whoever follows it, one for searches, digests and evidence.
+/// Connections that read the log: searches, digests and evidence share them. The sequencer and what follows the log open a store of
+/// their own.
 const LOG_READERS: u32 = 2;
 /// Page cache of one connection in KiB (SQLite takes it negative).
 const CACHE_KIB: &str = "-8192";

@@ -1,7 +1,7 @@
 //! The evidence bundle: what is in it, what an independent count says of it, and when there is none.
 
 mod filed;
-mod given;
+pub(crate) mod given;
 mod ground;
 mod machines;
 mod quarter;

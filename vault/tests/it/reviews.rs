@@ -10,6 +10,7 @@ use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 use strongroom_sandbox::client::Exchange;
+use strongroom_sandbox::pki::Pki;
 use strongroom_vault::app;
 use strongroom_vault::review::{LogDigest, ReviewKind, ReviewRecord, sign, verify};
 
@@ -47,9 +48,13 @@ pub(crate) fn said(shown: &Value, decision: &str, remarks: &str) -> String {
 
 /// This text, signed by somebody's key, under somebody's certificate.
 pub(crate) fn signed(vault: &Service, key_of: &str, certificate_of: &str, text: &str) -> Value {
-    let key = vault.pki.client(key_of).unwrap().key_pem_path;
+    signed_by(&vault.pki, key_of, certificate_of, text)
+}
+
+pub(crate) fn signed_by(pki: &Pki, key_of: &str, certificate_of: &str, text: &str) -> Value {
+    let key = pki.client(key_of).unwrap().key_pem_path;
     let signature = sign(text, PrivateKeyDer::from_pem_file(key).unwrap()).unwrap();
-    let certificate = vault.pki.client(certificate_of).unwrap().certificate().unwrap();
+    let certificate = pki.client(certificate_of).unwrap().certificate().unwrap();
     json!({
         "record": STANDARD.encode(text),
         "signature": STANDARD.encode(signature),

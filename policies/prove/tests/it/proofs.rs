@@ -55,10 +55,16 @@ async fn a_planted_permit_is_refuted_with_a_concrete_request() {
 }
 
 /// Guardrails whose promise the shipped grants keep by themselves: it takes a grant that breaks it before one shows.
-const KEPT_BY_GRANTS: &[(&str, &str)] = &[(
-    "only-proxies-forward",
-    "@id(\"planted\") permit (principal in Role::\"support\", action == Action::\"RecordOutcome\", resource is Forward);",
-)];
+const KEPT_BY_GRANTS: &[(&str, &str)] = &[
+    (
+        "only-proxies-forward",
+        "@id(\"planted\") permit (principal in Role::\"support\", action == Action::\"RecordOutcome\", resource is Forward);",
+    ),
+    (
+        "only-security-suspends",
+        "@id(\"planted\") permit (principal in Role::\"support\", action == Action::\"SuspendWorkload\", resource is Vault);",
+    ),
+];
 
 #[tokio::test]
 async fn no_guardrail_can_be_taken_out_unseen() {

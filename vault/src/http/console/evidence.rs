@@ -16,7 +16,8 @@ use super::entries::{self, Shown};
 use super::form;
 use super::page::{Frame, Tab};
 use crate::audit::{Event, Object};
-use crate::authz::{ReadAudit, ReadEvidence};
+use crate::authz::{Permit, ReadAudit, ReadEvidence};
+use crate::evidence::{Period, Wanted};
 use crate::http::problem::{Denial, Refused};
 use crate::http::query::Parameters;
 use crate::http::routes::evidence::{answer, wanted};
@@ -59,9 +60,14 @@ pub(super) async fn make(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Refused> {
     let asked = form::of_body(&headers, body, SENT);
-    match try_make(&vault, &asking, asked).await {
-        Ok(answer) => Ok(answer),
-        Err(error) => Err(refused(&vault, &asking, "POST /console/evidence/bundle", error).await),
+    let (permit, wanted) = match admitted(&vault, &asking, asked) {
+        Ok(admitted) => admitted,
+        Err(error) => return Err(refused(&vault, &asking, "POST /console/evidence/bundle", error).await),
+    };
+    match vault.make_evidence(&asking, permit, wanted, None).await {
+        Ok(made) => Ok(as_file(answer(made), wanted.period)),
+        // A making that came to nothing has its entry.
+        Err(error) => Err(Refused::telling(&error, Denial::Forbidden, Some(asking.request.id))),
     }
 }
 
@@ -85,33 +91,31 @@ async fn look(vault: &Vault, asking: &Asking) -> Result<Option<FoundEntries>, Op
     vault.find_entries(asking, permit, &filter, range).await.map(Some)
 }
 
-async fn try_make(
-    vault: &Arc<Vault>,
+fn admitted(
+    vault: &Vault,
     asking: &Asking,
     asked: Result<Parameters, Problem>,
-) -> Result<Response, OperationError> {
+) -> Result<(Permit<ReadEvidence>, Wanted), OperationError> {
     let authorizer = vault.authorizer.load_full();
     authorizer.admit::<ReadEvidence>(&asking.caller.workload)?;
     let permit = authorizer.decide::<ReadEvidence>(&asking.caller.workload, (), &())?;
     let asked = asked.map_err(OperationError::Request)?;
     let as_the_api = form::link("", asked.iter().map(|(name, value)| (*name, value.as_str())));
-    let wanted = wanted(as_the_api.strip_prefix('?'), asking.at).map_err(OperationError::Request)?;
-    let made = vault.make_evidence(asking, permit, wanted, None).await?;
-    let day = |at: Timestamp| at.to_string().chars().take(10).collect::<String>();
-    let name = format!(
-        "attachment; filename=\"evidence-{}-to-{}.zip\"",
-        day(wanted.period.from),
-        day(wanted.period.until)
-    );
-    let mut answer = answer(made);
-    let name =
-        HeaderValue::try_from(name).map_err(|_| OperationError::Defect("a day is no header's value"))?;
+    Ok((permit, wanted(as_the_api.strip_prefix('?'), asking.at).map_err(OperationError::Request)?))
+}
+
+fn as_file(mut answer: Response, Period { from, until }: Period) -> Response {
+    let name = format!("attachment; filename=\"evidence-{}-to-{}.zip\"", day(from), day(until));
+    let name = HeaderValue::try_from(name).expect("days are a header's value");
     answer.headers_mut().insert(CONTENT_DISPOSITION, name);
-    Ok(answer)
+    answer
+}
+
+fn day(at: Timestamp) -> String {
+    at.to_string().chars().take(10).collect()
 }
 
 fn ask(now: Timestamp) -> Markup {
-    let day = |at: Timestamp| at.to_string().chars().take(10).collect::<String>();
     html! {
         section {
             h2 { "Make a bundle" }

@@ -1,13 +1,14 @@
 //! What people fill in: fields left empty are not asked for; times are UTC; nothing that was refused is shown again.
 //!
-//! Promises: a card number in a form is refused and counted before anything else sees it (PCI DSS 3.5.1, 12.10.7).
+//! Promises: a card number in a form is refused and counted before anything else sees it (PCI DSS 3.5.1, 12.10.7), and so is a
+//! token in a field that is not its own: from there it would get into an address.
 //! Upholds: C-66.
 
 use axum::extract::rejection::BytesRejection;
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use strongroom_domain::{Problem, ProblemKind, scan};
+use strongroom_domain::{Problem, ProblemKind, scan, token};
 
 use crate::http::body;
 use crate::http::query::{self, Parameters};
@@ -17,7 +18,12 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 
 /// Reads what stands behind the `?` of a form's address.
 pub(super) fn of_query(query: Option<&str>, names: &[&'static str]) -> Result<Parameters, Problem> {
-    let mut parameters = query::parse(query, names)?;
+    read(query, names, "target")
+}
+
+fn read(text: Option<&str>, names: &[&'static str], place: &'static str) -> Result<Parameters, Problem> {
+    let mut parameters = query::parse(text, names)?;
+    refuse_card_data(&parameters, names, place)?;
     parameters.retain(|_, value| {
         let text = value.trim();
         if text.len() != value.len() {
@@ -31,6 +37,26 @@ pub(super) fn of_query(query: Option<&str>, names: &[&'static str]) -> Result<Pa
         }
     }
     Ok(parameters)
+}
+
+/// In its own field a token may stand, elsewhere only what may be shown and be in an address.
+fn refuse_card_data(
+    parameters: &Parameters,
+    names: &[&'static str],
+    place: &'static str,
+) -> Result<(), Problem> {
+    if parameters.values().any(|value| scan::holds_pan(value)) {
+        metrics::counter!("strongroom_pan_unexpected_total", "where" => place).increment(1);
+        let detail = "a card number stands in the form; nothing was done";
+        return Err(Problem::because(ProblemKind::PanInRequest, detail));
+    }
+    let misplaced = names.iter().copied().filter(|name| *name != "/token").find(|name| {
+        parameters.get(&name[1..]).is_some_and(|value| token::holds_token_shape(value.as_bytes()))
+    });
+    misplaced.map_or(Ok(()), |name| {
+        let detail = "a token stands in a field that is not its own; nothing was done";
+        Err(Problem::because(ProblemKind::InvalidRequest, detail).at(name))
+    })
 }
 
 /// Reads the body of a form that was sent.
@@ -49,13 +75,7 @@ pub(super) fn of_body(
     let body = body::bytes(body)?;
     let text = std::str::from_utf8(&body)
         .map_err(|_| Problem::because(ProblemKind::InvalidRequest, "the form is not UTF-8"))?;
-    let parameters = of_query(Some(text), names)?;
-    if parameters.values().any(|value| scan::holds_pan(value)) {
-        metrics::counter!("strongroom_pan_unexpected_total", "where" => "body").increment(1);
-        let detail = "a card number stands in the form; nothing was done";
-        return Err(Problem::because(ProblemKind::PanInRequest, detail));
-    }
-    Ok(parameters)
+    read(Some(text), names, "body")
 }
 
 /// The browser's `2026-11-29T20:00` and `2026-11-29`, as the API writes times.
@@ -125,6 +145,28 @@ mod tests {
         }
         assert_eq!(sent(FORM, "number=4242424242424242").unwrap_err().kind, ProblemKind::InvalidRequest);
         assert_eq!(sent("text/plain", "token=a").unwrap_err().kind, ProblemKind::UnsupportedMediaType);
+    }
+
+    #[test]
+    fn a_token_stands_in_its_own_field_alone() {
+        const TOKEN: &str = "tok_test_bkscltdmvfnwgpxhqzjrbkscltdmvfnwzv";
+        let read = |text: &str| of_query(Some(text), NAMES);
+        assert_eq!(read(&format!("token={TOKEN}")).unwrap()["token"], TOKEN);
+        for (text, pointer) in [
+            (format!("workload={TOKEN}"), "/workload"),
+            (format!("workload=+of+{TOKEN}."), "/workload"),
+            (format!("from={}", TOKEN.replace('_', "%5F")), "/from"),
+            (format!("token={TOKEN}&workload={}w", &TOKEN[..42]), "/workload"),
+        ] {
+            let problem = read(&text).unwrap_err();
+            assert_eq!(
+                (problem.kind, problem.pointer),
+                (ProblemKind::InvalidRequest, Some(pointer)),
+                "{text}"
+            );
+            assert!(!problem.detail.contains("tok_"));
+        }
+        assert_eq!(read("workload=4242+4242+4242+4242").unwrap_err().kind, ProblemKind::PanInRequest);
     }
 
     #[test]

@@ -1,7 +1,12 @@
 //! What is refused, how browsers and programs are told, and the headers of every answer.
 
-use serde_json::json;
+use std::time::Duration;
 
+use serde_json::json;
+use strongroom_domain::Clock as _;
+use strongroom_perimeter::clock::SystemClock;
+
+use super::story::change;
 use super::{FOLLOWED, FORM, furnished, open, send, text};
 use crate::service::VISA;
 
@@ -123,6 +128,99 @@ async fn what_another_site_makes_a_browser_send_does_nothing() {
             );
         }
     }
+}
+
+/// None of these needs a body or a header a page elsewhere could not have a browser send.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_operation_of_the_api_is_done_for_another_site() {
+    let (vault, token, _) = furnished().await;
+    let restore = format!("/v1/tenants/acme/cards/{token}/restore");
+    let run = "/v1/tenants/acme/exports/0190a0b0-c0d0-7e0f-8f00-112233445566/runs";
+    for (who, method, path, event) in [
+        (
+            "security",
+            "GET",
+            "/v1/evidence?from=2026-01-01T00:00:00Z&to=2026-02-01T00:00:00Z",
+            "evidence.make",
+        ),
+        ("custodian", "POST", "/v1/keys/audit-signing/successor", "dek.create"),
+        ("platform", "POST", restore.as_str(), "record.restore"),
+        ("security", "POST", run, "export.run"),
+    ] {
+        for site in ["cross-site", "same-site", "elsewhere"] {
+            let headers = [("sec-fetch-site", site), FOLLOWED[2], FOLLOWED[3]];
+            let before = vault.entries().await.len();
+            let answer = vault.client(who).send(method, path, &headers, &[]).await.unwrap();
+            assert_eq!(answer.status(), 403, "{method} {path} {site}: {}", text(&answer));
+            assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{path}");
+            assert_eq!(answer.json()["type"], "urn:strongroom:problem:forbidden", "{path}");
+            let entries = vault.entries().await;
+            assert_eq!(entries.len(), before + 1, "{method} {path} {site}: one entry");
+            let entry = &entries[before];
+            assert_eq!(
+                (&entry["evt"], &entry["out"], &entry["rsn"], &entry["obj"]["ref"]),
+                (&json!("authz.deny"), &json!("failure"), &json!("forbidden"), &json!("/v1"))
+            );
+            assert_eq!(entry["actor"]["id"], format!("spiffe://strongroom.test/{who}"));
+        }
+        // From this site, typed, or by a program: policy decides.
+        for headers in [&[("sec-fetch-site", "same-origin")][..], &[("sec-fetch-site", "none")], &[]] {
+            let before = vault.entries().await.len();
+            let answer = vault.client("intruder").send(method, path, headers, &[]).await.unwrap();
+            assert!(matches!(answer.status(), 403 | 404), "{method} {path}: {}", text(&answer));
+            let entries = vault.entries().await;
+            assert_eq!(entries.len(), before + 1, "{method} {path} {headers:?}: one entry");
+            assert_eq!((&entries[before]["evt"], &entries[before]["out"]), (&json!(event), &json!("denied")));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_making_from_the_console_that_fails_is_one_entry() {
+    let (vault, ..) = furnished().await;
+    let now = SystemClock.now();
+    let form = format!("from={}&to={now}&sample=1", now.minus(Duration::from_secs(86_400)));
+    let made = send(&vault, "security", "/console/evidence/bundle", &form).await;
+    assert_eq!(made.status(), 200, "{}", String::from_utf8_lossy(&made.body()));
+    change(&vault, "UPDATE audit_entries SET leaf = CAST(replace(CAST(leaf AS text), 'pan.tokenize', 'pan.lookup') AS blob)").await;
+    let failed = send(&vault, "security", "/console/evidence/bundle", &form).await;
+    assert_eq!(failed.status(), 500, "{}", String::from_utf8_lossy(&failed.body()));
+    let entries = vault.entries().await;
+    let told = |event: &str| {
+        let by_security =
+            entries.iter().filter(|entry| entry["actor"]["id"] == "spiffe://strongroom.test/security");
+        by_security.filter(|entry| entry["evt"] == event).collect::<Vec<_>>()
+    };
+    assert_eq!(told("tamper").len(), 1, "{:?}", told("tamper"));
+    assert_eq!(told("tamper")[0]["rsn"], "log-damaged");
+    assert_eq!(told("evidence.make").len(), 1, "that of the one before: {:?}", told("evidence.make"));
+    // What is refused before it is made has its own, of the console.
+    let before = vault.entries().await.len();
+    let wrong = send(&vault, "security", "/console/evidence/bundle", "from=2026-03-01&to=2026-02-01").await;
+    assert_eq!(wrong.status(), 400);
+    let entries = vault.entries().await;
+    let told = entries[before..].iter().filter(|entry| entry["evt"] == "evidence.make");
+    let told: Vec<_> = told.map(|entry| (&entry["rsn"], &entry["obj"]["ref"])).collect();
+    assert_eq!(told, [(&json!("invalid-request"), &json!("POST /console/evidence/bundle"))]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_in_another_field_gets_into_no_address() {
+    let (vault, token, _) = furnished().await;
+    let shaped = format!("{}bb", &token[..41]); // with wrong check letters, or those by chance
+    for value in [&token, &shaped, &format!("+{token}+")] {
+        for field in ["workload", "tenant", "route", "verb", "outcome", "from", "until", "order"] {
+            let form = format!("{field}={value}");
+            let sent = send(&vault, "security", "/console/search", &form).await;
+            assert_eq!((sent.status(), sent.header("location")), (400, None), "{form}: {}", text(&sent));
+            let opened = open(&vault, "security", &format!("/console/search?{form}")).await;
+            assert_eq!(opened.status(), 400, "{form}: {}", text(&opened));
+            for page in [text(&sent), text(&opened)] {
+                assert!(!page.contains("tok_test_") && page.contains("a token stands in a field"), "{page}");
+            }
+        }
+    }
+    assert!(!vault.entries().await.iter().any(|entry| entry.to_string().contains("tok_test_")));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,7 +7,8 @@ use super::{forwarded, furnished, open, text, told};
 use crate::find::indexed;
 use crate::service::Service;
 
-async fn change(vault: &Service, sql: &'static str) {
+/// What somebody with full rights to the database changes.
+pub(super) async fn change(vault: &Service, sql: &'static str) {
     let file = vault.folder.path().join("vault.db");
     let mut connection = sqlx::sqlite::SqliteConnectOptions::new().filename(file).connect().await.unwrap();
     connection.execute(sql).await.unwrap();

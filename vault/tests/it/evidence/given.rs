@@ -1,6 +1,7 @@
 //! What is given to a bundle, or goes away under it: proofs of policies, and the caller.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -17,9 +18,12 @@ use crate::service::{Service, VISA};
 /// Proofs of the bundle this vault has in force, of the form `strongroom-policy prove --out` writes; that program's own tests hold
 /// what it writes against the same reader.
 fn proofs(vault: &Service) -> PolicyProofs {
+    proofs_of(&vault.folder.path().join("policies"))
+}
+
+pub(crate) fn proofs_of(folder: &Path) -> PolicyProofs {
     use sha2::Digest as _;
-    let folder = vault.folder.path().join("policies");
-    let source = PolicySource::Folder(folder.clone());
+    let source = PolicySource::Folder(folder.to_owned());
     let authorizer = Authorizer::for_review(&source, Environment::Test).unwrap();
     let bundle = authorizer.bundle();
     let paths = bundle.file_sha256.keys().filter(|path| is_input(path));

@@ -200,7 +200,7 @@ same("csv/reviews.csv", sum(reviewed.values()), len(file("reviews", "entry")))
 matrix = (bundle / "access.json").read_bytes()
 same("access.json", hashlib.sha256(b"strongroom/access/v1\0" + matrix).hexdigest(), facts["access"]["access_sha256"])
 canonical = signed.canonical
-granted = [{name: value for name, value in row.items() if name not in ("last_use", "uses", "standing")} for row in facts["access"]["grants"]]
+granted = [{name: value for name, value in row.items() if name not in ("last_use", "uses", "standing", "suspended_since")} for row in facts["access"]["grants"]]
 same("grants", [canonical(row) for row in json.loads(matrix)["rows"]], [canonical(row) for row in granted])
 made = [(at, e) for at, e in enumerate(entries) if e["evt"] == "evidence.make" and e["out"] == "success"]
 first = [row for row in made if since <= time(row[1]["ts"]) < until][:1] or [row for row in made if time(row[1]["ts"]) < since][-1:]

@@ -1,44 +1,69 @@
 //! Requests that other sites make a browser send. A client certificate goes along with every one of them, and `SameSite` is
 //! about cookies, so the browser's own word of where a request began decides (Fetch Metadata, and `Origin` where there is none).
 //!
-//! Promises: a form is taken from the console's own pages alone; from elsewhere nothing is loaded into another page, and a
-//! link, which somebody followed, opens a page and no more.
-//! Does not promise: anything of programs: one that holds the certificate can write what header it likes, and may.
+//! Promises: of what another site asks, the API does nothing, and neither policy nor an operation sees it; the console takes a
+//! form from its own pages alone, and from elsewhere a link, which somebody followed, opens a page and no more.
+//! Does not promise: anything of programs: one that holds the certificate can write what header it likes, and may; nor, for
+//! the API, of browsers before 2023, which do not say where a request began.
 //! Upholds: C-67.
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts as _, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http::header::{HOST, ORIGIN};
 use http::{HeaderMap, Method, Uri};
 use strongroom_domain::{Problem, ProblemKind};
 
+use super::console;
+use super::problem::{Denial, Refused};
 use crate::audit::{Event, Object};
-use crate::http::problem::{Denial, Refused};
 use crate::operation::{Asking, OperationError, Vault};
 
+/// Where a request began, by the browser's word (Fetch Metadata).
+const SITE: &str = "sec-fetch-site";
+/// What a refusal of anything but a page is about.
+const API: &str = "/v1";
+
+/// Before any operation: what another site asked for is refused with an entry.
 pub(super) async fn refuse_other_sites(
     State(vault): State<Arc<Vault>>,
-    asking: Asking,
     request: Request,
     next: Next,
 ) -> Response {
-    if is_from_here(request.method(), request.uri(), request.headers()) {
+    let is_console = console::is_at(request.uri().path());
+    let is_taken = if is_console {
+        is_from_here(request.method(), request.uri(), request.headers())
+    } else {
+        is_from_no_other_site(request.headers())
+    };
+    if is_taken {
         return next.run(request).await;
     }
-    metrics::counter!("strongroom_console_cross_site_total").increment(1);
+    let (event, place) = if is_console { (Event::AuditRead, console::ROOT) } else { (Event::AuthzDeny, API) };
+    metrics::counter!("strongroom_cross_site_total").increment(1);
+    let (mut parts, _) = request.into_parts();
+    let asking = match Asking::from_request_parts(&mut parts, &vault).await {
+        Ok(asking) => asking,
+        Err(refused) => return refused.into_response(),
+    };
     let detail = "the browser says that another site sent this; nothing was done";
     let problem = OperationError::Request(Problem::because(ProblemKind::Forbidden, detail));
-    let object = Object::Operation(super::ROOT);
-    Refused::new(&vault, &asking, Event::AuditRead, object, Denial::Forbidden, problem).await.into_response()
+    let object = Object::Operation(place);
+    Refused::new(&vault, &asking, event, object, Denial::Forbidden, problem).await.into_response()
 }
 
+/// The API is for programs, which say nothing of sites, and for pages of this one: no link from elsewhere leads into it.
+fn is_from_no_other_site(headers: &HeaderMap) -> bool {
+    headers.get_all(SITE).iter().all(|site| matches!(site.as_bytes(), b"same-origin" | b"none"))
+}
+
+/// A page of the console may be opened from elsewhere; its forms may not be sent from there.
 fn is_from_here(method: &Method, uri: &Uri, headers: &HeaderMap) -> bool {
     let says = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let reads = matches!(*method, Method::GET | Method::HEAD);
-    match headers.get("sec-fetch-site").map(|value| value.as_bytes()) {
+    match headers.get(SITE).map(|value| value.as_bytes()) {
         Some(b"same-origin") => true,
         Some(b"none") => reads, // typed, or from a bookmark
         Some(_) => {
@@ -63,6 +88,26 @@ mod tests {
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
         is_from_here(&method, &Uri::from_static("/console/search"), &HeaderMap::from_iter(pairs))
+    }
+
+    #[test]
+    fn the_api_is_asked_by_programs_and_this_site_alone() {
+        for (sites, right) in [
+            (&["same-origin"][..], true),
+            (&["none"], true),
+            (&[], true),
+            (&["same-site"], false),
+            (&["cross-site"], false),
+            (&["Same-Origin"], false),
+            (&[""], false),
+            (&["same-origin", "cross-site"], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for site in sites {
+                headers.append(SITE, HeaderValue::from_static(site));
+            }
+            assert_eq!(is_from_no_other_site(&headers), right, "{sites:?}");
+        }
     }
 
     #[test]
