@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use strongroom_perimeter::telemetry::Level;
 use strongroom_sandbox::client::{Client, Exchange};
 use strongroom_sandbox::house::{House, HouseOptions};
@@ -50,7 +50,8 @@ impl Ground {
         let mut workloads: Value =
             serde_json::from_str(include_str!("../../../../policies/workloads.json")).unwrap();
         let people = crate::exports::people().as_array().unwrap().clone();
-        workloads["workloads"].as_array_mut().unwrap().extend(people);
+        let custodian = json!({ "id": "spiffe://strongroom.test/custodian", "about": "looks after the keys", "roles": ["custodian"] });
+        workloads["workloads"].as_array_mut().unwrap().extend(people.into_iter().chain([custodian]));
         options.policies = vec![("workloads.json".into(), workloads.to_string())];
         options.settings = format!("[export]\nenabled = true\n\n{hook}");
         let house = House::start(options).await.unwrap();

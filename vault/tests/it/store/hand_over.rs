@@ -279,8 +279,9 @@ async fn a_receipt_proves_itself_across_hand_overs(ground: Ground) {
     let id = receipts.so_far()[0];
     let leaf = ground.store.entry(id.first()).await.unwrap().unwrap();
     assert_eq!(id.first().boot, boot);
-    let proven =
-        async || serde_json::to_vec(&prove(&*ground.store, id, &[leaf.clone()]).await.unwrap()).unwrap();
+    let proven = async || {
+        serde_json::to_vec(&prove(&*ground.store, id, std::slice::from_ref(&leaf)).await.unwrap()).unwrap()
+    };
     sequencer.step().await.unwrap();
     let before = proven().await;
     for (number, size) in [(8, 15), (9, 27), (9, 39)] {
