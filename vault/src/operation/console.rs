@@ -2,7 +2,7 @@
 //! the log says of one forward.
 //!
 //! Promises: each look takes a permit and is an entry, durable before the page leaves (PCI DSS 10.2.1.3). What a look reads is
-//! bounded, and read once for everybody who looks within a moment: [`OVERVIEW_HELD`], [`KEYS_HELD`].
+//! bounded, and read once for everybody who looks within a moment: `OVERVIEW_HELD`, `KEYS_HELD`.
 //! Does not promise: that a page is of this very moment; it says of when it is.
 //! Upholds: C-04, C-66.
 
