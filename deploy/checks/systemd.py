@@ -95,8 +95,9 @@ def check_calls(report: common.Report, program: str, unit: dict[str, list[str]])
         allowed = allowed - names if value.startswith("~") else allowed | names
     allowed |= expand(["@default"])
     lines = (common.DEPLOY / "systemd/syscalls.txt").read_text().splitlines()
-    for call in (line for line in lines if line and not line.startswith("#")):
-        report.expect(call in allowed, f"strongroom-{program}: the filter refuses {call}, which the program calls")
+    for call, *by in (line.split() for line in lines if line and not line.startswith("#")):
+        if not by or program in by:
+            report.expect(call in allowed, f"strongroom-{program}: the filter refuses {call}, which the program calls")
     for call in ("ptrace", "mount", "setuid", "bpf", "keyctl", "init_module", "kexec_load", "process_vm_readv", "io_uring_setup"):
         report.expect(call not in allowed, f"strongroom-{program}: the filter lets {call} through")
 
