@@ -57,6 +57,10 @@ impl State {
             ("tamper" | "context_mismatch", _) => Some(Rule::ControlFailed),
             ("audit.verify", _) if seen.out == "failure" => Some(Rule::ControlFailed),
             ("pan.unexpected", _) => Some(Rule::PanUnexpected),
+            // A record that does not open, whatever it was read for (`strongroom_sealing::OpenError`).
+            (_, Some("context_mismatch" | "tampered" | "malformed")) if seen.out == "failure" => {
+                Some(Rule::ControlFailed)
+            }
             _ => None,
         };
         hits.extend(single.map(|rule| Hit::of(rule, place, seen)));
@@ -251,6 +255,18 @@ mod tests {
         let mut state = State::new(WatchConfig::default());
         for (evt, rule) in [("tamper", Rule::ControlFailed), ("pan.unexpected", Rule::PanUnexpected)] {
             assert_eq!(rules(&mut state, 7, &seen("x", evt, "failure", 0)), [(rule, 1, (7, 7))]);
+        }
+        for (place, why) in [(10, "context_mismatch"), (11, "tampered"), (12, "malformed")] {
+            let mut state = State::new(WatchConfig::default());
+            let mut unopened = seen("x", "pan.forward", "failure", 0);
+            unopened.rsn = Some(why.into());
+            assert_eq!(
+                rules(&mut state, place, &unopened),
+                [(Rule::ControlFailed, 1, (place, place))],
+                "{why}"
+            );
+            unopened.out = "success".into();
+            assert_eq!(state.observe(place, &unopened), []);
         }
         let mut limited = seen("x", "rate.limited", "denied", 0);
         assert_eq!(rules(&mut state, 8, &limited), []);
