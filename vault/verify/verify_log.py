@@ -159,13 +159,15 @@ def verify(folder, key, grows=False):  # grows: a log that goes on while it is r
                 raise Damage(f"entries {good} to {tree.size} are not those of the checkpoint of {tree.size} entries")
             good, held = tree.size, held + len(roots)
 
-    for first in range(0, max(size, 1), WIDTH):
+    for first in range(0, size + 1, WIDTH):
         if first % 65536 == 0:
             for at, expected in history(folder, keys, first >> 16, good, size):
+                if at < first: raise Damage(f"a checkpoint after that of {good} entries is malformed")
                 if at > size and not grows:
                     raise Damage(f"entries {size} to {at} are not those of the checkpoint of {at} entries")
                 due.setdefault(at, []).append(expected)
         hold()
+        if first == size: break
         entries = bundle(folder, first // WIDTH, min(WIDTH, size - first))
         compare(folder, 0, first // WIDTH, [sha256(b"\x00", entry) for entry in entries])
         for entry in entries:
@@ -181,8 +183,7 @@ def verify(folder, key, grows=False):  # grows: a log that goes on while it is r
         if level and hashes:
             compare(folder, level, tree.size // WIDTH ** (level + 1), hashes)
     if not grows and read(path(folder, "history", (size >> 16) + 1)) is not None:
-        at = (size >> 16) + 1 << 16
-        raise Damage(f"entries {size} to {at} are not those of the checkpoint of {at} entries")
+        raise Damage("entries {0} to {1} are not those of the checkpoint of {1} entries".format(size, (size >> 16) + 1 << 16))
     return f"{tree.size} entries of {len(boots)} boots and {held} checkpoints hold; root {root.hex()}"
 
 

@@ -185,6 +185,9 @@ impl Walk<'_> {
             sound!(self.bundle(size)?);
             progress(self.tree.size(), size);
         }
+        // The file that begins at the end, where the size is its first: it may hold what came after.
+        sound!(self.load_history(size)?);
+        sound!(self.hold_against(size));
         sound!(self.unfinished()?);
         // A later file of the history: the newest checkpoint was put back.
         let to = ((size >> layout::HISTORY_BITS) + 1) << layout::HISTORY_BITS;
