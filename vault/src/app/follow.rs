@@ -58,8 +58,8 @@ impl Followers {
         Apart::start("log-followers", Urgency::AfterRequests, move || async move {
             let sending = syslog.map(|syslog| tokio::spawn(syslog.run(stop.clone())));
             let mut all = vec![
-                ("the log's index", tokio::spawn(indexer.run(stop.clone()))),
-                ("the rules", tokio::spawn(watcher.run(stop))),
+                ("index", tokio::spawn(indexer.run(stop.clone()))),
+                ("rules", tokio::spawn(watcher.run(stop))),
             ];
             all.extend(sending.map(|sending| ("syslog", sending)));
             join_all(all.into_iter().map(watched)).await;
@@ -68,8 +68,9 @@ impl Followers {
 }
 
 /// One that ends by a defect ends alone, and that is told at once.
-async fn watched((what, following): (&str, JoinHandle<()>)) {
+async fn watched((what, following): (&'static str, JoinHandle<()>)) {
     if following.await.is_err() {
+        metrics::counter!("strongroom_log_follower_defects_total", "what" => what).increment(1);
         tracing::error!(what, "what follows the log ended with a defect: the vault must be started again");
     }
 }

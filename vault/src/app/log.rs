@@ -121,6 +121,13 @@ impl LogSigners for RingSigners {
             // Its period is over. As long as no successor can be made, it goes on.
             Some(row) => {
                 let made = self.ring.active(&KeyScope::Service, Purpose::AuditSigning).await;
+                if let Err(error) = &made {
+                    let error = error as &dyn std::error::Error;
+                    tracing::warn!(
+                        error,
+                        "the log's key is over its period and has no successor yet: it signs on"
+                    );
+                }
                 Ok(made.map_or(row.id, |held| held.id))
             }
             None => Ok(self.ring.active(&KeyScope::Service, Purpose::AuditSigning).await?.id),
