@@ -135,7 +135,7 @@ pub struct PostgresConfig {
     pub tls: StoreTls,
     /// PEM file of the authorities that may have issued the server's certificate; the system's if absent.
     pub ca_file: Option<PathBuf>,
-    /// Connections for reads, beside the one that writes.
+    /// Connections for reads of requests. A replica opens seven more at most: the one that writes, and six for the log and what follows it.
     #[serde(default = "default_read_connections")]
     pub read_connections: u32,
 }
