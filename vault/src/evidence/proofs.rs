@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use strongroom_domain::token::holds_token_shape;
 use strongroom_domain::{Environment, scan};
 
 use crate::authz::Bundle;
@@ -108,6 +109,11 @@ impl PolicyProofs {
             return Err(BadProofs::CardData);
         }
         let proofs: Self = serde_json::from_slice(bytes).map_err(|_| BadProofs::Malformed)?;
+        // As it will stand in the bundle: what was given may spell digits as escapes.
+        let plain = serde_json::to_vec(&proofs).map_err(|_| BadProofs::Malformed)?;
+        if scan::first_pan(&plain).is_some() || holds_token_shape(&plain) {
+            return Err(BadProofs::CardData);
+        }
         let outcomes = ["holds", "refuted", "fails"];
         let known = proofs.findings.iter().all(|finding| outcomes.contains(&finding.outcome.as_str()));
         if proofs.format != PROOFS_FORMAT || !known || proofs.findings.is_empty() {

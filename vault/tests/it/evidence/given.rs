@@ -53,6 +53,23 @@ pub(crate) fn proofs_of(folder: &Path) -> PolicyProofs {
     }
 }
 
+#[test]
+fn a_number_or_a_token_in_escapes_is_none_of_a_proof() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");
+    let source = PolicySource::Folder(folder.clone());
+    let authorizer = Authorizer::for_review(&source, Environment::Test).unwrap();
+    let token = format!("tok_test_{}", "b".repeat(64));
+    assert!(strongroom_domain::token::holds_token_shape(token.as_bytes()));
+    for (said, is_taken) in [("nothing of a card", true), (VISA, false), (token.as_str(), false)] {
+        let mut proofs = proofs_of(&folder);
+        proofs.findings[0].says = "MARK".into();
+        let escaped: String = said.bytes().map(|byte| format!("\\u{byte:04x}")).collect();
+        let text = serde_json::to_string(&proofs).unwrap().replace("MARK", &escaped);
+        let read = PolicyProofs::read(text.as_bytes(), authorizer.bundle());
+        assert_eq!(read.is_ok(), is_taken, "{said}");
+    }
+}
+
 async fn give(vault: &Service, proofs: &Value) -> strongroom_sandbox::client::Exchange {
     let (from, to) = (SystemClock.now().minus(DAY), SystemClock.now());
     vault.send("security", "POST", &format!("/v1/evidence?from={from}&to={to}&sample=1"), Some(proofs)).await
